@@ -1,0 +1,1 @@
+"""Cli: the command line: a face without logic of its own. Begin with `main`."""

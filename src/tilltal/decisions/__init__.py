@@ -1,0 +1,1 @@
+"""Decisions: which action for whom: eligibility to arbitration, with reasons. Pure."""

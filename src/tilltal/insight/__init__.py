@@ -1,0 +1,1 @@
+"""Insight: what it led to: KPIs and the report."""

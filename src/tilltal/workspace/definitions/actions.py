@@ -1,0 +1,49 @@
+"""`actions/<name>/action.yaml` and its treatments `<channel>.<language>.yaml`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta
+
+from tilltal.workspace.definitions.base import Definition, Rule
+
+
+class Condition(Definition, frozen=True, kw_only=True):
+    """A named condition; its name is the reason shown when it fails."""
+
+    name: str
+    when: Rule
+    description: str = ""
+
+
+class Action(Definition, frozen=True, kw_only=True):
+    """What we might do for a customer."""
+
+    title: str
+    description: str = ""
+    group: str
+    issue: str = "sales"
+    purpose: Annotated[str, Meta(description="Consent purpose, declared in policies/consent.yaml.")] = (
+        "marketing"
+    )
+    eligibility: Annotated[tuple[Condition, ...], Meta(description="May we? All must be true.")] = ()
+    applicability: Annotated[tuple[Condition, ...], Meta(description="Is it relevant now?")] = ()
+    suitability: Annotated[tuple[Condition, ...], Meta(description="Is it in the customer's interest?")] = ()
+    propensity: Annotated[
+        str | float | None, Meta(description="A model's name, or a fixed probability; the default if absent.")
+    ] = None
+    value: Annotated[
+        Rule | float | int, Meta(description="What a yes is worth to the bank, in major currency units.")
+    ] = 0
+    mandatory: bool = False
+    starts: Annotated[str | None, Meta(description="First instant; ISO 8601.")] = None
+    ends: Annotated[str | None, Meta(description="First instant after it; ISO 8601.")] = None
+
+
+class Treatment(Definition, frozen=True, kw_only=True):
+    """The wording of an action in one channel and language; the body is a Liquid template."""
+
+    title: str = ""
+    body: str
+    link: str = ""

@@ -1,0 +1,118 @@
+"""`sources/<name>.yaml`: where data comes from and what it promises."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from tilltal.workspace.definitions.base import Definition, Labels
+
+FieldType = Literal["text", "integer", "number", "money", "boolean", "date", "timestamp", "any"]
+
+
+class Csv(Definition, frozen=True, kw_only=True):
+    """How a CSV file is written. Nothing is guessed: what is not stated has the default here."""
+
+    delimiter: str = ","
+    quote: str = '"'
+    encoding: Literal["utf-8", "utf-16", "latin-1", "cp1252"] = "utf-8"
+    header: bool = True
+    columns: Annotated[tuple[str, ...], Meta(description="Column names where there is no header.")] = ()
+    null: Annotated[tuple[str, ...], Meta(description="Texts that mean no value.")] = ("",)
+
+
+class Read(Definition, frozen=True, kw_only=True):
+    """Files (a path or glob, relative to the workspace) or a query. Exactly one of `files` and `query`."""
+
+    files: str | None = None
+    format: Annotated[
+        Literal["csv", "jsonl", "parquet"] | None,
+        Meta(description="Guessed from the file's ending if absent."),
+    ] = None
+    csv: Csv = Csv()
+    query: Annotated[str | None, Meta(description="SQL, run by DuckDB or by the ADBC driver.")] = None
+    attach: Annotated[
+        dict[str, str], Meta(description="For DuckDB's scanners: name → connection, such as `sqlite:crm.db`.")
+    ] = {}
+    adbc: Annotated[
+        dict[str, str], Meta(description="ADBC: `driver` (Python package or shared library), `uri`.")
+    ] = {}
+
+
+class Column(Definition, frozen=True, kw_only=True):
+    """A column, with how to read it. A plain text in its place means just the column's name."""
+
+    column: str
+    format: Annotated[
+        str | None, Meta(description="strptime format of a date or time; ISO 8601 if absent.")
+    ] = None
+    time_zone: Annotated[
+        str | None, Meta(description="Zone of times without offset; the workspace's if absent.")
+    ] = None
+    map: Annotated[dict[str, str], Meta(description="Values to replace; others stay.")] = {}
+
+
+class Field(Definition, frozen=True, kw_only=True):
+    """A typed field taken from a column of the same name, or from `column`."""
+
+    type: FieldType
+    column: str | None = None
+    format: str | None = None
+    time_zone: str | None = None
+    decimal: Annotated[Literal[".", ","], Meta(description="Decimal separator of numbers in text.")] = "."
+    unit: Annotated[Literal["major", "minor"], Meta(description="Money in the file: 12.50 or 1250.")] = (
+        "major"
+    )
+    required: bool = False
+    minimum: float | None = None
+    maximum: float | None = None
+    values: Annotated[tuple[str, ...], Meta(description="Allowed texts; empty = any.")] = ()
+    map: dict[str, str] = {}
+    labels: Labels = ()
+    description: str = ""
+
+
+class Source(Definition, frozen=True, kw_only=True):
+    """One stream of rows of one kind.
+
+    event: something happened (`event`, `at`, fields). record: what is known of a person as of `at` (each
+    field becomes an attribute). holding: a product held (`product`, `opened`, `closed`). consent: an answer
+    (`purpose`, `channel`, `granted`, `at`).
+    """
+
+    kind: Literal["event", "record", "holding", "consent"]
+    read: Read
+    party: Literal["zero", "first", "second", "third"] = "first"
+    description: str = ""
+    identities: Annotated[
+        dict[str, str | Column], Meta(description="Namespace → column that holds its value.")
+    ]
+    id: Annotated[str | None, Meta(description="Column of the message id; the row's content if absent.")] = (
+        None
+    )
+    at: Annotated[
+        str | Column | None,
+        Meta(description="Column of the event time. A record without it counts from `effective`."),
+    ] = None
+    effective: Annotated[str | None, Meta(description="Fixed instant of a record without its own time.")] = (
+        None
+    )
+    received: Annotated[
+        str | Column | None,
+        Meta(description="Column of the arrival time; a file without it is history as it happened."),
+    ] = None
+    event: Annotated[
+        str | Column | None, Meta(description="Event type: a fixed name, or {column: ..., map: ...}.")
+    ] = None
+    product: str | Column | None = None
+    opened: str | Column | None = None
+    closed: str | Column | None = None
+    purpose: str | Column | None = None
+    channel: str | Column | None = None
+    granted: str | Column | bool | None = None
+    fields: dict[str, Field | FieldType] = {}
+    labels: Labels = ()
+    max_rejects: Annotated[
+        float, Meta(ge=0, le=1, description="Share of rejected rows above which nothing is taken in.")
+    ] = 0.05
