@@ -1,1 +1,4 @@
-"""Cli: the command line: a face without logic of its own. Begin with `main`."""
+"""The command line: a face without logic of its own.
+
+Begin with `main`.
+"""

@@ -1,1 +1,4 @@
-"""Core: the smallest things everybody shares: errors, time, money, pseudonymous ids, and the ports an engine must fill. Begin with `errors`."""
+"""The smallest things everybody shares.
+
+Errors, time, money, pseudonymous ids, and the ports an engine must fill. Begin with `errors`.
+"""

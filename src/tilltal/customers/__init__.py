@@ -1,1 +1,5 @@
-"""Customers: who a customer is and what we remember: identity, profiles, traits, lifecycle, value, personas, audiences. Pure: builds SQL and Python functions, runs nothing."""
+"""Who a customer is and what we remember of them.
+
+Identity, profiles, traits, lifecycle, value, personas, audiences. Pure: builds SQL texts and Python
+functions, runs nothing.
+"""

@@ -1,1 +1,4 @@
-"""Decisions: which action for whom: eligibility to arbitration, with reasons. Pure."""
+"""Which action for whom, and why: from eligibility to arbitration.
+
+Pure. Begin with `plan`; `single` decides for one customer, `batch` for all.
+"""

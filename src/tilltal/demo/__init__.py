@@ -1,1 +1,4 @@
-"""Demo: a simulated Nordic bank with known truth, for the demo and for tests. Not real data of anybody."""
+"""A simulated Nordic bank with known truth, for the demo and for tests.
+
+Nobody's real data.
+"""

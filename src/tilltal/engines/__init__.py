@@ -1,1 +1,4 @@
-"""Engines: adapters to databases and engines, each filling a port of `core.ports`; imported by runtime only."""
+"""Adapters to databases and engines; each fills a port of `core.ports`.
+
+Imported by `runtime` only.
+"""

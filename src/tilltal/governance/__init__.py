@@ -1,1 +1,4 @@
-"""Governance: who may know what: pseudonyms, the vault of direct identifiers, data-use labels. Begin with `pseudonyms`."""
+"""Who may know what: pseudonyms and the vault of direct identifiers.
+
+Begin with `pseudonyms`.
+"""

@@ -1,1 +1,4 @@
-"""Insight: what it led to: KPIs and the report."""
+"""What it led to: KPIs and the report.
+
+Not what to do next: see `decisions`.
+"""

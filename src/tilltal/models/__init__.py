@@ -1,1 +1,4 @@
-"""Models: predictions of what a customer will do: training rows, propensity, calibration, cards. One method, one file, one source."""
+"""Predictions of what a customer will do.
+
+Training rows, propensity, calibration, cards. One method, one file, one source. Begin with `model`.
+"""

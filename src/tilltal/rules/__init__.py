@@ -1,1 +1,4 @@
-"""Rules: the expression dialect: parse and type-check once, then emit SQL text or a Python function. No I/O. Begin with `expression`."""
+"""The expression dialect: parse and type-check once, then emit SQL text or Python.
+
+No I/O, no other way to write a condition. Begin with `expression`.
+"""

@@ -1,1 +1,4 @@
-"""Runtime: settings, engines and services put together: ingest, refresh, decide. The only place that opens files and engines."""
+"""Settings, engines and services put together: ingest, refresh, decide, report.
+
+The only place that opens files and engines. Begin with `refresh`.
+"""

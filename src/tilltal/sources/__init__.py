@@ -1,1 +1,4 @@
-"""Sources: what a source file promises and what happens to rows that break it. Builds SQL; reads nothing itself. Begin with `contract`."""
+"""What a source promises and what happens to rows that break the promise.
+
+Builds SQL; reads nothing itself: see `runtime.ingest`.
+"""

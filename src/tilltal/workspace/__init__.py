@@ -1,1 +1,4 @@
-"""Workspace: a bank's definitions as text files: load, check, and what they may refer to. Begin with `load`; the shapes are in `definitions`."""
+"""A bank's definitions as text files: load, check, and what they may refer to.
+
+Begin with `load`; the shapes are in `definitions`.
+"""

@@ -47,8 +47,8 @@ class Correction(Definition, frozen=True, kw_only=True):
 
 
 BLOCKED = (
-    "[0-]*", "-1", "null", "none", "nil", "nan", "undefined", "unknown", "anonymous", "guest", "true", "false",
-    r"\[object object\]",
+    "[0-]*", "-1", "null", "none", "nil", "nan", "undefined", "unknown", "anonymous", "guest", "true",
+    "false", r"\[object object\]",
 )  # fmt: skip
 
 

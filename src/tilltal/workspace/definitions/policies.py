@@ -60,7 +60,7 @@ class Arbitration(Definition, frozen=True, kw_only=True):
     defaults: Defaults = Defaults()
     factors: Factors = Factors()
     offer_only_positive: bool = False
-    max_per_group: Annotated[int | None, Meta(ge=1)] = None
+    max_per_group: Annotated[int, Meta(ge=1)] | None = None
     context_rules: tuple[ContextRule, ...] = ()
     levers: Levers = Levers()
 
@@ -107,6 +107,7 @@ class Kpis(Definition, frozen=True, kw_only=True):
     """`kpis.yaml`: periods and what counts as active and as income."""
 
     period: Literal["month", "quarter", "year"] = "month"
+    periods: Annotated[int, Meta(ge=1, description="At most so many periods back.")] = 120
     active: Annotated[Names, Meta(description="Event types that make a customer active in a period.")] = ()
     sales: Annotated[Names, Meta(description="Event types that are sales.")] = ()
     income: Annotated[tuple[str, str] | None, Meta(description="Event type and money field of income.")] = (

@@ -33,7 +33,7 @@ class Profile(Definition, frozen=True, kw_only=True):
 class Trait(Definition, frozen=True, kw_only=True):
     """A computed attribute: a measure over events, or an expression over other traits and attributes.
 
-    With `windows` it makes one trait per window, named `<name>_<count><d|h|min|mo>`; else one called `<name>`.
+    With `windows` it makes one per window, named `<name>_<count><d|h|min|mo>`; else one called `<name>`.
     """
 
     measure: Measure | None = None

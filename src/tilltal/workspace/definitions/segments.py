@@ -112,7 +112,7 @@ class Personas(Definition, frozen=True, kw_only=True):
     banking: dict[str, PersonaFeature] = {}
     financial: dict[str, PersonaFeature] = {}
     digital: dict[str, PersonaFeature] = {}
-    clusters: Annotated[int | None, Meta(ge=2, le=64)] = None
+    clusters: Annotated[int, Meta(ge=2, le=64)] | None = None
     seed: int = 1
     centroids: Annotated[
         dict[str, dict[str, float]], Meta(description="Name → feature → value, in the features' own units.")
@@ -131,8 +131,8 @@ class Lookalike(Definition, frozen=True, kw_only=True):
 
     of: str
     features: Annotated[Names, Meta(description="Names or patterns such as `card_*`.")] = ()
-    similarity: Annotated[float | None, Meta(ge=0, le=1, description="At least so similar, 0 to 1.")] = None
-    size: Annotated[int | None, Meta(ge=1, description="Or the so many most similar.")] = None
+    similarity: Annotated[float, Meta(ge=0, le=1, description="At least so similar, 0 to 1.")] | None = None
+    size: Annotated[int, Meta(ge=1, description="Or the so many most similar.")] | None = None
 
 
 class Audience(Definition, frozen=True, kw_only=True):

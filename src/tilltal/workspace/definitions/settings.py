@@ -26,6 +26,11 @@ class Engine(Definition, frozen=True, kw_only=True):
     threads: int | None = None
 
 
+CHANNELS = (
+    "email", "sms", "push", "banner", "popup", "call", "branch", "letter", "webhook",
+)  # fmt: skip
+
+
 class Settings(Definition, frozen=True, kw_only=True):
     """The workspace itself."""
 
@@ -34,6 +39,7 @@ class Settings(Definition, frozen=True, kw_only=True):
     time_zone: Annotated[str, Meta(description="IANA name; days, weeks and months follow it.")] = "UTC"
     currency: Annotated[str, Meta(description="ISO 4217 code; money is kept in its minor units.")] = "EUR"
     languages: tuple[str, ...] = ("en",)
+    channels: Annotated[tuple[str, ...], Meta(description="Channels that treatments may use.")] = CHANNELS
     as_of: Annotated[
         str,
         Meta(

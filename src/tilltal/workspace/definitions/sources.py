@@ -41,7 +41,10 @@ class Read(Definition, frozen=True, kw_only=True):
 
 
 class Column(Definition, frozen=True, kw_only=True):
-    """A column, with how to read it. A plain text in its place means just the column's name."""
+    """A column, with how to read it.
+
+    A plain text in its place means just the column's name, except where a key says it is a fixed name.
+    """
 
     column: str
     format: Annotated[
@@ -51,6 +54,10 @@ class Column(Definition, frozen=True, kw_only=True):
         str | None, Meta(description="Zone of times without offset; the workspace's if absent.")
     ] = None
     map: Annotated[dict[str, str], Meta(description="Values to replace; others stay.")] = {}
+    values: Annotated[
+        tuple[str, ...],
+        Meta(description="Texts it can hold besides those of `map`; other rows are rejected."),
+    ] = ()
 
 
 class Field(Definition, frozen=True, kw_only=True):
@@ -103,14 +110,22 @@ class Source(Definition, frozen=True, kw_only=True):
         Meta(description="Column of the arrival time; a file without it is history as it happened."),
     ] = None
     event: Annotated[
-        str | Column | None, Meta(description="Event type: a fixed name, or {column: ..., map: ...}.")
+        str | Column | None, Meta(description="Event type: a fixed name, or {column: ..., values: [...]}.")
     ] = None
-    product: str | Column | None = None
+    product: Annotated[
+        str | Column | None, Meta(description="Product: a fixed name, or {column: ..., values: [...]}.")
+    ] = None
     opened: str | Column | None = None
     closed: str | Column | None = None
-    purpose: str | Column | None = None
-    channel: str | Column | None = None
-    granted: str | Column | bool | None = None
+    purpose: Annotated[
+        str | Column | None, Meta(description="Consent purpose: a fixed name, or {column: ...}.")
+    ] = None
+    channel: Annotated[
+        str | Column | None, Meta(description="Channel: a fixed name or '*' for all, or {column: ...}.")
+    ] = None
+    granted: Annotated[
+        str | Column | bool | None, Meta(description="Column of the answer, or a fixed true or false.")
+    ] = None
     fields: dict[str, Field | FieldType] = {}
     labels: Labels = ()
     max_rejects: Annotated[

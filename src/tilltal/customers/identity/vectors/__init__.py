@@ -1,0 +1,1 @@
+"""Vectors: the steps of the resolver over arrays, for millions of observations. Its face is `..bulk`."""

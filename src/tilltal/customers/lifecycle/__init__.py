@@ -1,0 +1,1 @@
+"""Lifecycle: which stage of the relation a customer is in, when it changed, and why. Begin with `stage` (one customer, in Python) and `plan` (all customers, in SQL). Not the words to say in a stage: see decisions."""

@@ -1,0 +1,74 @@
+"""Events that matter to the lifecycle, as SELECT texts: who, when, and a number where one is asked for."""
+
+from __future__ import annotations
+
+import msgspec
+
+from tilltal.core.names import quote
+from tilltal.customers.lifecycle.days import day_number, local_date_sql, of_date
+from tilltal.customers.traits.columns import FieldReader
+from tilltal.customers.traits.compiled import CompiledTrait, compile_trait
+from tilltal.customers.traits.schema import Schemas
+from tilltal.rules.clock import Clock
+from tilltal.workspace.definitions.profile import Measure, Trait
+
+
+class Past(msgspec.Struct, frozen=True):
+    """What the lifecycle looks back on: the event types there are, and the instant it is seen from."""
+
+    schemas: Schemas
+    clock: Clock
+
+    @property
+    def today(self) -> int:
+        """The local day from which the lifecycle looks back."""
+        return day_number(self.clock.today)
+
+    def local_date(self, at: str) -> str:
+        """Return SQL for the local DATE of a UTC timestamp."""
+        return local_date_sql(at, self.clock.zone, self.clock.now)
+
+    def local_day(self, at: str) -> str:
+        """Return SQL for the local day, in days since 1970-01-01, of a UTC timestamp."""
+        return of_date(self.local_date(at))
+
+    def events(self, types: tuple[str, ...], where: str | None) -> str:
+        """Return a SELECT of `profile`, `at` of the events of these types that fulfil a condition."""
+        compiled = self._compiled("count", types, where, None)
+        return "\nUNION ALL\n".join(self._of_type(compiled, name, "") for name in compiled.types)
+
+    def numbers(self, types: tuple[str, ...], where: str | None, of: str) -> str:
+        """Return the same with `event_id` and the field `of` as `value`, a finite number; money in minor units."""
+        compiled = self._compiled("avg", types, where, of)
+        selects = [
+            self._of_type(
+                compiled,
+                name,
+                f", event_id, CAST({self._reader(compiled, name).number()} AS DOUBLE) AS value",
+            )
+            for name in compiled.types
+        ]
+        return f"SELECT * FROM ({' UNION ALL '.join(selects)}) AS numbers WHERE ABS(value) < CAST('inf' AS DOUBLE)"
+
+    def keys(self, types: tuple[str, ...], where: str | None, of: str) -> str:
+        """Return the same with the field `of` as `value`, equal where the field is equal, never NULL."""
+        compiled = self._compiled("distinct", types, where, of)
+        selects = [
+            self._of_type(compiled, name, f", {self._reader(compiled, name).key()} AS value")
+            for name in compiled.types
+        ]
+        return f"SELECT * FROM ({' UNION ALL '.join(selects)}) AS keys WHERE value IS NOT NULL"
+
+    def _compiled(
+        self, measure: Measure, types: tuple[str, ...], where: str | None, of: str | None
+    ) -> CompiledTrait:
+        trait = Trait(measure=measure, from_=types, where=where, of=of)
+        return compile_trait("lifecycle", trait, self.schemas)
+
+    def _reader(self, compiled: CompiledTrait, name: str) -> FieldReader:
+        return FieldReader(compiled, name, self.schemas)
+
+    def _of_type(self, compiled: CompiledTrait, name: str, columns: str) -> str:
+        condition = self._reader(compiled, name).condition(self.clock, "duckdb")
+        where = f" WHERE {condition}" if condition else ""
+        return f"SELECT profile, at{columns} FROM {quote(f'event.{name}')}{where}"

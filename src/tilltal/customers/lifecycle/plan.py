@@ -1,0 +1,47 @@
+"""The lifecycle of all customers as a plan of steps over a refresh's views.
+
+Run the steps in order, each into a table of its name; the last three are what a refresh keeps:
+`transitions` (profile, date, from_stage, to_stage), `relations` (profile, opened, closed), and `lifecycle`
+(profile and the names an expression may use).
+"""
+
+from __future__ import annotations
+
+from tilltal.customers.lifecycle import transitions
+from tilltal.customers.lifecycle.engagement import reading_steps
+from tilltal.customers.lifecycle.moments import moment_steps
+from tilltal.customers.lifecycle.occurrences import Past
+from tilltal.customers.lifecycle.stage import Terms
+from tilltal.customers.step import Step
+from tilltal.customers.traits.schema import Schemas
+from tilltal.rules.clock import Clock
+from tilltal.workspace.definitions.segments import Lifecycle
+
+KEPT = ("transitions", "relations", "lifecycle")
+
+
+def lifecycle_steps(lifecycle: Lifecycle, schemas: Schemas, clock: Clock) -> tuple[Step, ...]:
+    """Return the steps that make the lifecycle as of the clock.
+
+    Raises:
+        WorkspaceError: if the definition does not fit the event types or itself.
+    """
+    past = Past(schemas, clock)
+    return (
+        *moment_steps(lifecycle, past),
+        Step("lifecycle_marked", transitions.marked_sql(past.today)),
+        Step("lifecycle_relations", transitions.relations_sql()),
+        *reading_steps(lifecycle.engagement, past),
+        *stage_steps(lifecycle, past.today),
+    )
+
+
+def stage_steps(lifecycle: Lifecycle, today: int) -> tuple[Step, ...]:
+    """Return the steps from moments, relations and readings to the tables that are kept."""
+    terms = Terms.of(lifecycle)
+    return (
+        Step("lifecycle_trends", transitions.trends_sql(terms)),
+        Step("transitions", transitions.transitions_sql(terms, lifecycle.names, today)),
+        Step("relations", transitions.relation_dates_sql()),
+        Step("lifecycle", transitions.standing_sql(today)),
+    )

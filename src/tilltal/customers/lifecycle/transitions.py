@@ -1,0 +1,171 @@
+"""The lifecycle of all customers at once: SELECT texts that say what `stage.Timeline` says of one.
+
+Read from `lifecycle_moments` (profile, day, seq, what) and `lifecycle_readings` (profile, day, value; at most
+one a day, finite). Days are numbers since 1970-01-01. What happens at the same `seq` of a day follows the order
+of the codes below: a closing ends what was opened at the same instant.
+"""
+
+from __future__ import annotations
+
+from tilltal.core.names import literal
+from tilltal.customers.lifecycle.days import to_date
+from tilltal.customers.lifecycle.stage import NOISE, Stage, Terms
+from tilltal.workspace.definitions.segments import StageNames
+
+OPEN, CLOSE, NOTICE, WITHDRAWN = 1, 2, 3, 4
+_CODES = {Stage.NEW: 1, Stage.COMEBACK: 2, Stage.LOYAL: 3, Stage.RETAIN: 4, Stage.REGAIN: 5}
+
+
+def marked_sql(as_of_day: int) -> str:
+    """Return `lifecycle_marked`: each moment, with what holds after it.
+
+    `before` is the last opening or closing before the row, `relation` the number of the relation (0 before the
+    first), `opened` its first day.
+    """
+    return f"""
+SELECT profile, day, seq, what, before,
+  CAST(SUM(CASE WHEN what = {OPEN} AND before <> {OPEN} THEN 1 ELSE 0 END) OVER past AS INTEGER) AS relation,
+  MAX(CASE WHEN what = {OPEN} AND before <> {OPEN} THEN day END) OVER past AS opened,
+  COALESCE(LAST_VALUE(CASE WHEN what <> {CLOSE} THEN what END IGNORE NULLS) OVER past, 0) = {NOTICE} AS noticed,
+  (CASE WHEN what <= {CLOSE} THEN what ELSE before END) = {OPEN} AS is_open,
+  COALESCE(LEAD(day) OVER (PARTITION BY profile ORDER BY day, seq, what), {as_of_day + 1}) > day AS is_last
+FROM (
+  SELECT *, COALESCE(LAST_VALUE(CASE WHEN what <= {CLOSE} THEN what END IGNORE NULLS) OVER (
+    PARTITION BY profile ORDER BY day, seq, what ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS before
+  FROM lifecycle_moments WHERE day <= {as_of_day}) AS entries
+WINDOW past AS (
+  PARTITION BY profile ORDER BY day, seq, what ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW)"""
+
+
+def relations_sql() -> str:
+    """Return `lifecycle_relations`: profile, relation, opened, closed (NULL while open), next_opened."""
+    return f"""
+SELECT profile, relation, opened, closed,
+  COALESCE(LEAD(opened) OVER (PARTITION BY profile ORDER BY relation), 2147483647) AS next_opened
+FROM (
+  SELECT profile, relation, MAX(opened) AS opened,
+    MAX(CASE WHEN what = {CLOSE} AND before = {OPEN} THEN day END) AS closed
+  FROM lifecycle_marked WHERE relation > 0 GROUP BY profile, relation) AS each_relation"""
+
+
+def trends_sql(terms: Terms) -> str:
+    """Return `lifecycle_trends`: the readings at which, or `trend_days` after which, the trend turns.
+
+    A trend can change on the day of a reading and on the day a reading becomes the old one to compare with.
+    Both are judged against the day before; only turns are kept.
+    """
+    now = _fallen("value", "COALESCE(old, first)", terms)
+    # where the reading to compare with changes on the same day, that reading's own row sees both change
+    before_now = _fallen("previous", "COALESCE(old, first)", terms)
+    later = _fallen("later", "value", terms)
+    before_later = _fallen("sooner", "COALESCE(previous, first)", terms)
+    return f"""
+SELECT * FROM (
+  SELECT profile, day, next_opened, {now} AS now_fallen, COALESCE({before_now}, FALSE) AS before_now,
+    {later} AS later_fallen, {before_later} AS before_later
+  FROM ({_neighbours(terms.trend_days)}) AS neighbours) AS judged
+WHERE now_fallen <> before_now OR later_fallen <> before_later"""
+
+
+def _fallen(current: str, earlier: str, terms: Terms) -> str:
+    return f"({current} < {earlier} * CAST('{terms.keep!r}' AS DOUBLE) - ABS({earlier}) * {NOISE!r})"
+
+
+def _neighbours(trend_days: int) -> str:
+    """Return each reading with those before it, `trend_days` before it and `trend_days` after it."""
+
+    def last(until: str) -> str:
+        return (
+            "LAST_VALUE(value) OVER (PARTITION BY profile, opened ORDER BY day "
+            f"RANGE BETWEEN UNBOUNDED PRECEDING AND {until})"
+        )
+
+    return f"""
+    SELECT profile, day, next_opened, value,
+      LAG(value) OVER (PARTITION BY profile, opened ORDER BY day) AS previous,
+      FIRST_VALUE(value) OVER (PARTITION BY profile, opened ORDER BY day) AS first,
+      {last(f"{trend_days} PRECEDING")} AS old,
+      {last(f"{trend_days} FOLLOWING")} AS later,
+      {last(f"{trend_days - 1} FOLLOWING")} AS sooner
+    FROM (
+      SELECT r.profile, r.opened, r.next_opened, x.day, x.value
+      FROM lifecycle_readings AS x JOIN lifecycle_relations AS r
+        ON x.profile = r.profile AND x.day >= r.opened AND x.day < r.next_opened) AS own"""
+
+
+def transitions_sql(terms: Terms, names: StageNames, as_of_day: int) -> str:
+    """Return `transitions`: profile, date, from_stage, to_stage up to the as-of day."""
+    return f"""
+SELECT profile, {to_date("day")} AS date, {_name("before_code", names)} AS from_stage,
+  {_name("code", names)} AS to_stage
+FROM (
+  SELECT profile, day, code, LAG(code) OVER (PARTITION BY profile ORDER BY day) AS before_code
+  FROM (
+    SELECT profile, day, {_code(terms)} AS code
+    FROM ({_carried(terms, as_of_day)}) AS carried
+    WHERE is_last) AS staged) AS compared
+WHERE code <> COALESCE(before_code, 0)"""
+
+
+def _carried(terms: Terms, as_of_day: int) -> str:
+    """Return every day on which the stage can change, with relation and trend as they stand on it."""
+    order = "PARTITION BY profile ORDER BY day, kind"
+    past = f"({order} ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW)"
+    return f"""
+      SELECT profile, day,
+        LAST_VALUE(state IGNORE NULLS) OVER {past} AS state,
+        LAST_VALUE(fallen IGNORE NULLS) OVER {past} AS fallen,
+        COALESCE(LEAD(day) OVER ({order}), {as_of_day + 1}) > day AS is_last
+      FROM ({_events(terms, as_of_day)}) AS events"""
+
+
+def _events(terms: Terms, as_of_day: int) -> str:
+    # a state is packed into one number, 4 x opened + 2 x returned + leaving, so that one window carries it
+    return f"""
+        SELECT profile, day, 1 AS kind, CASE WHEN day = opened THEN FALSE END AS fallen,
+          CAST(opened AS BIGINT) * 4 + CASE WHEN relation > 1 THEN 2 ELSE 0 END
+            + CASE WHEN is_open AND NOT noticed THEN 0 ELSE 1 END AS state
+        FROM lifecycle_marked WHERE is_last AND relation > 0
+        UNION ALL
+        SELECT profile, opened + {terms.new_days}, 2, NULL, NULL FROM lifecycle_relations
+        WHERE opened + {terms.new_days} <= {as_of_day}
+          AND opened + {terms.new_days} < LEAST(next_opened, COALESCE(closed, 2147483647))
+        UNION ALL
+        SELECT profile, day, 3, now_fallen, NULL FROM lifecycle_trends
+        WHERE now_fallen <> before_now AND day <= {as_of_day}
+        UNION ALL
+        SELECT profile, day + {terms.trend_days}, 3, later_fallen, NULL FROM lifecycle_trends
+        WHERE later_fallen <> before_later AND day + {terms.trend_days} <= {as_of_day}
+          AND day + {terms.trend_days} < next_opened"""
+
+
+def _code(terms: Terms) -> str:
+    opened, returned, leaving = "(state >> 2)", "((state >> 1) & 1)", "(state & 1)"
+    return (
+        f"CASE WHEN {leaving} = 1 THEN {_CODES[Stage.REGAIN]}"
+        f" WHEN day < {opened} + {terms.new_days}"
+        f" THEN CASE WHEN {returned} = 1 THEN {_CODES[Stage.COMEBACK]} ELSE {_CODES[Stage.NEW]} END"
+        f" WHEN fallen THEN {_CODES[Stage.RETAIN]} ELSE {_CODES[Stage.LOYAL]} END"
+    )
+
+
+def _name(code: str, names: StageNames) -> str:
+    cases = " ".join(f"WHEN {number} THEN {literal(stage.called(names))}" for stage, number in _CODES.items())
+    return f"CASE {code} {cases} END"
+
+
+def standing_sql(as_of_day: int) -> str:
+    """Return `lifecycle`: profile and the four names an expression may use; profiles with a relation only."""
+    return f"""
+SELECT t.profile, t.stage AS "lifecycle.stage", t.since AS "lifecycle.since",
+  {as_of_day} - CAST(t.since - DATE '1970-01-01' AS INTEGER) + 1 AS "lifecycle.days",
+  {to_date("r.opened")} AS "lifecycle.opened"
+FROM (SELECT profile, MAX(date) AS since, MAX_BY(to_stage, date) AS stage FROM transitions GROUP BY profile) AS t
+JOIN (SELECT profile, MAX(opened) AS opened FROM lifecycle_relations GROUP BY profile) AS r
+  ON t.profile = r.profile"""
+
+
+def relation_dates_sql() -> str:
+    """Return `relations`: profile, opened, closed as dates; `closed` is NULL while the relation lasts."""
+    return f"""
+SELECT profile, {to_date("opened")} AS opened, {to_date("closed")} AS closed FROM lifecycle_relations"""

@@ -1,0 +1,1 @@
+"""Personas: moving positions between centroids. Begin with `features`, then `centroids` and `position`."""

@@ -1,0 +1,112 @@
+"""Deciding for one customer: the exact form, which explanation, case files and the online path use.
+
+`decisions.batch` gives the same answers for many customers at once; a test holds them equal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from tilltal.decisions.arbitration import Candidate, Context, Factored, Ranking, arbitrate
+from tilltal.decisions.plan import ActionPlan, DecisionPlan
+from tilltal.rules.clock import Clock
+from tilltal.rules.expression import Expression
+from tilltal.rules.python import to_python
+
+Row = Mapping[str, object]  # profile name → value, as the batch computed it
+
+NO_CHANNEL = "contact_policy:no_channel"
+
+
+class Proposal(msgspec.Struct, frozen=True, kw_only=True):
+    """A candidate with the channel it would use, and the values its removing rule saw."""
+
+    candidate: Candidate
+    channel: str | None
+    seen: Mapping[str, object]
+
+
+class Decision(msgspec.Struct, frozen=True, kw_only=True):
+    """What is best for one customer, and why each other action is not."""
+
+    ranking: Ranking
+    proposals: Mapping[str, Proposal]
+
+    def factors(self, action: str) -> Factored | None:
+        """Return the factors of an action that came to a comparison."""
+        entries = (*self.ranking.ranked, *self.ranking.lost)
+        return next((entry.factors for entry in entries if entry.action == action), None)
+
+
+def decide(plan: DecisionPlan, row: Row, clock: Clock, context: Context) -> Decision:
+    """Decide for one customer.
+
+    Args:
+        plan: the parsed actions and policies.
+        row: every profile name that `plan.names` lists; a missing name counts as NULL.
+        clock: the instant of the decision.
+        context: what is known of the moment; the profile's own names serve as context too.
+    """
+    proposals = {action.name: propose(action, row, clock) for action in plan.actions}
+    keys = {rule.key for rule in plan.arbitration.context_rules}
+    known = {key: value for key in keys if isinstance(value := row.get(key), str | int | float | bool)}
+    ranking = arbitrate(
+        [proposal.candidate for proposal in proposals.values()], plan.arbitration, {**known, **context}
+    )
+    return Decision(ranking=ranking, proposals=proposals)
+
+
+def propose(action: ActionPlan, row: Row, clock: Clock) -> Proposal:
+    """Take one action through eligibility, applicability, suitability and contact policy."""
+    failed, seen = _removed(action, row, clock)
+    channel = None
+    if failed is None:
+        channel, failed, seen = _channel(action, row)
+    candidate = Candidate(
+        action=action.name,
+        group=action.definition.group,
+        issue=action.definition.issue,
+        propensity=_propensity(action, row),
+        value=_value(action.value, row, clock),
+        mandatory=action.definition.mandatory,
+        failed=failed,
+    )
+    return Proposal(candidate=candidate, channel=channel, seen=seen)
+
+
+def _removed(action: ActionPlan, row: Row, clock: Clock) -> tuple[str | None, Mapping[str, object]]:
+    outside = action.outside_life(clock)
+    if outside:
+        return outside, {}
+    for rule in action.rules:
+        if to_python(rule.condition)(row, clock) is not True:
+            return rule.reason, {name: row.get(name) for name in sorted(rule.condition.names)}
+    return None, {}
+
+
+def _channel(action: ActionPlan, row: Row) -> tuple[str | None, str | None, Mapping[str, object]]:
+    """Return the first channel that the contact policy allows, else the first channel's first reason."""
+    first: tuple[str, Mapping[str, object]] | None = None
+    for channel in action.channels:
+        failed = next((check for check in channel.checks if not check.passes(row.get(check.name))), None)
+        if failed is None:
+            return channel.name, None, {}
+        first = first or (f"contact_policy:{failed.reason}", {failed.name: row.get(failed.name)})
+    reason, seen = first or (NO_CHANNEL, {})
+    return None, reason, seen
+
+
+def _propensity(action: ActionPlan, row: Row) -> float | None:
+    if action.model is None:
+        return action.propensity
+    score = row.get(f"score.{action.model}")
+    return float(score) if isinstance(score, int | float) else None
+
+
+def _value(value: Expression | float, row: Row, clock: Clock) -> float | None:
+    if not isinstance(value, Expression):
+        return value
+    worth = to_python(value)(row, clock)
+    return float(worth) if isinstance(worth, int | float) else None

@@ -1,0 +1,30 @@
+"""Pseudonyms: a token of 63 bits for each identifier, made with the vault's key.
+
+The token is the first 63 bits of HMAC-SHA256 (RFC 2104) over namespace and normalised value. Among 10 million
+identifiers two share a token with a probability of about 5 in a million.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Iterable
+
+_SEPARATOR = "\x1f"
+
+
+class Pseudonymiser:
+    """Makes tokens under one key."""
+
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+
+    def token(self, namespace: str, value: str) -> int:
+        """Return the token of one normalised identifier: 0 to 2⁶³ - 1."""
+        return self.tokens(namespace, (value,))[0]
+
+    def tokens(self, namespace: str, values: Iterable[str]) -> list[int]:
+        """Return the tokens of many normalised values of one namespace, in their order."""
+        head = (namespace + _SEPARATOR).encode()
+        key, digest = self._key, hmac.digest
+        read = int.from_bytes
+        return [read(digest(key, head + value.encode(), "sha256")[:8], "big") >> 1 for value in values]

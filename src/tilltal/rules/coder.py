@@ -1,0 +1,317 @@
+"""The checked tree into Python text.
+
+A condition is written in three ways, each half of what a three-valued evaluation would cost: code that is true
+where the condition is TRUE, code that is true where it is FALSE, and, where the value itself is asked for, code
+that gives True, False or None. So NULL logic needs no third value in flight: NOT swaps the first two.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date
+
+from tilltal.rules import arithmetic, patterns
+from tilltal.rules.tree import Call, Literal, Name, Node
+from tilltal.rules.types import Type
+
+_OPPOSITE = {"=": "!=", "<>": "==", "<": ">=", "<=": ">", ">": "<=", ">=": "<"}
+_PYTHON = {"=": "==", "<>": "!="}
+_BUILT_IN = ("floor", "ceil", "sqrt", "log", "log10", "fmod")
+_OWN = (
+    "whole", "remainder", "rounded", "power", "exponential", "number_in", "number_of", "lower", "upper",
+    "split_part", "months_between", "years_between", "add_days", "local_time",
+)  # fmt: skip
+
+
+def is_nullable(node: Node) -> bool:
+    """True if the node may be NULL."""
+    if isinstance(node, Literal):
+        return node.value is None
+    if isinstance(node, Name):
+        return True
+    if node.form is not None:
+        return node.form.is_partial or any(map(is_nullable, node.args))
+    match node.op:
+        case "IS NULL" | "IS TRUE" | "IS FALSE" | "CONCAT" | "NOW" | "TODAY" | "LOCAL":
+            return False
+        case "NULLIF" | "DATE_OF" | "HOUR_OF":
+            return True
+        case "COALESCE" | "LEAST" | "GREATEST":
+            return all(map(is_nullable, node.args))
+        case "CASE":
+            return any(map(is_nullable, (*node.args[1::2], node.args[-1])))
+    return any(map(is_nullable, node.args))
+
+
+class Coder:
+    """Writes the code of one function. `prologue` comes first in its body, `scope` is its global namespace."""
+
+    def __init__(self, load: Callable[[str], str]) -> None:
+        self.load = load
+        self.prologue: list[str] = []
+        self.scope: dict[str, object] = {name: getattr(math, name) for name in _BUILT_IN}
+        self.scope |= {name: getattr(arithmetic, name) for name in _OWN}
+        self.known: dict[Node, str] = {}
+        self.count = 0
+
+    def function(self, body: Sequence[str], argument: str) -> tuple[Callable[..., object], str]:
+        """Compile a function of an argument and a clock; return it and its text."""
+        lines = [*self.prologue, *body]
+        text = f"def rule({argument}, clock):\n" + "".join(f"    {line}\n" for line in lines)
+        exec(compile(text, "<rules>", "exec"), self.scope)  # noqa: S102  # text written below from a checked tree
+        function = self.scope["rule"]
+        assert callable(function)
+        return function, text
+
+    def fresh(self, letter: str = "t") -> str:
+        """Return a variable's name not used before."""
+        self.count += 1
+        return f"{letter}{self.count}"
+
+    def constant(self, value: object) -> str:
+        """Put a value in the scope and return its name."""
+        name = self.fresh("K")
+        self.scope[name] = value
+        return name
+
+    def keep(self, node: Node, text: str) -> str:
+        """Compute a text once, before the body, and remember it as the node's value."""
+        name = self.fresh("v")
+        self.prologue.append(f"{name} = {text}")
+        self.known[node] = name
+        return name
+
+    # ---------------------------------------------------------------- values
+
+    def value(self, node: Node) -> str:
+        """Return code for the value, None for NULL."""
+        if node in self.known:
+            return self.known[node]
+        if isinstance(node, Literal):
+            return self.literal(node)
+        if isinstance(node, Name):
+            return self.keep(node, self.load(node.name))
+        if node.form is not None:
+            checks, atoms = self.atoms(node.args)
+            return _unless_null(checks, node.form.python.format(*atoms))
+        return self.by_rule(node)
+
+    def literal(self, node: Literal) -> str:
+        if isinstance(node.value, date):
+            return self.constant(node.value)
+        text = repr(node.value)
+        return f"({text})" if text.startswith("-") else text
+
+    def atoms(self, nodes: Sequence[Node]) -> tuple[list[str], list[str]]:
+        """Return checks, each true where an argument is NULL, and the arguments' names once the checks have run."""
+        checks: list[str] = []
+        names: list[str] = []
+        for node in nodes:
+            text = self.value(node)
+            if text.isidentifier() or isinstance(node, Literal):
+                names.append(text)
+                if is_nullable(node):
+                    checks.append(f"{text} is None")
+            else:
+                names.append(self.fresh())
+                checks.append(f"({names[-1]} := {text}) is None")
+        return checks, names
+
+    def by_rule(self, node: Call) -> str:
+        match node.op:
+            case "AND" | "OR":
+                return self.logic_value(node)
+            case "NOT":
+                checks, (name,) = self.atoms(node.args)
+                return _unless_null(checks, f"not {name}")
+            case "IS NULL" | "IS TRUE" | "IS FALSE":
+                return self.is_true(node)
+            case "IN" | "BETWEEN":
+                return f"(True if {self.is_true(node)} else False if {self.is_false(node)} else None)"
+            case "=" | "<>" | "<" | "<=" | ">" | ">=" | "LIKE":
+                checks, test, _ = self.test(node)
+                return _unless_null(checks, test)
+            case "CASE":
+                return self.case(node)
+        return self.function_value(node)
+
+    def logic_value(self, node: Call) -> str:
+        """One deciding side is enough; else NULL if a side is NULL."""
+        deciding = "True" if node.op == "OR" else "False"
+        other = "False" if node.op == "OR" else "True"
+        names = [self.fresh() for _ in node.args]
+        decided = " or ".join(
+            f"({name} := {self.value(arg)}) is {deciding}" for name, arg in zip(names, node.args, strict=True)
+        )
+        unknown = " or ".join(f"{name} is None" for name in names)
+        return f"({deciding} if {decided} else None if {unknown} else {other})"
+
+    def case(self, node: Call) -> str:
+        """A flat chain of `condition and (value,)`, so that hundreds of branches stay one level deep."""
+        *branches, otherwise = node.args
+        chain = [
+            f"{self.is_true(condition)} and ({self.value(value)},)"
+            for condition, value in zip(branches[::2], branches[1::2], strict=True)
+        ]
+        return f"({' or '.join(chain)} or ({self.value(otherwise)},))[0]"
+
+    def function_value(self, node: Call) -> str:
+        match node.op:
+            case "COALESCE":
+                return self.coalesce(node.args)
+            case "NULLIF":
+                first, second = self.fresh(), self.value(node.args[1])
+                return f"(None if ({first} := {self.value(node.args[0])}) == {second} else {first})"
+            case "LEAST" | "GREATEST":
+                pick = "min" if node.op == "LEAST" else "max"
+                return f"{pick}({self.present(node.args)}, default=None)"
+            case "CONCAT":
+                return f"''.join({self.present(node.args)})"
+            case "||":
+                checks, names = self.atoms(node.args)
+                return _unless_null(checks, " + ".join(names))
+            case "DATE_OF" | "HOUR_OF":
+                return self.local(node)
+        return self.clock_value(node)
+
+    def present(self, nodes: Sequence[Node]) -> str:
+        """Code for those of the values that are not NULL."""
+        item = self.fresh()
+        return f"[{item} for {item} in ({''.join(f'{self.value(node)}, ' for node in nodes)}) if {item} is not None]"
+
+    def coalesce(self, nodes: Sequence[Node]) -> str:
+        name = self.fresh()
+        *tries, last = nodes
+        chain = "".join(f"{name} if ({name} := {self.value(node)}) is not None else " for node in tries)
+        return f"({chain}{self.value(last)})"
+
+    def local(self, node: Call) -> str:
+        name = self.fresh()
+        part = "date()" if node.op == "DATE_OF" else "hour"
+        checks, (instant,) = self.atoms(node.args)
+        return _unless_null(
+            [*checks, f"({name} := local_time({instant}, clock.zone)) is None"], f"{name}.{part}"
+        )
+
+    def clock_value(self, node: Call) -> str:
+        match node.op:
+            case "NOW":
+                return self.keep(node, "clock.instant")
+            case "TODAY":
+                return self.keep(node, "clock.today")
+            case "LOCAL":
+                return self.keep(node, f"clock.instant_of({self.value(node.args[0])})")
+        raise AssertionError(node.op)
+
+    # ------------------------------------------------------------ conditions
+
+    def is_true(self, node: Node) -> str:
+        """Return code that is true exactly where the condition is TRUE."""
+        if node in self.known or not isinstance(node, Call):
+            return self.value(node)
+        match node.op:
+            case "AND" | "OR":
+                return f"({f' {node.op.lower()} '.join(map(self.is_true, node.args))})"
+            case "NOT":
+                return self.is_false(node.args[0])
+            case "IS NULL":
+                return f"({self.value(node.args[0])} is None)"
+            case "IS TRUE":
+                return self.is_true(node.args[0])
+            case "IS FALSE":
+                return self.is_false(node.args[0])
+            case "IN":
+                return f"({self.value(node.args[0])} in {self.members(node)})"
+            case "BETWEEN":
+                checks, (name, low, high) = self.atoms(node.args)
+                return _if_known(checks, f"{low} <= {name} <= {high}")
+        if node.op in _OPPOSITE or node.op == "LIKE" or node.form:
+            checks, test, _ = self.test(node)
+            return _if_known(checks, test)
+        return self.value(node)
+
+    def is_false(self, node: Node) -> str:
+        """Return code that is true exactly where the condition is FALSE."""
+        if node in self.known or not isinstance(node, Call):
+            return f"({self.value(node)} is False)"
+        match node.op:
+            case "AND" | "OR":
+                word = "or" if node.op == "AND" else "and"
+                return f"({f' {word} '.join(map(self.is_false, node.args))})"
+            case "NOT":
+                return self.is_true(node.args[0])
+            case "IS NULL":
+                return f"({self.value(node.args[0])} is not None)"
+            case "IS TRUE" | "IS FALSE":
+                return f"(not {self.is_true(node)})"
+            case "IN":
+                return self.is_not_in(node)
+            case "BETWEEN":
+                return self.is_outside(node)
+        if node.op in _OPPOSITE or node.op == "LIKE" or node.form:
+            checks, _, test = self.test(node)
+            return _if_known(checks, test)
+        return f"({self.value(node)} is False)"
+
+    def test(self, node: Call) -> tuple[list[str], str, str]:
+        """Return the NULL checks of a strict condition, its test and the test's opposite."""
+        if node.op == "LIKE":
+            checks, (name,) = self.atoms(node.args[:1])
+            text = self.like(node, name)
+            return checks, text, f"not {text}"
+        checks, names = self.atoms(node.args)
+        if node.form is not None:
+            text = node.form.python.format(*names)
+            return checks, text, f"not {text}"
+        left, right = names
+        return (
+            checks,
+            f"{left} {_PYTHON.get(node.op, node.op)} {right}",
+            f"{left} {_OPPOSITE[node.op]} {right}",
+        )
+
+    def like(self, node: Call, name: str) -> str:
+        pattern, escape = (str(arg.value) for arg in node.args[1:] if isinstance(arg, Literal))
+        match patterns.plain_text(pattern, escape):
+            case ("is", text, _):
+                return f"({name} == {text!r})"
+            case ("holds", part, _):
+                return f"({part!r} in {name})"
+            case ("ends", start, end):
+                fits = [f"{name}.startswith({start!r})"] * bool(start) + [
+                    f"{name}.endswith({end!r})"
+                ] * bool(end)
+                room = [f"len({name}) >= {len(start) + len(end)}"] * bool(start and end)
+                return f"({' and '.join([*fits, *room]) or 'True'})"
+        return f"({self.constant(patterns.matcher(pattern, escape))}({name}) is not None)"
+
+    def members(self, node: Call) -> str:
+        values = (arg.value for arg in node.args[1:] if isinstance(arg, Literal))
+        return self.constant(frozenset(value for value in values if value is not None))
+
+    def is_not_in(self, node: Call) -> str:
+        """A NULL in the list leaves every miss unknown."""
+        if any(map(is_nullable, node.args[1:])):
+            return "False"
+        checks, (name,) = self.atoms(node.args[:1])
+        return _if_known(checks, f"{name} not in {self.members(node)}")
+
+    def is_outside(self, node: Call) -> str:
+        """One bound is enough to be outside, even if the other is NULL."""
+        subject = self.fresh()
+        low, high = self.fresh(), self.fresh()
+        value, least, most = map(self.value, node.args)
+        return (
+            f"(({subject} := {value}) is not None and ((({low} := {least}) is not None and {subject} < {low}) "
+            f"or (({high} := {most}) is not None and {subject} > {high})))"
+        )
+
+
+def _unless_null(checks: Sequence[str], text: str) -> str:
+    return f"(None if {' or '.join(checks)} else {text})" if checks else f"({text})"
+
+
+def _if_known(checks: Sequence[str], text: str) -> str:
+    known = [check.removesuffix(" is None") + " is not None" for check in checks]
+    return f"({' and '.join([*known, text])})"

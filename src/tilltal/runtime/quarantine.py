@@ -1,0 +1,187 @@
+"""The quarantine: rows that broke their contract, kept until somebody has looked at them.
+
+JSON Lines, one entry a row. Source, file, row number and codes are in clear; the row itself and the
+sentences that quote it are sealed with the vault's key, because a rejected row holds direct identifiers like
+any other. A row that comes again is the same entry: its id follows from its content.
+"""
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import msgspec
+
+from tilltal.core.errors import DataError, Place, SourceError, nearest
+from tilltal.governance.vault import Vault
+from tilltal.runtime import disk
+from tilltal.runtime.store import Store
+from tilltal.sources.reasons import Reason
+from tilltal.workspace.definitions.sources import Source
+
+MARK = "_quarantine"
+_RAW = "_raw"
+_NAMESPACE = "quarantine"
+_ENTRY = re.compile(r"q[0-9a-f]{16}\Z")
+
+
+class Rejected(msgspec.Struct, frozen=True, kw_only=True):
+    """A row on its way into quarantine."""
+
+    row: int
+    reasons: tuple[Reason, ...]
+    raw: str
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """A row in quarantine, as it lies there."""
+
+    id: str
+    source: str
+    file: str
+    row: int
+    code: str
+    codes: tuple[str, ...]
+    ingested: str
+    sealed: str
+
+
+class Opened(msgspec.Struct, frozen=True, kw_only=True):
+    """What an entry seals: the sentences and the row as it came."""
+
+    reasons: tuple[str, ...]
+    raw: str
+
+
+class Fixed(msgspec.Struct, frozen=True, kw_only=True):
+    """A corrected file without its marks: `entries` names the entry of each of its rows, in order."""
+
+    path: Path
+    entries: tuple[str, ...]
+
+
+def entries(store: Store, source: str | None = None) -> tuple[Entry, ...]:
+    """Return the rows in quarantine, oldest first."""
+    manifests = store.manifests(source)
+    resolved = {entry for manifest in manifests for entry in manifest.resolved}
+    return tuple(entry for entry in _all(store, source) if entry.id not in resolved)
+
+
+def ever(store: Store, source: str) -> frozenset[str]:
+    """Return the ids of all entries a source ever had, also those resolved since."""
+    return frozenset(entry.id for entry in _all(store, source))
+
+
+def opened(vault: Vault, entry: Entry) -> Opened:
+    """Open an entry with the vault's key.
+
+    Raises:
+        DataError: S342 if the vault's key is another.
+    """
+    content = vault.unseal(base64.b64decode(entry.sealed), _context(entry.id))
+    return msgspec.json.decode(content, type=Opened)
+
+
+def one(store: Store, entry: str) -> Entry:
+    """Return an entry by its id.
+
+    Raises:
+        DataError: S345 if there is none.
+    """
+    present = {found.id: found for found in entries(store)}
+    if entry not in present:
+        raise DataError.of(
+            "S345",
+            f"There is no row {entry!r} in quarantine.",
+            valid=nearest(entry, present)[:3],
+            hint="`tilltal quarantine list` shows them.",
+        )
+    return present[entry]
+
+
+def sealed_entries(
+    vault: Vault, rows: Iterable[Rejected], *, source: str, file: str, ingested: str
+) -> Iterator[Entry]:
+    """Make entries of rejected rows; equal rows of one file get ids of their own by counting them."""
+    seen: Counter[str] = Counter()
+    for row in rows:
+        seen[row.raw] += 1
+        token = vault.pseudonymiser.token(_NAMESPACE, f"{source}\x1f{row.raw}\x1f{seen[row.raw]}")
+        entry = f"q{token:016x}"
+        content = Opened(reasons=tuple(str(reason) for reason in row.reasons), raw=row.raw)
+        sealed = vault.seal(msgspec.json.encode(content), _context(entry))
+        codes = tuple(dict.fromkeys(reason.code for reason in row.reasons))
+        yield Entry(
+            id=entry,
+            source=source,
+            file=file,
+            row=row.row,
+            code=codes[0],
+            codes=codes,
+            ingested=ingested,
+            sealed=base64.b64encode(sealed).decode(),
+        )
+
+
+def write(path: Path, found: Iterable[Entry]) -> int:
+    """Write entries as JSON Lines; returns how many. Raises OSError if the disk refuses."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    count = 0
+    with path.open("wb") as file:
+        for entry in found:
+            file.write(msgspec.json.encode(entry) + b"\n")
+            count += 1
+    return count
+
+
+def export(store: Store, vault: Vault, name: str, source: Source, target: Path) -> int:
+    """Write a source's rows in quarantine to a file for correction; returns how many.
+
+    CSV sources get CSV with the header of their columns, all others JSON Lines. A first column (or key)
+    `_quarantine` names the entry: leave it as it is and give the file to `tilltal quarantine retry`.
+
+    Raises:
+        DataError: S345 if the source has no rows in quarantine.
+    """
+    found = entries(store, name)
+    if not found:
+        raise DataError.of("S345", f"Source {name} has no rows in quarantine.")
+    rows = [(entry.id, opened(vault, entry).raw) for entry in found]
+    text = _csv_text(source, store, name, rows) if _is_csv(source) else _json_text(rows)
+    disk.write(target, text.encode(), mode=0o600)
+    return len(found)
+
+
+def corrected(path: Path, source: Source, target: Path) -> Fixed:
+    """Take the marks off a corrected file, so that it reads like any file of its source.
+
+    Raises:
+        SourceError: S301 if it is not there, S346 if a row says not which entry it corrects.
+    """
+    if not path.is_file():
+        raise SourceError.of("S301", "The corrected file is not there.", place=Place(file=str(path)))
+    text = path.read_text(encoding="utf-8-sig", newline="")
+    lines, found = _unmarked_csv(text, source, path) if _is_csv(source) else _unmarked_json(text, path)
+    target.write_text(lines, encoding="utf-8", newline="")
+    return Fixed(path=target, entries=tuple(found))
+
+
+def is_csv(source: Source, file: str = "") -> bool:
+    """True where rows of a source go out and come back as CSV."""
+    return _is_csv(source)
+
+
+def _all(store: Store, source: str | None) -> Iterator[Entry]:
+    for manifest in store.manifests(source):
+        if manifest.quarantine:
+            with (store.root / manifest.quarantine).open("rb") as lines:
+                yield from (msgspec.json.decode(line, type=Entry) for line in lines)
+
+
+def _context(entry: str) -> bytes:
+    return f"{_NAMESPACE}|{entry}".encode()

@@ -1,0 +1,161 @@
+"""History as views: what the pure packages read, as of an instant.
+
+Two layers. `history."..."` shows the accepted Parquet files with the fields of today's definitions; the
+views of docs/explanation/data.md stand on it in a schema of their own per instant, with profiles in place of
+tokens and only what was known then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from tilltal.core.names import literal, quote
+from tilltal.core.ports import BatchEngine
+from tilltal.core.time import sql_timestamp
+from tilltal.rules.clock import Clock
+from tilltal.runtime.store import Store
+from tilltal.workspace.definitions.sources import FieldType
+from tilltal.workspace.names import declared_type, event_fields
+from tilltal.workspace.workspace import Workspace
+
+SQL_TYPES: dict[FieldType, str] = {
+    "text": "VARCHAR",
+    "integer": "BIGINT",
+    "number": "DOUBLE",
+    "money": "BIGINT",
+    "boolean": "BOOLEAN",
+    "date": "DATE",
+    "timestamp": "TIMESTAMP",
+    "any": "VARCHAR",
+}
+_EVENT = {"event_id": "UUID", "at": "TIMESTAMP", "received": "TIMESTAMP", "source": "VARCHAR"}
+_RECORD = {"event_id": "UUID", "at": "TIMESTAMP", "received": "TIMESTAMP"}
+_HOLDING = {
+    "received": "TIMESTAMP",
+    "source": "VARCHAR",
+    "product": "VARCHAR",
+    "opened": "DATE",
+    "closed": "DATE",
+}
+_CONSENT = {
+    "at": "TIMESTAMP",
+    "received": "TIMESTAMP",
+    "purpose": "VARCHAR",
+    "channel": "VARCHAR",
+    "granted": "BOOLEAN",
+}
+_OBSERVATION = {
+    "observation": "VARCHAR",
+    "at": "TIMESTAMP",
+    "last_at": "TIMESTAMP",
+    "ids": "STRUCT(namespace VARCHAR, token BIGINT)[]",
+}
+
+Columns = Mapping[str, str]  # column → SQL type
+
+
+def open_history(engine: BatchEngine, workspace: Workspace, store: Store) -> None:
+    """Make the views of schema `history`: one per event type and record source, holdings, consents, ids.
+
+    What the definitions name and no file has yet is an empty view; a field that older files lack is NULL.
+    """
+    engine.run("CREATE SCHEMA IF NOT EXISTS history")
+    files = store.views()
+    for view, columns in _declared(workspace).items():
+        known = files.get(view, [])
+        select = _from_files(engine, known, columns) if known else _empty(columns)
+        engine.run(f"CREATE OR REPLACE VIEW history.{quote(_short(view))} AS {select}")
+
+
+def open_views(
+    engine: BatchEngine, workspace: Workspace, clock: Clock, schema: str, sample: str = "TRUE"
+) -> None:
+    """Make the views of data.md as of an instant, in a schema of their own, which becomes the current one.
+
+    Needs the tables `history.identity_map` and `history.people_spine`.
+
+    Args:
+        engine: with the views of `open_history`.
+        workspace: to know event types and sources.
+        clock: the instant; later events, and those that arrived later, are not there.
+        schema: its name; made anew.
+        sample: condition over `profile`, to look at part of the customers only.
+    """
+    engine.run(f"DROP SCHEMA IF EXISTS {quote(schema)} CASCADE")
+    engine.run(f"CREATE SCHEMA {quote(schema)}")
+    engine.run(f"SET search_path = {literal(schema)}")
+    is_mapped = bool(engine.rows("SELECT 1 FROM history.identity_map LIMIT 1"))
+    now = sql_timestamp(clock.now)
+    for view in _declared(workspace):
+        name, kind = _short(view), view.split("/")[0]
+        if kind in ("observations", "identities"):
+            continue
+        known = f"received <= {now}" + (f" AND at <= {now}" if kind != "holdings" else "")
+        engine.run(
+            f"CREATE VIEW {quote(name)} AS SELECT * FROM ({_of_profiles(name, kind, is_mapped)}) "
+            f"WHERE {known} AND ({sample})"
+        )
+    engine.run(f"CREATE VIEW spine AS SELECT * FROM history.people_spine WHERE {sample}")
+
+
+def latest_event(engine: BatchEngine, workspace: Workspace) -> object:
+    """Return the latest event time of all events, a naive UTC datetime, or None where there is none."""
+    parts = [
+        f"SELECT max(at) AS at FROM history.{quote('event.' + name)}" for name in event_fields(workspace)
+    ]
+    if not parts:
+        return None
+    return engine.rows(f"SELECT max(at) FROM ({' UNION ALL '.join(parts)})")[0][0]
+
+
+def _declared(workspace: Workspace) -> dict[str, Columns]:
+    """Return each view of history with its columns, the tokens' `identity` aside."""
+    views: dict[str, Columns] = {
+        f"events/{name}": {**_EVENT, **{field: SQL_TYPES[kind] for field, kind in fields.items()}}
+        for name, fields in event_fields(workspace).items()
+    }
+    for name, source in workspace.sources.items():
+        if source.kind == "record":
+            fields = {field: SQL_TYPES[declared_type(kind)] for field, kind in source.fields.items()}
+            views[f"records/{name}"] = {**_RECORD, **fields}
+    views |= {"holdings": _HOLDING, "consents": _CONSENT, "observations": _OBSERVATION}
+    return views
+
+
+def _short(view: str) -> str:
+    """`events/login` → `event.login`, `records/crm` → `record.crm`; others keep their name."""
+    return view.replace("events/", "event.").replace("records/", "record.")
+
+
+def _from_files(engine: BatchEngine, files: list[Path], columns: Columns) -> str:
+    listed = ", ".join(literal(str(file)) for file in files)
+    read = f"read_parquet([{listed}], union_by_name = true, hive_partitioning = false)"
+    present = {row[0] for row in engine.rows(f"DESCRIBE SELECT * FROM {read}")}
+    kept = ["identity"] if "identity" in present else []
+    kept += [
+        f"CAST({quote(name)} AS {kind}) AS {quote(name)}"
+        if name in present
+        else f"CAST(NULL AS {kind}) AS {quote(name)}"
+        for name, kind in columns.items()
+    ]
+    return f"SELECT {', '.join(kept)} FROM {read}"
+
+
+def _empty(columns: Columns) -> str:
+    typed = ["CAST(NULL AS BIGINT) AS identity"]
+    typed += [f"CAST(NULL AS {kind}) AS {quote(name)}" for name, kind in columns.items()]
+    return f"SELECT {', '.join(typed)} WHERE FALSE"
+
+
+def _of_profiles(name: str, kind: str, is_mapped: bool) -> str:
+    """Put the profile in place of the token; a token that is not mapped is its own profile."""
+    relation = f"history.{quote(name)}"
+    if not is_mapped:
+        return f"SELECT identity AS profile, * EXCLUDE (identity) FROM {relation}"
+    moment = "opened" if kind == "holdings" else "at"
+    return (
+        f"SELECT COALESCE(m.profile, e.identity) AS profile, e.* EXCLUDE (identity) "
+        f"FROM {relation} AS e LEFT JOIN history.identity_map AS m ON m.identity = e.identity "
+        f"AND m.valid_from <= e.{moment} AND (m.valid_to IS NULL OR e.{moment} < m.valid_to)"
+    )

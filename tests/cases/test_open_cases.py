@@ -1,0 +1,40 @@
+"""Every acceptance case at hand, one test per case."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.cases.files import CaseFileError, read_document, runner_of
+from tests.cases.report import Document, case_id, difference
+
+_BESIDE = Path(__file__).resolve().parents[2].parent / "shared"
+FOLDER = Path(os.environ.get("TILLTAL_SHARED", str(_BESIDE))) / "cases"
+
+
+def _supported() -> list[Document]:
+    documents = []
+    for path in sorted(FOLDER.glob("*.yaml")):
+        document = read_document(path)
+        try:
+            runner_of(document["kind"])
+        except CaseFileError:
+            continue
+        documents.append(document)
+    return documents
+
+
+CASES = [
+    pytest.param(document, case, id=f"{document['kind']}-{case_id(case)}")
+    for document in _supported()
+    for case in document["cases"]
+]
+
+
+@pytest.mark.skipif(not FOLDER.is_dir(), reason=f"no acceptance cases in {FOLDER}; set TILLTAL_SHARED")
+@pytest.mark.parametrize(("document", "case"), CASES)
+def test_case(document: Document, case: dict[str, Any]) -> None:
+    mismatches = runner_of(document["kind"]).run({**document, "cases": [case]})
+    assert not mismatches, "\n".join(line for one in mismatches for line in difference(one))
