@@ -2,10 +2,10 @@
 
     python -m benchmarks.generate --customers 1000000 --events 100000000
 
-One folder per event type under `<target>/events/`, ten files per type in the order in which events arrive, as daily
-ingestion leaves them. Columns are those of docs/explanation/data.md plus `amount` (minor units), `category`
-and `channel`. A few customers and a few types have very many events. The same arguments give the same
-rows, whatever the number of processes.
+One folder per event type under `<target>/events/`, ten files per type in the order in which events arrive,
+as daily ingestion leaves them. Columns are those of docs/explanation/data.md plus `amount` (minor units),
+`category` and `channel`. A few customers and a few types have very many events. The same arguments give the
+same rows, whatever the number of processes.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ import pyarrow.parquet as pq
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 TYPES = (
-    "card_purchase", "page_view", "login", "app_open", "transfer", "push_opened", "email_opened", "balance_read",
-    "offer_seen", "offer_clicked", "bill_paid", "salary", "atm_withdrawal", "call", "chat", "branch_visit",
+    "card_purchase", "page_view", "login", "app_open", "transfer", "push_opened", "email_opened",
+    "balance_read", "offer_seen", "offer_clicked", "bill_paid", "salary", "atm_withdrawal", "call", "chat", "branch_visit",
     "loan_calculated", "fund_bought", "complaint", "card_blocked",
 )  # fmt: skip
 CATEGORIES = (
@@ -37,7 +37,7 @@ CHANNELS = ("app", "web", "branch", "call_centre", "atm")
 DAYS = 400
 AS_OF = datetime(2026, 6, 1, 12, tzinfo=UTC)
 FILES_PER_TYPE = 10
-SKEW = 2.5  # customer number ~ N·u^2.5: the first per cent has 16 % of the events, the first one of a million 0.4 %
+SKEW = 2.5  # customer ~ N·u^2.5: the first per cent has 16 % of the events, the first of a million 0.4 %
 DATA = Path(__file__).parent / "data"
 
 Int64 = npt.NDArray[np.int64]
@@ -73,11 +73,14 @@ def identities(numbers: Int64) -> Int64:
 
 
 def _times(rng: np.random.Generator, part: Part) -> tuple[Int64, Int64]:
-    """Return event and arrival times in microseconds, by arrival: mostly seconds late, one in a hundred hours late."""
+    """Return event and arrival times in microseconds, by arrival: mostly seconds late, one in a hundred
+    hours late."""
     seconds = DAYS * 86_400 // FILES_PER_TYPE
     start = int((AS_OF - timedelta(days=DAYS)).timestamp()) + part.part * seconds
     at = start + rng.integers(0, seconds, part.rows)
-    delay = np.where(rng.random(part.rows) < 0.01, rng.integers(0, 6 * 3600, part.rows), rng.integers(0, 5, part.rows))
+    delay = np.where(
+        rng.random(part.rows) < 0.01, rng.integers(0, 6 * 3600, part.rows), rng.integers(0, 5, part.rows)
+    )
     received = np.minimum(at + delay, start + seconds - 1)
     order = np.argsort(received, kind="stable")
     return at[order] * 1_000_000, received[order] * 1_000_000
@@ -96,7 +99,9 @@ def _event_ids(rng: np.random.Generator, part: Part) -> pa.Array:
 
 def _texts(rng: np.random.Generator, values: tuple[str, ...], rows: int, null_share: float) -> pa.Array:
     codes = (len(values) * rng.random(rows) ** 1.5).astype(np.int32)
-    return pa.DictionaryArray.from_arrays(pa.array(codes, mask=rng.random(rows) < null_share), pa.array(values))
+    return pa.DictionaryArray.from_arrays(
+        pa.array(codes, mask=rng.random(rows) < null_share), pa.array(values)
+    )
 
 
 def table(part: Part) -> pa.Table:
@@ -110,7 +115,9 @@ def table(part: Part) -> pa.Table:
             "event_id": _event_ids(rng, part),
             "at": pa.array(at, pa.timestamp("us")),
             "received": pa.array(received, pa.timestamp("us")),
-            "source": pa.DictionaryArray.from_arrays(pa.array(np.zeros(part.rows, np.int8)), pa.array(["core"])),
+            "source": pa.DictionaryArray.from_arrays(
+                pa.array(np.zeros(part.rows, np.int8)), pa.array(["core"])
+            ),
             "identity": identities(customer),
             "amount": pa.array(amount, mask=rng.random(part.rows) < 0.02),
             "category": _texts(rng, CATEGORIES, part.rows, 0.05),
@@ -141,9 +148,14 @@ def generate(target: Path, customers: int, events: int, *, seed: int = 1, proces
     if done.exists():
         return
     columns = (TextColumn("generate"), BarColumn(), TextColumn("{task.percentage:3.0f} %"))
-    with ProcessPoolExecutor(processes) as pool, Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn()) as bar:
+    with (
+        ProcessPoolExecutor(processes) as pool,
+        Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn()) as bar,
+    ):
         task = bar.add_task("generate", total=events)
-        for future in as_completed([pool.submit(write, part) for part in parts(target, customers, events, seed)]):
+        for future in as_completed(
+            [pool.submit(write, part) for part in parts(target, customers, events, seed)]
+        ):
             bar.advance(task, future.result())
     done.touch()
 

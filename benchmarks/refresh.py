@@ -3,9 +3,9 @@
     python -m benchmarks.refresh                      # 1M, 10M and 100M events; makes the histories first
     python -m benchmarks.refresh --sizes 10k-1m --repeat 5
 
-Each measurement is a process of its own: CPU is its user and system seconds from the first to the last statement, memory
-its peak of resident bytes. The table gives medians. `STAGES` holds what a refresh does, in order; a stage is a
-function from `Bench` to statements, so others can be appended.
+Each measurement is a process of its own: CPU is its user and system seconds from the first to the last
+statement, memory its peak of resident bytes. The table gives medians. `STAGES` holds what a refresh does,
+in order; a stage is a function from `Bench` to statements, so others can be appended.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import msgspec
+from benchmarks.generate import AS_OF, DATA, TYPES, folder, generate
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.generate import AS_OF, DATA, TYPES, folder, generate
 from tilltal.core.names import literal, quote
 from tilltal.core.time import sql_timestamp
 from tilltal.customers.audiences import audiences_sql, compile_audiences
@@ -39,10 +39,14 @@ from tilltal.rules.clock import Clock
 from tilltal.rules.types import Type
 from tilltal.workspace.definitions.profile import Trait
 
-SIZES = {"10k-1m": (10_000, 1_000_000), "100k-10m": (100_000, 10_000_000), "1m-100m": (1_000_000, 100_000_000)}
+SIZES = {
+    "10k-1m": (10_000, 1_000_000),
+    "100k-10m": (100_000, 10_000_000),
+    "1m-100m": (1_000_000, 100_000_000),
+}
 CLOCK = Clock(AS_OF, ZoneInfo("Europe/Stockholm"))
 SCHEMA = EventType({"amount": Type.NUMBER, "category": Type.TEXT, "channel": Type.TEXT}, {"amount": 100})
-SCHEMAS = {name: SCHEMA for name in TYPES}
+SCHEMAS = dict.fromkeys(TYPES, SCHEMA)
 WINDOWS = ("7 days", "30 days", "90 days", "365 days")
 
 # Fifteen families in four nested windows: sixty traits that read every event type.
@@ -57,11 +61,15 @@ FAMILIES = {
     "transfer": Trait(measure="avg", of="amount", from_=("transfer",)),
     "lowest": Trait(measure="min", of="amount", from_=("balance_read",)),
     "opened": Trait(measure="exists", from_=("push_opened", "email_opened")),
-    "interest": Trait(measure="last", of="category", from_=("offer_seen", "offer_clicked", "loan_calculated")),
+    "interest": Trait(
+        measure="last", of="category", from_=("offer_seen", "offer_clicked", "loan_calculated")
+    ),
     "income": Trait(measure="sum", of="amount", from_=("salary",)),
     "outgoing": Trait(measure="sum", of="amount", from_=("bill_paid", "atm_withdrawal", "fund_bought")),
     "contact": Trait(measure="recency", from_=("call", "chat", "branch_visit")),
-    "trouble": Trait(measure="count", from_=("complaint", "card_blocked"), where="channel <> 'web' OR amount > 100"),
+    "trouble": Trait(
+        measure="count", from_=("complaint", "card_blocked"), where="channel <> 'web' OR amount > 100"
+    ),
 }
 TRAITS = {
     f"{name}_{window.split()[0]}d": msgspec.structs.replace(trait, window=window)
@@ -109,7 +117,8 @@ def views(bench: Bench) -> Iterator[str]:
 
 def spine(bench: Bench) -> Iterator[str]:
     """Every customer once; identity resolution is measured elsewhere."""
-    yield f"CREATE TEMP TABLE spine AS SELECT DISTINCT identity AS profile FROM {bench.events('card_purchase')}"
+    customers = f"SELECT DISTINCT identity AS profile FROM {bench.events('card_purchase')}"
+    yield f"CREATE TEMP TABLE spine AS {customers}"
 
 
 def traits(_bench: Bench) -> Iterator[str]:
@@ -124,7 +133,8 @@ def traits(_bench: Bench) -> Iterator[str]:
 def audiences(_bench: Bench) -> Iterator[str]:
     """Forty audiences over the traits."""
     schema = {trait.name: trait.type for trait in compile_traits(TRAITS, SCHEMAS)}
-    yield f"CREATE TEMP VIEW profiles AS {audiences_sql(compile_audiences(AUDIENCES, schema), 'profile_traits', CLOCK)}"
+    members = audiences_sql(compile_audiences(AUDIENCES, schema), "profile_traits", CLOCK)
+    yield f"CREATE TEMP VIEW profiles AS {members}"
 
 
 def write(bench: Bench) -> Iterator[str]:
@@ -205,7 +215,8 @@ def compare(name: str, options: argparse.Namespace, table: Table) -> None:
     wall = statistics.median(cost.wall_seconds for cost in refreshes)
     peak = max(cost.peak_bytes for cost in refreshes)
     stages = {
-        stage.__name__: statistics.median(cost.stages[stage.__name__] for cost in refreshes) for stage in STAGES
+        stage.__name__: statistics.median(cost.stages[stage.__name__] for cost in refreshes)
+        for stage in STAGES
     }
     shares = ", ".join(f"{stage} {seconds:.2f}" for stage, seconds in stages.items())
     table.add_row(
@@ -216,7 +227,9 @@ def compare(name: str, options: argparse.Namespace, table: Table) -> None:
 
 def main() -> None:
     """Read the arguments, measure, show the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--sizes", nargs="+", choices=list(SIZES), default=list(SIZES))
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
@@ -228,7 +241,16 @@ def main() -> None:
     if options.job:
         run_job(options)
         return
-    heads = ("size", "scan CPU s", "refresh CPU s", "ratio", "wall s", "peak GB", "ns an event", "CPU s per stage")
+    heads = (
+        "size",
+        "scan CPU s",
+        "refresh CPU s",
+        "ratio",
+        "wall s",
+        "peak GB",
+        "ns an event",
+        "CPU s per stage",
+    )
     table = Table(*heads, title="refresh against a six-column scan, medians")
     for name in options.sizes:
         compare(name, options, table)

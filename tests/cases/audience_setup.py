@@ -1,10 +1,10 @@
-"""An audience case as product configuration: event schemas from the JSON types, compiled traits, events as stored."""
+"""An audience case as product configuration: event schemas from the JSON types, compiled traits, events as
+stored."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -24,6 +24,7 @@ from tilltal.rules.types import LARGEST_INTEGER, Type
 from tilltal.workspace.definitions.profile import Trait
 
 IDENTIFY = "identify"
+_NO_NUMBERS = (Type.TEXT, Type.BOOLEAN)
 
 
 class Setup(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,16 +53,22 @@ def setup_of(case: Mapping[str, Any], zone: ZoneInfo) -> Setup:
 
 
 def _compiled(
-    case: Mapping[str, Any], events: tuple[tuple[Event, ...], ...], traits: Mapping[str, Trait], *, is_typed: bool
+    case: Mapping[str, Any],
+    events: tuple[tuple[Event, ...], ...],
+    traits: Mapping[str, Trait],
+    *,
+    is_typed: bool,
 ) -> Setup:
     every = [event for history in events for event in history]
     fields = {name: _type(every, name) if is_typed else Type.ANY for name in _fields(every, traits)}
     measured = {trait.of for trait in traits.values() if trait.measure in NUMERIC}
-    mixed = {name: Type.ANY for name in measured if fields.get(str(name)) in (Type.TEXT, Type.BOOLEAN)}
+    mixed = {name: Type.ANY for name, kind in fields.items() if name in measured and kind in _NO_NUMBERS}
     kinds = {event.type for event in every} | {name for trait in traits.values() for name in trait.from_}
     schemas = {kind: EventType({**fields, **mixed}) for kind in sorted(kinds)}
     identifying = [event for event in every if event.type == IDENTIFY]
-    attributes = {name: _type(identifying, name) if is_typed else Type.ANY for name in case.get("attributes") or ()}
+    attributes = {
+        name: _type(identifying, name) if is_typed else Type.ANY for name in case.get("attributes") or ()
+    }
     compiled = compile_traits(traits, schemas)
     schema = {**attributes, **{trait.name: trait.type for trait in compiled}}
     (audience,) = compile_audiences({"case": case["audience"]}, schema)
@@ -112,7 +119,10 @@ def _fields(events: Iterable[Event], traits: Mapping[str, Trait]) -> list[str]:
     names = dict.fromkeys(name for event in events for name in event.fields)
     names |= dict.fromkeys(trait.of for trait in traits.values() if trait.of is not None)
     conditions = [sqlglot.parse_one(trait.where) for trait in traits.values() if trait.where]
-    return [*names, *(column.name for each in conditions for column in each.find_all(Column) if column.name not in names)]
+    return [
+        *names,
+        *(column.name for each in conditions for column in each.find_all(Column) if column.name not in names),
+    ]
 
 
 def _type(events: Iterable[Event], name: str) -> Type:
@@ -139,4 +149,3 @@ def stored(value: object, kind: Type) -> object:
     if kind is Type.ANY:
         return json.dumps(value, ensure_ascii=False)
     return float(value) if kind is Type.NUMBER and isinstance(value, int) else value
-

@@ -1,4 +1,5 @@
-"""Audience cases: each check in SQL as of its instant and in Python; timelines in Python, each change confirmed by SQL."""
+"""Audience cases: each check in SQL as of its instant and in Python; timelines in Python, each change
+confirmed by SQL."""
 
 from __future__ import annotations
 
@@ -9,9 +10,9 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pyarrow as pa
-
 from tests.cases.audience_setup import IDENTIFY, Setup, setup_of, stored
 from tests.cases.report import Document, Mismatch, case_id, unknown_keys
+
 from tilltal.core.errors import WorkspaceError
 from tilltal.core.names import quote
 from tilltal.core.time import parse_instant, sql_timestamp, utc_naive
@@ -23,7 +24,18 @@ from tilltal.engines.duckdb import DuckDBEngine
 from tilltal.rules.clock import Clock
 from tilltal.rules.types import Type
 
-_CASE = {"id", "title", "customers", "traits", "attributes", "audience", "checks", "timeline", "note", "needs"}
+_CASE = {
+    "id",
+    "title",
+    "customers",
+    "traits",
+    "attributes",
+    "audience",
+    "checks",
+    "timeline",
+    "note",
+    "needs",
+}
 _CHECK = {"at", "values", "members"}
 _TRAIT = {"agg", "event", "of", "where", "window", "unit"}
 _EVENT = {"at", "event", "id", "received", "props"}
@@ -36,7 +48,12 @@ _ARROW = {
     Type.NUMBER: pa.float64(),
     Type.BOOLEAN: pa.bool_(),
 }
-_STAMP = {"profile": pa.int64(), "event_id": pa.string(), "at": pa.timestamp("us"), "received": pa.timestamp("us")}
+_STAMP = {
+    "profile": pa.int64(),
+    "event_id": pa.string(),
+    "at": pa.timestamp("us"),
+    "received": pa.timestamp("us"),
+}
 
 State = dict[str, dict[str, object]]  # customer → trait, attribute or the audience → value
 
@@ -106,7 +123,9 @@ class _Online:
             if event.type == IDENTIFY:
                 values |= {name: event.fields[name] for name in values if name in event.fields}
         kinds = self._setup.attributes
-        return {name: _as_number(value) if kinds[name] is Type.NUMBER else value for name, value in values.items()}
+        return {
+            name: _as_number(value) if kinds[name] is Type.NUMBER else value for name, value in values.items()
+        }
 
 
 def _as_number(value: object) -> object:
@@ -121,7 +140,12 @@ class _Batch:
         self._zone = zone
         self._engine = engine
         for name, schema in setup.schemas.items():
-            rows = [(number, event) for number, events in enumerate(setup.events) for event in events if event.type == name]
+            rows = [
+                (number, event)
+                for number, events in enumerate(setup.events)
+                for event in events
+                if event.type == name
+            ]
             engine.register(f"all.{name}", _table(rows, schema.fields))
         for name, kind in setup.attributes.items():
             engine.register(f"stated.{name}", _table(self._stated(name), {name: kind}))
@@ -130,11 +154,12 @@ class _Batch:
 
     def state(self, at: datetime) -> State:
         sql = self._profile_sql(Clock(at, self._zone))
-        table = self._engine.arrow(f"SELECT * FROM ({sql}) ORDER BY profile")
         kinds = {trait.name: trait.type for trait in self._setup.traits} | self._setup.attributes
+        kinds[self._setup.audience.name] = Type.BOOLEAN
+        rows = self._engine.rows(f"SELECT {', '.join(map(quote, kinds))} FROM ({sql}) ORDER BY profile")
         return {
-            name: {key: _read(value, kinds.get(key)) for key, value in row.items() if key != "profile"}
-            for name, row in zip(self._setup.customers, table.to_pylist(), strict=True)
+            customer: {name: _read(value, kinds[name]) for name, value in zip(kinds, row, strict=True)}
+            for customer, row in zip(self._setup.customers, rows, strict=True)
         }
 
     def _stated(self, attribute: str) -> list[tuple[int, Event]]:
@@ -155,7 +180,9 @@ class _Batch:
         plan = trait_plan(self._setup.traits, self._setup.schemas, clock)
         for step in plan.steps:
             self._engine.run(f"CREATE OR REPLACE TEMP TABLE {quote(step.name)} AS {step.sql}")
-        joined = "".join(f" LEFT JOIN ({self._latest(name, now)}) USING (profile)" for name in self._setup.attributes)
+        joined = "".join(
+            f" LEFT JOIN ({self._latest(name, now)}) USING (profile)" for name in self._setup.attributes
+        )
         profiles = f"(SELECT * FROM ({plan.select}) AS traits{joined})"
         return audiences_sql([self._setup.audience], profiles, clock)
 
@@ -183,7 +210,7 @@ def _table(rows: Iterable[tuple[int, Event]], fields: Mapping[str, Type]) -> pa.
     return pa.table(arrays)
 
 
-def _read(value: object, kind: Type | None) -> object:
+def _read(value: object, kind: Type) -> object:
     return json.loads(value) if kind is Type.ANY and isinstance(value, str) else value
 
 
@@ -196,7 +223,9 @@ def _differences(name: str, what: str, check: Mapping[str, Any], state: State) -
     if "members" in check:
         members = sorted(customer for customer, values in state.items() if values["audience.case"] is True)
         if members != sorted(check["members"]):
-            found.append(Mismatch(case=name, what=f"{what}: members", expected=sorted(check["members"]), got=members))
+            found.append(
+                Mismatch(case=name, what=f"{what}: members", expected=sorted(check["members"]), got=members)
+            )
     return found
 
 
@@ -213,7 +242,9 @@ def _timeline(
 ) -> list[Mismatch]:
     given = case["timeline"]
     after, until = parse_instant(given["after"], zone), parse_instant(given["until"], zone)
-    expected = sorted((parse_instant(each["at"], zone), each["customer"], each["change"]) for each in given["changes"])
+    expected = sorted(
+        (parse_instant(each["at"], zone), each["customer"], each["change"]) for each in given["changes"]
+    )
     found = []
     for number, customer in enumerate(setup.customers):
 
@@ -234,7 +265,9 @@ def _confirmed(name: str, found: list[tuple[datetime, str, str]], batch: _Batch)
     """Compare each change with the states that SQL gives at its instant and a microsecond before."""
     mismatches = []
     for at, customer, change in found:
-        states = [batch.state(moment)[customer]["audience.case"] for moment in (at - timedelta(microseconds=1), at)]
+        states = [
+            batch.state(moment)[customer]["audience.case"] for moment in (at - timedelta(microseconds=1), at)
+        ]
         expected = [change == "leave", change == "enter"]
         if states != expected:
             what = f"SQL before and at the change of {customer} at {at.isoformat()}"

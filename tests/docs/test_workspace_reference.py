@@ -1,17 +1,42 @@
-"""docs/reference/workspace.md lists every key of every kind of file, with its type, default and meaning."""
+"""docs/reference/workspace.md lists every key of every kind of file, with its type, default and meaning.
+
+Run this file to write the tables anew after a definition has changed.
+"""
 
 import json
 import re
+from inspect import cleandoc
 from pathlib import Path
 
 import msgspec
-import pytest
 from msgspec import inspect
 
-from tilltal.workspace.definitions.base import Definition
 from tilltal.workspace.schemas import kinds
 
 REFERENCE = Path(__file__).resolve().parents[2] / "docs/reference/workspace.md"
+MARK = (
+    "<!-- The tables below are made from the definitions: python tests/docs/test_workspace_reference.py -->"
+)
+KINDS = {
+    "settings": "tilltal.yaml",
+    "identity": "identity.yaml",
+    "source": "sources/<name>.yaml",
+    "profile": "profile.yaml",
+    "trait": "traits/<name>.yaml",
+    "audience": "audiences/<name>.yaml",
+    "lifecycle": "lifecycle.yaml",
+    "value": "value.yaml",
+    "personas": "personas.yaml",
+    "micro_segments": "micro_segments.yaml",
+    "model": "models/<name>.yaml",
+    "action": "actions/<name>/action.yaml",
+    "treatment": "actions/<name>/<channel>.<language>.yaml",
+    "arbitration": "policies/arbitration.yaml",
+    "consent": "policies/consent.yaml",
+    "contact": "policies/contact.yaml",
+    "data_use": "policies/data_use.yaml",
+    "kpis": "kpis.yaml",
+}
 
 
 def structs(kind: inspect.Type) -> list[inspect.StructType]:
@@ -81,9 +106,29 @@ def table(kind: inspect.StructType) -> str:
     return re.sub(r" +\|", " |", "\n".join(rows))
 
 
-@pytest.mark.parametrize(("kind", "definition"), kinds().items())
-def test_the_reference_lists_every_key(kind: str, definition: type[Definition]) -> None:
-    text = REFERENCE.read_text(encoding="utf-8")
-    for struct in structs(inspect.type_info(definition)):
-        name = struct.cls.__name__
-        assert table(struct) in text, f"{kind}: write this table under {name}:\n\n{table(struct)}\n"
+def page() -> str:
+    """All tables, a file under each heading of the second level; what several files share stands once."""
+    seen: set[str] = set()
+    parts: list[str] = []
+    for kind, file in KINDS.items():
+        for index, struct in enumerate(structs(inspect.type_info(kinds()[kind]))):
+            name = struct.cls.__name__
+            heading = f"### {name}" if index else f"## `{file}`"
+            if name not in seen:
+                parts += [heading, cleandoc(struct.cls.__doc__ or ""), table(struct)]
+            seen.add(name)
+    return "\n\n".join(parts) + "\n"
+
+
+def test_every_kind_has_its_heading() -> None:
+    assert set(KINDS) == set(kinds())
+
+
+def test_the_reference_lists_every_key() -> None:
+    _, _, written = REFERENCE.read_text(encoding="utf-8").partition(MARK)
+    assert written.strip() == page().strip(), f"run `python {Path(__file__).name}` in {Path(__file__).parent}"
+
+
+if __name__ == "__main__":
+    head, _, _ = REFERENCE.read_text(encoding="utf-8").partition(MARK)
+    REFERENCE.write_text(f"{head}{MARK}\n\n{page()}", encoding="utf-8")

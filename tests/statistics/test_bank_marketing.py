@@ -1,7 +1,7 @@
-"""Bank marketing (Moro, Cortez & Rita 2014): random folds flatter, time order tells, rolling calibration follows.
+"""Bank marketing (Moro, Cortez & Rita 2014): random folds flatter, time order tells, rolling labels help.
 
-41,188 calls of a Portuguese bank in the order in which they were made, May 2008 to November 2010. The length of a
-call (`duration`) is known only after it and is left out, except where it plays the leak it is.
+41,188 calls of a Portuguese bank in the order they were made, May 2008 to November 2010. The length of
+a call (`duration`) is known only after it and is left out, except where it plays the leak it is.
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ from tilltal.models.quality.reliability import expected_calibration_error
 from tilltal.models.rolling import rolling_platt
 
 _ROOT = Path(__file__).resolve().parents[2]
-_FILE = Path(os.environ.get("TILLTAL_SHARED", _ROOT.parent / "shared")) / "data" / "bank_additional_full.parquet"
+_FILE = (
+    Path(os.environ.get("TILLTAL_SHARED", _ROOT.parent / "shared")) / "data" / "bank_additional_full.parquet"
+)
 
 pytestmark = pytest.mark.skipif(not _FILE.exists(), reason=f"{_FILE.name} is not here (set TILLTAL_SHARED)")
 
@@ -37,7 +39,7 @@ Vector = NDArray[np.float64]
 
 
 class TimeOrder(msgspec.Struct, frozen=True):
-    """What time order gives: log-odds and answers of the last 30 %, and the calibrators fitted before them."""
+    """What time order gives: log-odds and answers of the last 30 %, and calibrators fitted before them."""
 
     scores: Vector
     labels: NDArray[np.bool_]
@@ -117,9 +119,12 @@ def test_time_order_is_told_honestly_and_rolling_calibration_follows_the_drift(
     auc = area(trial.scores, trial.labels)
     with capsys.disabled():
         table = "".join(f"| ECE {name} | {value:.3f} |\n" for name, value in figures.items())
-        print(f"\n| bank marketing, last 30 % in time order | |\n| --- | --- |\n| AUC | {auc:.3f} |\n{table}", end="")
+        print(
+            f"\n| bank marketing, last 30 % in time order | |\n| --- | --- |\n| AUC | {auc:.3f} |\n{table}",
+            end="",
+        )
     # random folds claim 0.80; in time order the same method falls far behind, but stays above chance
-    assert 0.55 < auc < 0.75
+    assert 0.55 < auc < 0.70
     # the base rate doubles after the calibration: what was fitted once stays wrong by more than 0.1
     assert min(figures["raw"], figures["static Platt"], figures["static isotonic"]) > 0.1
     assert figures["rolling Platt"] < 0.5 * figures["static Platt"]

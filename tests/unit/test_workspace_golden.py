@@ -1,4 +1,4 @@
-"""Broken workspaces and the exact faults they give: `tests/golden/workspace/<case>/{workspace/,faults.txt}`."""
+"""Broken workspaces and the exact faults they give: tests/golden/workspace/<case>/faults.txt."""
 
 from pathlib import Path
 

@@ -1,7 +1,8 @@
 """Audiences: live sets of customers under a condition, which may name other audiences.
 
-An audience is the column `audience.<name>` of the profile: TRUE for members, FALSE for everyone else, also where the
-condition is unknown. Lookalikes are made by `lookalikes` and are columns that conditions may name.
+An audience is the column `audience.<name>` of the profile: TRUE for members, FALSE for everyone else, also
+where the condition is unknown. Lookalikes are made by `lookalikes` and are columns that conditions may
+name.
 """
 
 from __future__ import annotations
@@ -39,13 +40,13 @@ def compile_audiences(conditions: Mapping[str, str], schema: Mapping[str, Type])
     return tuple(compiled)
 
 
-def audiences_sql(audiences: Iterable[Derived], relation: str, clock: Clock, *, dialect: str = "duckdb") -> str:
+def audiences_sql(audiences: Iterable[Derived], relation: str, clock: Clock) -> str:
     """Return a `SELECT` of the profile relation with one more column per audience.
 
     Raises:
         WorkspaceError: W140 if audiences need each other.
     """
-    return derived_sql(audiences, relation, clock, dialect=dialect)
+    return derived_sql(audiences, relation, clock)
 
 
 class Membership:

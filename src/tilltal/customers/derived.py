@@ -1,4 +1,4 @@
-"""Columns computed from other columns of the profile: expression traits and audiences, each after those it names."""
+"""Columns computed from other columns of the profile: expression traits and audiences."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tilltal.workspace.graph import cycles
 
 
 class Derived(msgspec.Struct, frozen=True, kw_only=True):
-    """A column of the profile and the expression that makes it. A condition is never NULL: unknown is FALSE."""
+    """A column of the profile and its expression. A condition is never NULL: unknown is FALSE."""
 
     name: str
     expression: Expression
@@ -41,21 +41,21 @@ def in_layers(columns: Iterable[Derived]) -> tuple[tuple[Derived, ...], ...]:
     return tuple(layers)
 
 
-def derived_sql(columns: Iterable[Derived], relation: str, clock: Clock, *, dialect: str = "duckdb") -> str:
-    """Return a `SELECT` of all columns of `relation` (a table, or a query in parentheses) and the derived ones.
+def derived_sql(columns: Iterable[Derived], relation: str, clock: Clock) -> str:
+    """Return a `SELECT` of all columns of `relation` (a table or a query in parentheses) and the derived.
 
     A layer is a query around the one before, so a column names others and never repeats their expression.
     """
     source = relation
     for layer in in_layers(columns):
-        made = ", ".join(f"{_column_sql(one, clock, dialect)} AS {quote(one.name)}" for one in layer)
+        made = ", ".join(f"{_column_sql(one, clock)} AS {quote(one.name)}" for one in layer)
         source = f"(SELECT *, {made} FROM {source})"
     return source[1:-1] if source != relation else f"SELECT * FROM {relation}"
 
 
-def _column_sql(column: Derived, clock: Clock, dialect: str) -> str:
+def _column_sql(column: Derived, clock: Clock) -> str:
     emit = condition_sql if column.is_condition else to_sql
-    return emit(column.expression, quote, dialect=dialect, clock=clock)
+    return emit(column.expression, quote, clock=clock)
 
 
 class DerivedEvaluator:

@@ -16,8 +16,13 @@ from fractions import Fraction
 
 import msgspec
 
+from tilltal.core.errors import Place
 from tilltal.core.names import literal, quote
 from tilltal.customers.step import Step
+from tilltal.rules.clock import Clock
+from tilltal.rules.expression import parse
+from tilltal.rules.sql import to_sql
+from tilltal.rules.types import Type
 from tilltal.workspace.definitions.segments import Axis, Cuts, Value
 
 
@@ -54,22 +59,38 @@ def standing_of(value: Value, borders: Borders, income: float | None, affinity: 
     return Standing(_cells(value).get((income_class, affinity_class)), income_class, affinity_class)
 
 
-def value_steps(value: Value, axes_sql: str) -> tuple[Step, ...]:
+def value_steps(
+    value: Value, schema: Mapping[str, Type], clock: Clock, *, relation: str, customers: str = "TRUE"
+) -> tuple[Step, ...]:
     """Return the steps that make `value`: profile and the three names an expression may use.
 
     Args:
         value: the grid.
-        axes_sql: a SELECT of `profile`, `income`, `affinity` (DOUBLE, NULL where unknown) and `is_customer`
-            (BOOLEAN): whose values make the quantiles.
+        schema: the names the axes may read, and their types.
+        clock: what NOW() and TODAY() mean.
+        relation: the table that has `profile` and those names as columns, already quoted.
+        customers: SQL condition over the table: whose values make the quantiles.
+
+    Raises:
+        WorkspaceError: if the value of an axis is no expression or no number.
     """
-    income = "CASE WHEN ISNAN(income) THEN 0 ELSE COALESCE(income, 0) END"
-    affinity = "CASE WHEN ISNAN(affinity) THEN NULL ELSE affinity END"
-    axes = f"SELECT profile, {income} AS income, {affinity} AS affinity, is_customer FROM ({axes_sql}) AS given"
+    income, affinity = (_axis_sql(axis, schema, clock) for axis in (value.income, value.affinity))
+    axes = f"""
+SELECT profile, COALESCE(CASE WHEN NOT ISNAN(income) THEN income END, 0) AS income,
+  CASE WHEN NOT ISNAN(affinity) THEN affinity END AS affinity, is_customer
+FROM (
+  SELECT profile, {income} AS income, {affinity} AS affinity, COALESCE({customers}, FALSE) AS is_customer
+  FROM {relation}) AS given"""
     return (
         Step("value_axes", axes),
         Step("value_borders", _borders_sql(value)),
         Step("value", _grid_sql(value)),
     )
+
+
+def _axis_sql(axis: Axis, schema: Mapping[str, Type], clock: Clock) -> str:
+    expression = parse(axis.value, schema, place=Place(file="value.yaml"), want=Type.NUMBER)
+    return f"CAST({to_sql(expression, quote, clock=clock)} AS DOUBLE)"
 
 
 def _is_number(value: float | None) -> bool:
@@ -104,7 +125,7 @@ def _column(axis: str, index: int) -> str:
 
 def _borders_sql(value: Value) -> str:
     """Return one row with a column per border: `income_1`, `affinity_1`, `affinity_2`, ..."""
-    axes = {"income": value.income.cuts, "affinity": value.affinity.cuts}
+    axes = {key: axis.cuts for key, axis in (("income", value.income), ("affinity", value.affinity))}
     columns = [
         f"{_border_sql(axis, cuts, index)} AS {_column(axis, index + 1)}"
         for axis, cuts in axes.items()
@@ -117,9 +138,9 @@ def _borders_sql(value: Value) -> str:
 
 
 def _ranked_sql(axis: str) -> str:
-    """Return the different values of an axis with how many customers have at most that, and how many there are."""
+    """Return the different values of an axis with how many customers have at most that, and all customers."""
     return f"""
-SELECT {literal(axis)} AS axis, {axis} AS at,
+SELECT {literal(axis)} AS axis, {axis} AS border,
   SUM(COUNT(*)) OVER (ORDER BY {axis}) AS upto, SUM(COUNT(*)) OVER () AS customers
 FROM value_axes WHERE is_customer AND affinity IS NOT NULL GROUP BY {axis}"""
 
@@ -130,7 +151,9 @@ def _border_sql(axis: str, cuts: Cuts, index: int) -> str:
     share = _share(cuts.quantiles[index])
     # the smallest value with more than floor(q x n) customers at or below it
     within = f"upto > (customers * {share.numerator}) // {share.denominator}"
-    return f"COALESCE(MIN(CASE WHEN axis = {literal(axis)} AND {within} THEN at END), {_number(math.inf)})"
+    return (
+        f"COALESCE(MIN(CASE WHEN axis = {literal(axis)} AND {within} THEN border END), {_number(math.inf)})"
+    )
 
 
 def _class_sql(axis: str, definition: Axis) -> str:
@@ -145,7 +168,8 @@ def _class_sql(axis: str, definition: Axis) -> str:
 
 def _grid_sql(value: Value) -> str:
     cells = "".join(
-        f" WHEN income_class = {literal(income)} AND affinity_class = {literal(affinity)} THEN {literal(name)}"
+        f" WHEN income_class = {literal(income)} AND affinity_class = {literal(affinity)}"
+        f" THEN {literal(name)}"
         for (income, affinity), name in _cells(value).items()
     )
     return f"""

@@ -36,7 +36,7 @@ Bools = npt.NDArray[np.bool_]
 _OWN_REASONS = ("", "invalid_propensity", "invalid_value", "not_positive")  # codes 0 to 3
 
 
-class BatchDecision(msgspec.Struct, frozen=True):
+class BatchDecision(msgspec.Struct, frozen=True, kw_only=True):
     """What is best for each of n customers, in arrays of n rows and `slots` columns.
 
     `actions` holds indices into the plan's actions, -1 where fewer are shown; `reasons` holds, for each of
@@ -122,7 +122,15 @@ def rank(plan: DecisionPlan, table: pa.Table, context: Context) -> BatchDecision
     channel = _matrix(table, "h", plan, -1.0).astype(np.int64)
     picked = [np.where(shown >= 0, matrix[rows, shown], np.nan) for matrix in (priority, *factors)]
     return BatchDecision(
-        shown, np.where(shown >= 0, channel[rows, shown], -1), *picked, reasons, reason_names(plan)
+        actions=shown,
+        channels=np.where(shown >= 0, channel[rows, shown], -1),
+        priority=picked[0],
+        propensity=picked[1],
+        context=picked[2],
+        value=picked[3],
+        lever=picked[4],
+        reasons=reasons,
+        reason_names=reason_names(plan),
     )
 
 

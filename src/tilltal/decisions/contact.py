@@ -106,13 +106,16 @@ def counts_sql(
         for cap in caps
         if _applies(cap, contact)
     }
-    if not columns or not events:
+    if not columns:
         return None
+    if not events:  # nothing was ever a contact, so every counter is missing, which counts as 0
+        none = ", ".join(f"CAST(NULL AS BIGINT) AS {quote(name)}" for name in sorted(columns))
+        return f"SELECT CAST(NULL AS BIGINT) AS profile, {none} WHERE FALSE"
     counted = ", ".join(f"{sql} AS {quote(name)}" for name, sql in sorted(columns.items()))
     earliest = min(_start(cap, clock) for cap in caps)
-    since = f"at >= {sql_timestamp(earliest)}"
+    since = f'"at" >= {sql_timestamp(earliest)}'
     past = " UNION ALL ".join(
-        f"SELECT profile, at, action, channel FROM {quote('event.' + event)} WHERE {since}"
+        f'SELECT profile, "at", action, channel FROM {quote("event." + event)} WHERE {since}'
         for event in events
     )
     known = ", ".join(
@@ -132,7 +135,7 @@ def _applies(cap: Cap, contact: Contact) -> bool:
 
 def _counted(cap: Cap, contact: Contact, clock: Clock) -> str:
     comparison = ">" if cap.rolling else ">="
-    conditions = [f"at {comparison} {sql_timestamp(_start(cap, clock))}"]
+    conditions = [f'"at" {comparison} {sql_timestamp(_start(cap, clock))}']
     for part in _PARTS:
         wanted = contact.part(part) if part in cap.each else getattr(cap.applies_to, part)
         if wanted is not None:

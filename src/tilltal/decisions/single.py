@@ -36,8 +36,9 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
 
     def factors(self, action: str) -> Factored | None:
         """Return the factors of an action that came to a comparison."""
-        entries = (*self.ranking.ranked, *self.ranking.lost)
-        return next((entry.factors for entry in entries if entry.action == action), None)
+        shown = {entry.action: entry.factors for entry in self.ranking.ranked}
+        lost = {entry.action: entry.factors for entry in self.ranking.lost}
+        return shown.get(action) or lost.get(action)
 
 
 def decide(plan: DecisionPlan, row: Row, clock: Clock, context: Context) -> Decision:

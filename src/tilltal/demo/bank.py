@@ -48,7 +48,9 @@ class Bank(NamedTuple):
         holds[:, 1:] |= holds[:, :-1].copy()
         return holds
 
-    def moments(self, rng: np.random.Generator, who: Ints, month: Ints, *, opens: int = 6, closes: int = 24) -> Ints:
+    def moments(
+        self, rng: np.random.Generator, who: Ints, month: Ints, *, opens: int = 6, closes: int = 24
+    ) -> Ints:
         """Draw moments on active days of the customers' months."""
         first, last = self.story.first[who, month], self.story.last[who, month]
         day = first + np.floor(rng.random(len(who)) * (last - first + 1)).astype(np.int64)

@@ -40,7 +40,10 @@ class Span:
         days = (self.first_day + timedelta(days=index) for index in range(self.days))
         midnights = (day_start(day + timedelta(days=1), ZONE) for day in days)
         return np.array(
-            [int((midnight.astimezone(ZONE).utcoffset() or timedelta()).total_seconds()) for midnight in midnights],
+            [
+                int((midnight.astimezone(ZONE).utcoffset() or timedelta()).total_seconds())
+                for midnight in midnights
+            ],
             dtype=np.int64,
         )
 

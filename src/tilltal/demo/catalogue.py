@@ -64,7 +64,7 @@ OWNED: Floats = np.array(
 NEWCOMER_SHARE: Floats = np.array([1.0, 0.5, 0.9, 0.3, 0.5, 0.5, 0.25, 0.25, 0.4, 0.4, 0.4])
 
 # Log odds of opening a product in an ordinary month without any need.
-OPENING: Floats = np.array([-4.0, -5.0, -4.6, -6.5, -7.7, -6.4, -6.2, -6.9, -6.7, -6.2, -6.0])
+OPENING: Floats = np.array([-4.0, -5.2, -4.8, -6.9, -7.7, -6.8, -6.6, -7.3, -7.2, -6.8, -6.5])
 # Chance a month that a product is given up although the relation goes on.
 GIVEN_UP: Floats = np.array([0.0, 0.002, 0.001, 0.004, 0.003, 0.012, 0.004, 0.0015, 0.004, 0.003, 0.006])
 
@@ -83,20 +83,22 @@ TASTE: Floats = np.array(
 )
 
 LIFE_EVENTS = ("moving", "new_child", "new_car", "pay_rise", "job_loss", "windfall", "trip", "retiring")
-# What a life event adds to the need for each product in its month; it fades by `FADING` a month.
+# What a life event adds to the need for each product. Interest comes at once and fades by `FADING` a month; the
+# wish to buy follows: each month it is `RIPENING` × (the wish so far + the interest).
 NEEDS: Floats = np.array(
     [
-        [0.0, 0.2, 0.0, 0.0, 3.6, 1.4, -0.3, 0.0, 0.3, 3.0, 0.0],
-        [0.0, 1.8, 0.0, -0.3, 0.8, 0.6, 1.2, 0.8, 0.6, 0.9, -0.3],
-        [0.0, 0.0, 0.0, 0.0, 0.0, 2.6, -0.3, 0.0, 3.6, 0.0, 0.0],
-        [0.0, 1.0, 0.3, 1.8, 0.8, 0.0, 1.8, 1.9, 0.0, 0.0, 0.5],
+        [0.0, 0.2, 0.0, 0.0, 4.2, 1.6, -0.3, 0.0, 0.3, 4.0, 0.0],
+        [0.0, 1.8, 0.0, -0.3, 0.8, 0.6, 1.4, 0.8, 0.6, 1.6, -0.3],
+        [0.0, 0.0, 0.0, 0.0, 0.0, 3.2, -0.3, 0.0, 4.2, 0.0, 0.0],
+        [0.0, 1.0, 0.3, 2.0, 0.8, 0.0, 2.2, 2.2, 0.0, 0.0, 0.5],
         [0.0, -0.5, 0.0, -1.5, -2.0, 1.8, -1.5, -1.0, -0.5, 0.0, -1.0],
-        [0.0, 2.2, 0.0, 0.8, 0.4, -1.5, 3.0, 1.4, 0.0, 0.0, 0.5],
-        [0.0, 0.0, 1.0, 1.8, 0.0, 0.7, 0.0, 0.0, 0.0, 0.0, 3.2],
-        [0.0, 0.8, 0.0, 0.0, -1.5, -0.5, 1.0, 3.2, 0.0, 0.0, 0.6],
+        [0.0, 2.2, 0.0, 0.8, 0.4, -1.5, 4.0, 1.6, 0.0, 0.0, 0.5],
+        [0.0, 0.0, 1.0, 2.2, 0.0, 0.7, 0.0, 0.0, 0.0, 0.0, 3.8],
+        [0.0, 0.8, 0.0, 0.0, -1.5, -0.5, 1.4, 4.0, 0.0, 0.0, 0.6],
     ]
 )
-FADING = 0.68
+FADING = 0.72
+RIPENING = 0.55
 
 CHANNELS = ("email", "sms", "push", "banner", "call", "branch", "letter")
 # How well a channel works for a customer with an average liking for it.
@@ -116,19 +118,19 @@ class ActionTruth(NamedTuple):
 
 ACTIONS = (
     ActionTruth("start_savings", "savings", -4.4, "savings_account"),
-    ActionTruth("monthly_fund", "savings", -5.0, "fund", ("email", "push", "banner", "call")),
-    ActionTruth("pension_plan", "savings", -5.5, "pension", ("email", "call", "branch", "letter")),
+    ActionTruth("monthly_fund", "savings", -5.7, "fund", ("email", "push", "banner", "call")),
+    ActionTruth("pension_plan", "savings", -6.2, "pension", ("email", "call", "branch", "letter")),
     ActionTruth("savings_goal", "savings", -3.6, "", ("push", "banner", "email")),
-    ActionTruth("mortgage_promise", "loans", -6.0, "mortgage", ("email", "call", "branch", "banner")),
+    ActionTruth("mortgage_promise", "loans", -6.8, "mortgage", ("email", "call", "branch", "banner")),
     ActionTruth("mortgage_review", "loans", -3.4, "", ("email", "call", "branch")),
-    ActionTruth("consumer_loan_offer", "loans", -5.2, "consumer_loan", ("email", "sms", "letter", "banner")),
+    ActionTruth("consumer_loan_offer", "loans", -6.0, "consumer_loan", ("email", "sms", "letter", "banner")),
     ActionTruth("collect_loans", "loans", -5.0, "consumer_loan", ("email", "call")),
     ActionTruth("first_card", "cards", -3.8, "card", ("email", "push", "sms")),
-    ActionTruth("premium_card_offer", "cards", -5.2, "premium_card", ("email", "push", "banner")),
+    ActionTruth("premium_card_offer", "cards", -6.0, "premium_card", ("email", "push", "banner")),
     ActionTruth("card_travel_tips", "cards", -2.6, "", ("push", "email", "banner")),
-    ActionTruth("car_insurance_offer", "insurance", -5.4, "car_insurance", ("email", "sms", "call")),
-    ActionTruth("home_insurance_offer", "insurance", -5.1, "home_insurance", ("email", "letter", "banner")),
-    ActionTruth("travel_insurance_offer", "insurance", -4.8, "travel_insurance", ("email", "push", "sms")),
+    ActionTruth("car_insurance_offer", "insurance", -6.2, "car_insurance", ("email", "sms", "call")),
+    ActionTruth("home_insurance_offer", "insurance", -6.0, "home_insurance", ("email", "letter", "banner")),
+    ActionTruth("travel_insurance_offer", "insurance", -5.6, "travel_insurance", ("email", "push", "sms")),
     ActionTruth("insurance_review", "insurance", -3.2, "", ("email", "call", "branch")),
     ActionTruth("activate_app", "service", -2.6, "", ("email", "sms", "letter"), "service"),
     ActionTruth("e_invoice", "service", -2.8, "", ("email", "banner", "push"), "service"),

@@ -36,8 +36,12 @@ class _Visits(NamedTuple):
     topic: Ints
 
     @classmethod
-    def of(cls, bank: Bank, who: Ints, moment: Ints, kind: int | Ints, topic: int | Ints, device: Ints) -> _Visits:
-        kinds, topics = (np.broadcast_to(np.asarray(value, dtype=np.int64), who.shape) for value in (kind, topic))
+    def of(
+        cls, bank: Bank, who: Ints, moment: Ints, kind: int | Ints, topic: int | Ints, device: Ints
+    ) -> _Visits:
+        kinds, topics = (
+            np.broadcast_to(np.asarray(value, dtype=np.int64), who.shape) for value in (kind, topic)
+        )
         return cls(who, device, moment, kinds, topics)
 
 
@@ -45,7 +49,13 @@ def write_web(bank: Bank) -> int:
     """The web server's event log, JSON Lines: cookies everywhere, customer numbers at login only."""
     rng = bank.random("web")
     views = _views(bank, rng)
-    parts = [views, _calculators(bank, rng, views), _logins(bank, rng), _applications(bank, rng), _strangers(bank, rng)]
+    parts = [
+        views,
+        _calculators(bank, rng, views),
+        _logins(bank, rng),
+        _applications(bank, rng),
+        _strangers(bank, rng),
+    ]
     who, device, moment, kind, topic = (np.concatenate(column) for column in zip(*parts, strict=True))
     ids = repeated(rng, len(who), 0.002)
     rows = np.argsort(moment, kind="stable")[ids]
@@ -70,12 +80,12 @@ def write_web(bank: Bank) -> int:
 def _views(bank: Bank, rng: np.random.Generator) -> _Visits:
     """Pages read: interest follows need, and help or goodbye pages follow trouble."""
     pace = bank.busy() * bank.people.digital[:, None]
-    need = np.clip(bank.story.needs[:, :, 1:], -2.5, 4.5)
-    interest = pace[:, :, None] * 0.055 * np.exp(0.75 * need)
-    home = pace * 0.7
+    need = np.clip(bank.story.interests[:, :, 1:], -2.5, 4.0)
+    interest = pace[:, :, None] * 0.085 * np.exp(0.95 * need)
+    home = pace * 0.4
     rates = pace * 0.10 * np.exp(0.5 * np.clip(need[:, :, PRODUCT["mortgage"] - 1], -2, 3))
     support = pace * 0.15 * np.exp(-0.4 * bank.story.satisfactions)
-    goodbye = bank.story.is_leaving * bank.present_share() * 0.22 + pace * 0.004
+    goodbye = bank.story.is_leaving * bank.present_share() * 0.12 + pace * 0.006
     expected = np.concatenate([interest, np.stack([home, rates, support, goodbye], axis=2)], axis=2)
     who, month, topic = occurrences(rng, expected)
     return _Visits.of(bank, who, bank.moments(rng, who, month), VIEW, topic, _device(rng, who, 0.25))
@@ -88,7 +98,9 @@ def _device(rng: np.random.Generator, who: Ints, second: float) -> Ints:
 
 
 def _calculators(bank: Bank, rng: np.random.Generator, views: _Visits) -> _Visits:
-    uses = np.isin(views.topic, [TOPICS.index(name) for name in _CALCULATORS]) & (rng.random(len(views.who)) < 0.16)
+    uses = np.isin(views.topic, [TOPICS.index(name) for name in _CALCULATORS]) & (
+        rng.random(len(views.who)) < 0.16
+    )
     moment = views.moment[uses] + rng.integers(30, 240, int(uses.sum()))
     moment = np.minimum(moment, views.moment[uses] // DAY_SECONDS * DAY_SECONDS + DAY_SECONDS - 1)
     return _Visits.of(bank, views.who[uses], moment, CALCULATOR, views.topic[uses], views.device[uses])
@@ -141,7 +153,9 @@ def has_app(bank: Bank) -> Bools:
 def _app_rates(bank: Bank) -> Floats:
     pace = bank.busy() * has_app(bank)[:, None] * (0.4 + bank.people.digital[:, None])
     trip = 1 + 0.5 * bank.story.boosts[:, :, LIFE_EVENTS.index("trip")]
-    return np.stack([1.9 * pace * trip, 0.5 * pace, 0.05 * pace * np.exp(-0.3 * bank.story.satisfactions)], axis=2)
+    return np.stack(
+        [1.9 * pace * trip, 0.5 * pace, 0.05 * pace * np.exp(-0.3 * bank.story.satisfactions)], axis=2
+    )
 
 
 def write_app(bank: Bank) -> int:

@@ -126,7 +126,10 @@ def write_campaigns(bank: Bank) -> int:
     rng = bank.random("campaigns")
     log = bank.outreach.contacts
     sent = log["day"] * DAY_SECONDS + seconds_of_day(rng, len(log["who"]), opens=8, closes=18)
-    steps = [np.ones(len(sent), dtype=np.int64), *(log[name] for name in ("opened", "clicked", "accepted", "complained"))]
+    steps = [
+        np.ones(len(sent), dtype=np.int64),
+        *(log[name] for name in ("opened", "clicked", "accepted", "complained")),
+    ]
     contact, step = np.nonzero(np.stack(steps, axis=1))
     # Each further step comes some minutes later; all on the contact's day.
     moment = sent[contact] + step * 600 + np.where(step > 0, rng.integers(60, 600, len(step)), 0)

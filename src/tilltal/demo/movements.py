@@ -47,7 +47,8 @@ def write_cards(bank: Bank) -> int:
         "country": chosen(_ABROAD, land).dictionary_encode(),
     }
     return write_parquet(
-        bank.file("cards", "purchases", ".parquet"), {name: column.take(pa.array(order)) for name, column in columns.items()}
+        bank.file("cards", "purchases", ".parquet"),
+        {name: column.take(pa.array(order)) for name, column in columns.items()},
     )
 
 
@@ -91,7 +92,9 @@ def write_payments(bank: Bank) -> int:
 def _salaries(bank: Bank, rng: np.random.Generator) -> _Payments:
     paid_here = rng.random(bank.people.count) < 0.60 + 0.35 * bank.people.loyalty
     pay_day = bank.span.month_start[:-1] + 24
-    inside = (bank.story.first <= pay_day) & (bank.story.last >= pay_day) & bank.held(PRODUCT["current_account"])
+    inside = (
+        (bank.story.first <= pay_day) & (bank.story.last >= pay_day) & bank.held(PRODUCT["current_account"])
+    )
     who, month = np.nonzero(inside & paid_here[:, None] & (bank.story.salaries > 0))
     amount = bank.story.salaries[who, month] / 12 * 0.74 * np.exp(rng.normal(0, 0.02, len(who)))
     moment = pay_day[month] * DAY_SECONDS + 6 * 3600 + rng.integers(0, 3600, len(who))
@@ -106,7 +109,10 @@ def _windfalls(bank: Bank, rng: np.random.Generator) -> _Payments:
     who, month = who[inside], month[inside]
     amount = 60_000 * np.exp(rng.normal(0, 0.9, len(who)))
     return _Payments(
-        who, bank.moments(rng, who, month), np.full(len(who), DEPOSIT), np.round(amount * 100).astype(np.int64)
+        who,
+        bank.moments(rng, who, month),
+        np.full(len(who), DEPOSIT),
+        np.round(amount * 100).astype(np.int64),
     )
 
 
@@ -152,7 +158,9 @@ def statements(bank: Bank) -> Statements:
     loans = mortgage[:, None] * bank.held(PRODUCT["mortgage"]) + lent[:, None] * has_loan
     margin = 0.009 * mortgage[:, None] * bank.held(PRODUCT["mortgage"]) + 0.055 * lent[:, None] * has_loan
     spend = 5.2 * 480 * people.spend[:, None] * story.activity * bank.held(PRODUCT["card"])
-    fees = 0.006 * spend + 49 * bank.held(PRODUCT["premium_card"]) + 14 * bank.held(PRODUCT["current_account"])
+    fees = (
+        0.006 * spend + 49 * bank.held(PRODUCT["premium_card"]) + 14 * bank.held(PRODUCT["current_account"])
+    )
     covers = sum(
         (weight * bank.held(PRODUCT[name]) for name, weight in (("car_insurance", 55), ("home_insurance", 28), ("travel_insurance", 12))),
         start=np.zeros(shape),
@@ -165,7 +173,12 @@ def statements(bank: Bank) -> Statements:
 
 def _savings(bank: Bank, rng: np.random.Generator) -> Floats:
     people, story = bank.people, bank.story
-    start = people.income * 0.22 * np.exp(rng.normal(0, 0.9, people.count)) * np.clip((people.age - 16) / 30, 0.1, 1.8)
+    start = (
+        people.income
+        * 0.22
+        * np.exp(rng.normal(0, 0.9, people.count))
+        * np.clip((people.age - 16) / 30, 0.1, 1.8)
+    )
     growth = rng.normal(0.006, 0.03, story.activity.shape) + 0.35 * _new_windfalls(bank)
     drain = np.where(story.is_leaving, -0.35, 0.0)
     holds = bank.held(PRODUCT["savings_account"], PRODUCT["fund"])

@@ -34,7 +34,9 @@ class Outreach:
         self.rng = generator(seed, chunk, "outreach")
         n, digital = story.people.count, story.people.digital
         slope = np.array([0.1, 0.0, 0.5, -0.2, 0.5, -0.2, -0.3])
-        self.marketing: Bools = self.rng.random((n, len(CHANNELS))) < _MARKETING + slope * (digital[:, None] - 0.6)
+        self.marketing: Bools = self.rng.random((n, len(CHANNELS))) < _MARKETING + slope * (
+            digital[:, None] - 0.6
+        )
         self.personal: Bools = self.rng.random(n) < 0.68
         self.first_marketing, self.first_personal = self.marketing.copy(), self.personal.copy()
         pace = self.rng.random(n)

@@ -18,7 +18,20 @@ from tilltal.demo.shapes import Floats, Ints
 from tilltal.demo.story import NEVER
 from tilltal.demo.texts import chosen, decimals, numbered, only, plain, spoil, written
 
-_WOMEN = ("Anna", "Maria", "Eva", "Karin", "Sara", "Emma", "Ida", "Åsa", "Ingrid", "Elin", "Kjersti", "Solveig")
+_WOMEN = (
+    "Anna",
+    "Maria",
+    "Eva",
+    "Karin",
+    "Sara",
+    "Emma",
+    "Ida",
+    "Åsa",
+    "Ingrid",
+    "Elin",
+    "Kjersti",
+    "Solveig",
+)
 _MEN = ("Erik", "Lars", "Karl", "Anders", "Johan", "Olof", "Nils", "Björn", "Åke", "Mikael", "Håkon", "Søren")
 _SURNAMES = (
     "Berg", "Lind", "Dahl", "Sjöström", "Åkerlund", "Holm", "Ek", "Nyström", "Björk", "Strand", "Hauge", "Østby",
@@ -109,7 +122,9 @@ def _dialled(rng: np.random.Generator, numbers: Ints) -> pa.Array:
     """Phone numbers in the three ways people write them; some have none."""
     way = rng.integers(0, 3, len(numbers))
     texts = plain(numbers)
-    tail = pc.binary_join_element_wise(pc.utf8_slice_codeunits(texts, 0, 3), pc.utf8_slice_codeunits(texts, 3), "-")
+    tail = pc.binary_join_element_wise(
+        pc.utf8_slice_codeunits(texts, 0, 3), pc.utf8_slice_codeunits(texts, 3), "-"
+    )
     local = pc.binary_join_element_wise("0", tail, "")
     abroad = pc.binary_join_element_wise("+46 ", texts, "")
     old = pc.binary_join_element_wise("0046", texts, "")
@@ -165,9 +180,15 @@ def write_consents(bank: Bank) -> int:
     purpose = np.zeros(len(who), dtype=np.int64)
     purpose[marketing.size : marketing.size + len(joined)] = 1
     granted = np.concatenate(
-        [marketing.ravel(), outreach.first_personal[joined], np.zeros(len(outreach.refusals["who"]), dtype=np.bool_)]
+        [
+            marketing.ravel(),
+            outreach.first_personal[joined],
+            np.zeros(len(outreach.refusals["who"]), dtype=np.bool_),
+        ]
     )
-    day = np.concatenate([np.repeat(people.joined[joined], len(CHANNELS)), people.joined[joined], outreach.refusals["day"]])
+    day = np.concatenate(
+        [np.repeat(people.joined[joined], len(CHANNELS)), people.joined[joined], outreach.refusals["day"]]
+    )
     again = np.arange(marketing.size + len(joined), len(who))  # a refusal closes both purposes
     rows = np.concatenate([np.arange(len(who)), again])
     purpose = np.concatenate([purpose, np.ones(len(again), dtype=np.int64)])
@@ -186,7 +207,9 @@ def write_loyalty(bank: Bank) -> int:
     """The loyalty partner's members, known by e-mail or phone alone (second party)."""
     rng = bank.random("loyalty")
     people = bank.people
-    member = np.flatnonzero((rng.random(people.count) < 0.25 + 0.35 * people.loyalty) & (people.joined < bank.span.days - 30))
+    member = np.flatnonzero(
+        (rng.random(people.count) < 0.25 + 0.35 * people.loyalty) & (people.joined < bank.span.days - 30)
+    )
     points = np.round(rng.gamma(1.2, 900, len(member)) * people.spend[member]).astype(np.int64)
     day = np.maximum(people.joined[member], 0) + rng.integers(0, 30, len(member))
     by_phone = rng.random(len(member)) < 0.3

@@ -74,7 +74,12 @@ class Simulated(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def simulate(
-    target: Path, *, customers: int = 20_000, months: int = 24, seed: int = 1, progress: Progress | None = None
+    target: Path,
+    *,
+    customers: int = 20_000,
+    months: int = 24,
+    seed: int = 1,
+    progress: Progress | None = None,
 ) -> Simulated:
     """Write the raw files of a simulated bank into `target/data` and its truth into `target/data/truth`.
 
@@ -135,7 +140,9 @@ def _months(bank: Bank) -> dict[str, pa.Array]:
     who, month = np.nonzero(bank.present_share() > 0)
     ends = bank.span.dates(bank.span.month_start[1:] - 1)
     needs = {f"need_{name}": _rounded(story.needs[who, month, index]) for index, name in enumerate(PRODUCTS)}
-    events = {f"after_{name}": _rounded(story.boosts[who, month, index]) for index, name in enumerate(LIFE_EVENTS)}
+    events = {
+        f"after_{name}": _rounded(story.boosts[who, month, index]) for index, name in enumerate(LIFE_EVENTS)
+    }
     return {
         "customer": plain(bank.people.numbers[who]),
         "month": pa.array(ends[month]),

@@ -14,6 +14,7 @@ from tilltal.demo.catalogue import (
     OWNED,
     PRODUCT,
     PRODUCTS,
+    RIPENING,
     TASTE,
 )
 from tilltal.demo.log import Log
@@ -55,9 +56,10 @@ class Story:
         self.bought: Ints = np.zeros((n, products), dtype=np.int64)
         self.satisfaction: Floats = people.patience + self.rng.normal(0, 0.5, n)
         self.mood: Floats = self.rng.normal(0, 0.3, n)  # log of activity, apart from leaving
-        self.boost: Floats = np.zeros((n, events))
-        self.taste: Floats = TASTE[people.persona] + self.rng.normal(0, 0.45, (n, products))
-        self.wobble: Floats = self.rng.normal(0, 0.45, (n, products))
+        self.boost: Floats = np.zeros((n, events))  # what life events make a customer look into
+        self.ripe: Floats = np.zeros((n, events))  # the same once it has become a wish to buy
+        self.taste: Floats = TASTE[people.persona] + self.rng.normal(0, 0.7, (n, products))
+        self.wobble: Floats = self.rng.normal(0, 0.5, (n, products))
         self.salary: Floats = people.income.copy()
         self.jobless: Ints = np.zeros(n, dtype=np.int64)
         self.tired: Floats = np.zeros(n)  # fatigue × contacts of the last 90 days
@@ -71,6 +73,7 @@ class Story:
         self.salaries: Floats = np.zeros((n, months))  # paid here, a year
         self.salary_then: Floats = np.zeros((n, months))  # earned, a year
         self.needs = np.zeros((n, months, products), dtype=np.float32)
+        self.interests = np.zeros((n, months, products), dtype=np.float32)
         self.boosts = np.zeros((n, months, events), dtype=np.float32)
         self.holds: Bools = np.zeros((n, months, products), dtype=np.bool_)
         self._begin()
@@ -92,7 +95,9 @@ class Story:
         self._feel(start, end)
         self._leaving(month, start, end)
         self.first[:, month] = np.maximum(start, self.since)
-        self.last[:, month] = np.where(self._is_present(start), np.minimum(end, self.close_day - 1), start - 1)
+        self.last[:, month] = np.where(
+            self._is_present(start), np.minimum(end, self.close_day - 1), start - 1
+        )
         self._shop(month)
 
     def end_month(self, month: int) -> None:
@@ -119,7 +124,12 @@ class Story:
 
     def need(self) -> Floats:
         """Log odds of need per customer and product, shape (n, products)."""
-        return np.asarray(self.taste + self.wobble + self.boost @ NEEDS, dtype=np.float64)
+        return np.asarray(self.taste + self.wobble + self.ripe @ NEEDS, dtype=np.float64)
+
+    def interest(self) -> Floats:
+        """The same for looking into a product, which comes before the wish to buy it."""
+        latest = np.maximum(self.boost, self.ripe)
+        return np.asarray(self.taste + self.wobble + latest @ NEEDS, dtype=np.float64)
 
     def present(self, month: int) -> Bools:
         """Who has a relation on some day of the month."""
@@ -183,9 +193,12 @@ class Story:
         self.boost *= FADING
         happens = self.rng.random(self.boost.shape) < self._life_chances(month)
         who, event = np.nonzero(happens)
-        self.boost[who, event] = np.minimum(self.boost[who, event] + self.rng.uniform(0.6, 1.2, len(who)), 1.5)
+        self.boost[who, event] = np.minimum(
+            self.boost[who, event] + self.rng.uniform(0.6, 1.2, len(who)), 1.5
+        )
         self.happenings.add(who=who, event=event, month=month)
-        self.wobble = 0.8 * self.wobble + self.rng.normal(0, 0.27, self.wobble.shape)
+        self.ripe = RIPENING * (self.ripe + self.boost)
+        self.wobble = 0.92 * self.wobble + self.rng.normal(0, 0.2, self.wobble.shape)
         self.jobless = np.maximum(self.jobless - 1, 0)
         self.salary[happens[:, LIFE_EVENTS.index("pay_rise")]] *= 1.12
         self.jobless[happens[:, LIFE_EVENTS.index("job_loss")]] = 4
@@ -196,14 +209,14 @@ class Story:
         one = np.ones_like(age)
         return np.stack(
             [
-                0.006 + 0.012 * np.exp(-((age - 30) ** 2) / 120),
-                0.014 * np.exp(-((age - 32) ** 2) / 50),
-                0.009 * one,
-                np.where(age < 64, 0.014, 0.0),
+                0.008 + 0.018 * np.exp(-((age - 31) ** 2) / 150),
+                0.018 * np.exp(-((age - 32) ** 2) / 50),
+                0.012 * one,
+                np.where(age < 64, 0.017, 0.0),
                 np.where(age < 64, 0.004, 0.0),
-                0.005 + 0.004 * (age > 45),
-                summer * (0.012 + 0.05 * (self.people.persona == 7)),
-                0.02 * np.exp(-((age - 61) ** 2) / 18),
+                0.008 + 0.006 * (age > 45),
+                summer * (0.02 + 0.05 * (self.people.persona == 7)),
+                0.03 * np.exp(-((age - 60) ** 2) / 24),
             ],
             axis=1,
         )
@@ -251,7 +264,7 @@ class Story:
     def _shop(self, month: int) -> None:
         """Products opened and given up by the customers' own wish."""
         need = self.need()
-        self.needs[:, month] = need
+        self.needs[:, month], self.interests[:, month] = need, self.interest()
         stays = self.present(month) & (self.left_for == 0)
         chance = opening_probability(np.arange(len(PRODUCTS)), need) * self._may_open() * stays[:, None]
         self.give_up(month)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -50,7 +51,14 @@ class DuckDBEngine:
     def arrow(self, sql: str) -> pa.Table:
         """Execute a query and return its rows as an Arrow table."""
         try:
-            return self._connection.execute(sql).to_arrow_table()
+            return self._connection.sql(sql).to_arrow_table()
+        except duckdb.Error as error:
+            raise _explained(error) from error
+
+    def batches(self, sql: str, size: int = 100_000) -> Iterator[pa.RecordBatch]:
+        """Execute a query and return its rows in batches; drain them before the next statement."""
+        try:
+            yield from self._connection.sql(sql).to_arrow_reader(size)
         except duckdb.Error as error:
             raise _explained(error) from error
 

@@ -38,7 +38,7 @@ class Ratio(msgspec.Struct, frozen=True):
 def counts_of(relations: Iterable[Relation], first_day: date, last_day: date) -> Counts:
     """Count the relations of all customers in a period; a customer's relations do not overlap.
 
-    A return counts as new, and a closing as a leaver, each time. `closed` is the first day without a relation.
+    A return counts as new, and a closing as a leaver, each time. `closed` is the first day without.
     """
     start = new = left = end = 0
     for relation in relations:

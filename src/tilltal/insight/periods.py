@@ -32,8 +32,9 @@ class Periods(msgspec.Struct, frozen=True):
         return self.calendar.first_day(number), min(following - timedelta(days=1), self.today)
 
     def number_sql(self, day: str) -> str:
-        """Return SQL for the number of the period of a DATE; what came before the first counts as just before."""
-        return f"GREATEST({self.calendar.number_sql(day)}, {self.first - 1})"
+        """Return SQL for the number of a DATE's period, or of the one before the first; NULL of NULL."""
+        number = self.calendar.number_sql(day)
+        return f"CASE WHEN {number} < {self.first} THEN {self.first - 1} ELSE {number} END"
 
     def sql(self) -> str:
         """Return a SELECT of `number`, `period_start`, `period_end`, a row per period."""

@@ -25,12 +25,17 @@ _END = "end of trees\n"
 
 
 class Recipe(msgspec.Struct, frozen=True, kw_only=True):
-    """How trees are grown. The defaults suit 1,000 to 1,000,000 rows of customers."""
+    """How trees are grown. The defaults suit 1,000 to 1,000,000 rows of customers.
 
-    rounds: int = 150
+    `least` trees are kept however soon log loss stops falling: where the base rate moves between slices, the
+    first trees lose more by their level, which calibration mends, than they gain by their order.
+    """
+
+    rounds: int = 100
+    least: int = 20
     patience: int = 20
-    leaves: int = 15
-    learning_rate: float = 0.08
+    leaves: int = 12
+    learning_rate: float = 0.1
     rows_per_leaf: int = 40
     bins: int = 127
     seed: int = 1
@@ -46,7 +51,7 @@ class Trees:
         Raises:
             DataError: M406 where the text is no booster.
         """
-        if not text.startswith("tree\n") or _END not in text:
+        if not text.startswith("tree\n") or not text.endswith(_END):
             raise broken_model("its trees are incomplete")
         try:
             self._booster = lgb.Booster(model_str=text)
@@ -82,9 +87,16 @@ class Trees:
         stop: list[Callable[[CallbackEnv], None]] = []
         if later is not None:
             stop.append(lgb.early_stopping(recipe.patience, verbose=False))
-        booster = lgb.train(_parameters(recipe), data, recipe.rounds, valid_sets=held, callbacks=stop)
-        best = booster.best_iteration if later is not None else recipe.rounds
-        text = booster.model_to_string(num_iteration=max(best, 1))
+        booster = lgb.train(
+            _parameters(recipe),
+            data,
+            recipe.rounds,
+            valid_sets=held,
+            callbacks=stop,
+            keep_training_booster=True,  # else the trees after the best are lost
+        )
+        best = max(booster.best_iteration, recipe.least) if later is not None else recipe.rounds
+        text = booster.model_to_string(num_iteration=best)
         return cls(text[: text.index(_END) + len(_END)])  # what follows records the threads used
 
     @property

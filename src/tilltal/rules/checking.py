@@ -22,9 +22,24 @@ from tilltal.rules.types import Type
 Typed: TypeAlias = Node | None
 Arguments: TypeAlias = Sequence[Typed]
 
-_FEWEST = {"LEAST": 2, "GREATEST": 2, "NULLIF": 2, "IF": 3, "COALESCE": 1, "CONCAT": 1, "AGE": 1, "DATE_OF": 1, "HOUR_OF": 1}
+_FEWEST = {
+    "LEAST": 2,
+    "GREATEST": 2,
+    "NULLIF": 2,
+    "IF": 3,
+    "COALESCE": 1,
+    "CONCAT": 1,
+    "AGE": 1,
+    "DATE_OF": 1,
+    "HOUR_OF": 1,
+}
 _MANY = frozenset(("LEAST", "GREATEST", "COALESCE", "CONCAT"))
-_BOUNDS = {("ROUND", 1): (0, 12), ("SUBSTRING", 1): (1, 10**9), ("SUBSTRING", 2): (0, 10**9), ("SPLIT_PART", 2): (1, 10**9)}
+_BOUNDS = {
+    ("ROUND", 1): (0, 12),
+    ("SUBSTRING", 1): (1, 10**9),
+    ("SUBSTRING", 2): (0, 10**9),
+    ("SPLIT_PART", 2): (1, 10**9),
+}
 
 
 class Checker:
@@ -189,7 +204,9 @@ class Checker:
         if kind not in (Type.BOOLEAN, Type.ANY):
             return True
         hint = "Write flag or NOT flag." if kind is Type.BOOLEAN else _SAY_TYPE
-        self.fault("D205", f"{op} orders numbers, texts, dates and times, not {kind} values.", syntax, hint=hint)
+        self.fault(
+            "D205", f"{op} orders numbers, texts, dates and times, not {kind} values.", syntax, hint=hint
+        )
         return False
 
     def comparison(self, op: str, syntax: Syntax, args: Arguments) -> Typed:
@@ -218,7 +235,9 @@ class Checker:
     def among(self, op: str, syntax: Syntax, args: Arguments) -> Typed:
         for arg, part in zip(args[1:], syntax.args[1:], strict=True):
             if arg is not None and not isinstance(arg, Literal):
-                return self.fault("D207", "A list of IN holds literals only.", part, hint="Write a = b OR a = c.")
+                return self.fault(
+                    "D207", "A list of IN holds literals only.", part, hint="Write a = b OR a = c."
+                )
         if len(args) == 1:
             return self.fault("D206", "The list of IN is empty.", syntax)
         return self.fitted(Type.BOOLEAN, op, args, self.alike(args, syntax.args) or Type.TEXT)
@@ -227,7 +246,10 @@ class Checker:
         for arg, part in zip(args[1:], syntax.args[1:], strict=True):
             if not isinstance(arg, Literal) or arg.type is not Type.TEXT:
                 return self.fault(
-                    "D207", "A pattern of LIKE is a text written out.", part, hint="CONTAINS(text, part) looks for any text."
+                    "D207",
+                    "A pattern of LIKE is a text written out.",
+                    part,
+                    hint="CONTAINS(text, part) looks for any text.",
                 )
         if args[0] is not None and not fits(args[0], Type.TEXT):
             return self.misfit_text(op, syntax, args[0])

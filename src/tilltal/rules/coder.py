@@ -8,12 +8,11 @@ that gives True, False or None. So NULL logic needs no third value in flight: NO
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import date
 
 from tilltal.rules import arithmetic, patterns
 from tilltal.rules.tree import Call, Literal, Name, Node
-from tilltal.rules.types import Type
 
 _OPPOSITE = {"=": "!=", "<>": "==", "<": ">=", "<=": ">", ">": "<=", ">=": "<"}
 _PYTHON = {"=": "==", "<>": "!="}
@@ -82,6 +81,11 @@ class Coder:
         self.known[node] = name
         return name
 
+    def variable(self, node: Node) -> str:
+        """Return the name of a variable that holds the node's value, computing it before the body if need be."""
+        text = self.value(node)
+        return text if node in self.known else self.keep(node, text)
+
     # ---------------------------------------------------------------- values
 
     def value(self, node: Node) -> str:
@@ -125,8 +129,10 @@ class Coder:
             case "NOT":
                 checks, (name,) = self.atoms(node.args)
                 return _unless_null(checks, f"not {name}")
-            case "IS NULL" | "IS TRUE" | "IS FALSE":
+            case "IS NULL":
                 return self.is_true(node)
+            case "IS TRUE" | "IS FALSE":
+                return f"(True if {self.is_true(node)} else False)"
             case "IN" | "BETWEEN":
                 return f"(True if {self.is_true(node)} else False if {self.is_false(node)} else None)"
             case "=" | "<>" | "<" | "<=" | ">" | ">=" | "LIKE":
@@ -216,7 +222,7 @@ class Coder:
             case "NOT":
                 return self.is_false(node.args[0])
             case "IS NULL":
-                return f"({self.value(node.args[0])} is None)"
+                return self.is_absent(node.args[0])
             case "IS TRUE":
                 return self.is_true(node.args[0])
             case "IS FALSE":
@@ -233,6 +239,8 @@ class Coder:
 
     def is_false(self, node: Node) -> str:
         """Return code that is true exactly where the condition is FALSE."""
+        if isinstance(node, Literal):
+            return str(node.value is False)
         if node in self.known or not isinstance(node, Call):
             return f"({self.value(node)} is False)"
         match node.op:
@@ -242,7 +250,7 @@ class Coder:
             case "NOT":
                 return self.is_true(node.args[0])
             case "IS NULL":
-                return f"({self.value(node.args[0])} is not None)"
+                return f"(not {self.is_absent(node.args[0])})"
             case "IS TRUE" | "IS FALSE":
                 return f"(not {self.is_true(node)})"
             case "IN":
@@ -253,6 +261,11 @@ class Coder:
             checks, _, test = self.test(node)
             return _if_known(checks, test)
         return f"({self.value(node)} is False)"
+
+    def is_absent(self, node: Node) -> str:
+        if isinstance(node, Literal):
+            return str(node.value is None)
+        return f"({self.value(node)} is None)"
 
     def test(self, node: Call) -> tuple[list[str], str, str]:
         """Return the NULL checks of a strict condition, its test and the test's opposite."""
@@ -279,9 +292,9 @@ class Coder:
             case ("holds", part, _):
                 return f"({part!r} in {name})"
             case ("ends", start, end):
-                fits = [f"{name}.startswith({start!r})"] * bool(start) + [
-                    f"{name}.endswith({end!r})"
-                ] * bool(end)
+                fits = [f"{name}.startswith({start!r})"] * bool(start) + [f"{name}.endswith({end!r})"] * bool(
+                    end
+                )
                 room = [f"len({name}) >= {len(start) + len(end)}"] * bool(start and end)
                 return f"({' and '.join([*fits, *room]) or 'True'})"
         return f"({self.constant(patterns.matcher(pattern, escape))}({name}) is not None)"

@@ -55,7 +55,7 @@ def _number(text: str) -> Literal:
 
 
 def _text(text: str) -> Literal:
-    if "\0" in text or not text.isascii() and any("\ud800" <= letter <= "\udfff" for letter in text):
+    if "\0" in text or (not text.isascii() and any("\ud800" <= letter <= "\udfff" for letter in text)):
         raise BadLiteralError("The text holds a character that no text may hold.")
     return Literal(Type.TEXT, text)
 
@@ -66,7 +66,9 @@ def _date(text: str) -> Literal:
             raise ValueError
         return Literal(Type.DATE, date.fromisoformat(text))
     except ValueError:
-        raise BadLiteralError(f"'{text}' is no date.", "Write year, month and day: DATE '2026-05-04'.") from None
+        raise BadLiteralError(
+            f"'{text}' is no date.", "Write year, month and day: DATE '2026-05-04'."
+        ) from None
 
 
 def _timestamp(text: str) -> Node:

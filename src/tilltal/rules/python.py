@@ -1,27 +1,130 @@
 """Expressions into Python functions: one expression on one profile, or many conditions fused into one pass.
 
 Fusing follows the predicate indexes of publish/subscribe systems (Fabret et al., "Filtering Algorithms and
-Implementation for Very Fast Publish/Subscribe Systems", SIGMOD 2001): see `index`.
+Implementation for Very Fast Publish/Subscribe Systems", SIGMOD 2001): every rule is alive at first; each
+condition that is not TRUE clears the bits of the rules that need it. Conditions on the same subject share one
+look-up (`index`); the others are evaluated once each, and only while a rule that needs them is alive.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from tilltal.rules.clock import Clock
 from tilltal.rules.coder import Coder
 from tilltal.rules.expression import Expression
+from tilltal.rules.index import subject_of, write_index
+from tilltal.rules.tree import Call, Literal, Node
+from tilltal.rules.types import Type
 
 
 def to_python(expression: Expression) -> Callable[[Mapping[str, object], Clock], object]:
     """Compile an expression to a function of named values and the clock.
 
     A name that the mapping lacks is NULL. Values are as `types` tells; instants are naive UTC.
-
-    >>> from tilltal.rules.expression import parse
-    >>> from tilltal.rules.types import Type
-    >>> is_adult = to_python(parse("age >= 18", {"age": Type.INTEGER}))
     """
     coder = Coder(lambda name: f"values.get({name!r})")
-    function, _ = coder.function([f"return {coder.value(expression.tree)}"], "values")
+    result = coder.value(expression.tree)
+    function, _ = coder.function([f"return {result}"], "values")
     return function
+
+
+class FusedRules:
+    """Many conditions in one function; `text` is its source, to look at."""
+
+    __slots__ = ("_function", "names", "text")
+
+    def __init__(self, names: tuple[str, ...], function: Callable[..., object], text: str) -> None:
+        self.names = names
+        self.text = text
+        self._function = function
+
+    def __call__(self, values: Sequence[object], clock: Clock) -> int:
+        """Return a mask whose bit i is set where condition i of `names` is TRUE for a profile.
+
+        Args:
+            values: The profile's values by slot, None for NULL; types as `types` tells, instants naive UTC.
+            clock: What NOW() and TODAY() mean.
+        """
+        mask = self._function(values, clock)
+        assert isinstance(mask, int)
+        return mask
+
+    def true_names(self, mask: int) -> tuple[str, ...]:
+        """Return the names of the conditions whose bits are set."""
+        return tuple(name for bit, name in enumerate(self.names) if mask >> bit & 1)
+
+
+def fuse(conditions: Mapping[str, Expression], slots: Mapping[str, int]) -> FusedRules:
+    """Compile conditions to one function of a profile's values.
+
+    Args:
+        conditions: Name → condition; bit i of the result belongs to the i-th.
+        slots: Where each name of the conditions lies among the values.
+
+    Raises:
+        ValueError: if an expression is no condition.
+    """
+    for name, expression in conditions.items():
+        if expression.type is not Type.BOOLEAN:
+            raise ValueError(f"{name} gives: {expression.type}; only conditions can be fused")
+    coder = Coder(lambda name: f"values[{slots[name]}]")
+    everyone = (1 << len(conditions)) - 1
+    indexed, single = _grouped(_needs(conditions.values()))
+    for node in _shared(single, indexed):
+        coder.variable(node)
+    body = [f"mask = {everyone}"]
+    body += [f"mask &= {write_index(coder, *group, everyone)}" for group in indexed.items()]
+    for condition, mask in sorted(single.items(), key=lambda item: -item[1].bit_count()):
+        body.append(f"if mask & {mask} and not {coder.is_true(condition)}: mask &= {everyone & ~mask}")
+    function, text = coder.function([*body, "return mask"], "values")
+    return FusedRules(tuple(conditions), function, text)
+
+
+def _needs(expressions: Iterable[Expression]) -> dict[Node, int]:
+    """Return each distinct condition that some rule needs, with the mask of those rules."""
+    needs: dict[Node, int] = {}
+    for bit, expression in enumerate(expressions):
+        for condition in _conjuncts(expression.tree):
+            needs[condition] = needs.get(condition, 0) | 1 << bit
+    return needs
+
+
+def _conjuncts(tree: Node) -> Iterator[Node]:
+    """Split a condition into those that must all be TRUE."""
+    if isinstance(tree, Call) and tree.op in ("AND", "IS TRUE"):
+        for arg in tree.args:
+            yield from _conjuncts(arg)
+    elif tree != Literal(Type.BOOLEAN, True):
+        yield tree
+
+
+def _grouped(needs: Mapping[Node, int]) -> tuple[dict[Node, dict[Node, int]], dict[Node, int]]:
+    """Separate conditions that share their subject with another from the single ones."""
+    groups: dict[Node, dict[Node, int]] = {}
+    single: dict[Node, int] = {}
+    for condition, mask in needs.items():
+        subject = subject_of(condition)
+        home = single if subject is None else groups.setdefault(subject, {})
+        home[condition] = mask
+    for subject in [subject for subject, group in groups.items() if len(group) == 1]:
+        single |= groups.pop(subject)
+    return groups, single
+
+
+def _shared(single: Mapping[Node, int], indexed: Mapping[Node, object]) -> Iterator[Node]:
+    """Yield the calls that are used in more than one place, innermost first, to be computed once."""
+    uses: Counter[Node] = Counter()
+    order: dict[Node, None] = {}
+
+    def visit(node: Node) -> None:
+        uses[node] += 1
+        if uses[node] == 1 and isinstance(node, Call):
+            for arg in node.args:
+                visit(arg)
+            order[node] = None
+
+    for node in (*single, *indexed):
+        visit(node)
+    return (node for node in order if uses[node] > 1)

@@ -110,7 +110,11 @@ class _Emitter:
             case "COALESCE" | "NULLIF" | "LEAST" | "GREATEST":
                 return f"{call.op}({', '.join(args)})"
             case "CONCAT":
-                return f"concat({', '.join(args)})" if self.dialect == "duckdb" else f"concat_ws('', {', '.join(args)})"
+                return (
+                    f"concat({', '.join(args)})"
+                    if self.dialect == "duckdb"
+                    else f"concat_ws('', {', '.join(args)})"
+                )
             case "NOW":
                 return self.moment(self.clock.instant)
             case "TODAY":
@@ -182,7 +186,8 @@ class _Emitter:
 def _case(args: Sequence[str]) -> str:
     *branches, otherwise = args
     whens = " ".join(
-        f"WHEN {condition} THEN {value}" for condition, value in zip(branches[::2], branches[1::2], strict=True)
+        f"WHEN {condition} THEN {value}"
+        for condition, value in zip(branches[::2], branches[1::2], strict=True)
     )
     return f"CASE {whens} ELSE {otherwise} END"
 

@@ -39,7 +39,9 @@ class Source(msgspec.Struct, frozen=True):
             column=column + at - (before.rfind("\n") + 1),
         )
 
-    def fault(self, code: str, message: str, at: int, *, valid: tuple[str, ...] = (), hint: str = "") -> Fault:
+    def fault(
+        self, code: str, message: str, at: int, *, valid: tuple[str, ...] = (), hint: str = ""
+    ) -> Fault:
         """Make a fault that points at an offset."""
         return Fault(code=code, message=message, place=self.place_of(at), valid=valid, hint=hint)
 

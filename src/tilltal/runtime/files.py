@@ -65,21 +65,15 @@ def describe(path: Path, workspace: Path, name: str, read: Read) -> SourceFile:
     return _described(path, workspace, name, read)
 
 
-def content_hash(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def refuse_unreadable(file: SourceFile) -> None:
-    """Refuse what cannot hold a single row.
+def content_hash(file: SourceFile) -> str:
+    """Return the SHA-256 of a file's bytes.
 
     Raises:
-        SourceError: S302 if the file may not be read, S309 if it is empty.
+        SourceError: S302 if it may not be read.
     """
     try:
-        with opened(file) as content:
-            is_empty = not content.read(1)
+        with file.path.open("rb") as content:
+            return hashlib.file_digest(content, "sha256").hexdigest()
     except PermissionError as error:
         raise SourceError.of(
             "S302",
@@ -87,6 +81,17 @@ def refuse_unreadable(file: SourceFile) -> None:
             place=Place(file=file.label),
             hint="Give yourself the right to read it.",
         ) from error
+
+
+def refuse_unreadable(file: SourceFile) -> None:
+    """Refuse what cannot hold a single row.
+
+    Raises:
+        SourceError: S303 if its compression is broken, S309 if it is empty.
+    """
+    try:
+        with opened(file) as content:
+            is_empty = not content.read(1)
     except OSError as error:
         raise unreadable(file, str(error)) from error
     if is_empty:

@@ -8,26 +8,18 @@ any other. A row that comes again is the same entry: its id follows from its con
 from __future__ import annotations
 
 import base64
-import csv
-import io
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import msgspec
 
-from tilltal.core.errors import DataError, Place, SourceError, nearest
+from tilltal.core.errors import DataError, nearest
 from tilltal.governance.vault import Vault
-from tilltal.runtime import disk
 from tilltal.runtime.store import Store
 from tilltal.sources.reasons import Reason
-from tilltal.workspace.definitions.sources import Source
 
-MARK = "_quarantine"
-_RAW = "_raw"
 _NAMESPACE = "quarantine"
-_ENTRY = re.compile(r"q[0-9a-f]{16}\Z")
 
 
 class Rejected(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,6 +28,7 @@ class Rejected(msgspec.Struct, frozen=True, kw_only=True):
     row: int
     reasons: tuple[Reason, ...]
     raw: str
+    columns: tuple[str, ...] = ()
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,24 +38,17 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     source: str
     file: str
     row: int
-    code: str
     codes: tuple[str, ...]
     ingested: str
     sealed: str
 
 
 class Opened(msgspec.Struct, frozen=True, kw_only=True):
-    """What an entry seals: the sentences and the row as it came."""
+    """What an entry seals: the sentences, the row as it came, and the columns of its file."""
 
     reasons: tuple[str, ...]
     raw: str
-
-
-class Fixed(msgspec.Struct, frozen=True, kw_only=True):
-    """A corrected file without its marks: `entries` names the entry of each of its rows, in order."""
-
-    path: Path
-    entries: tuple[str, ...]
+    columns: tuple[str, ...] = ()
 
 
 def entries(store: Store, source: str | None = None) -> tuple[Entry, ...]:
@@ -113,7 +99,8 @@ def sealed_entries(
         seen[row.raw] += 1
         token = vault.pseudonymiser.token(_NAMESPACE, f"{source}\x1f{row.raw}\x1f{seen[row.raw]}")
         entry = f"q{token:016x}"
-        content = Opened(reasons=tuple(str(reason) for reason in row.reasons), raw=row.raw)
+        reasons = tuple(str(reason) for reason in row.reasons)
+        content = Opened(reasons=reasons, raw=row.raw, columns=row.columns)
         sealed = vault.seal(msgspec.json.encode(content), _context(entry))
         codes = tuple(dict.fromkeys(reason.code for reason in row.reasons))
         yield Entry(
@@ -121,7 +108,6 @@ def sealed_entries(
             source=source,
             file=file,
             row=row.row,
-            code=codes[0],
             codes=codes,
             ingested=ingested,
             sealed=base64.b64encode(sealed).decode(),
@@ -137,43 +123,6 @@ def write(path: Path, found: Iterable[Entry]) -> int:
             file.write(msgspec.json.encode(entry) + b"\n")
             count += 1
     return count
-
-
-def export(store: Store, vault: Vault, name: str, source: Source, target: Path) -> int:
-    """Write a source's rows in quarantine to a file for correction; returns how many.
-
-    CSV sources get CSV with the header of their columns, all others JSON Lines. A first column (or key)
-    `_quarantine` names the entry: leave it as it is and give the file to `tilltal quarantine retry`.
-
-    Raises:
-        DataError: S345 if the source has no rows in quarantine.
-    """
-    found = entries(store, name)
-    if not found:
-        raise DataError.of("S345", f"Source {name} has no rows in quarantine.")
-    rows = [(entry.id, opened(vault, entry).raw) for entry in found]
-    text = _csv_text(source, store, name, rows) if _is_csv(source) else _json_text(rows)
-    disk.write(target, text.encode(), mode=0o600)
-    return len(found)
-
-
-def corrected(path: Path, source: Source, target: Path) -> Fixed:
-    """Take the marks off a corrected file, so that it reads like any file of its source.
-
-    Raises:
-        SourceError: S301 if it is not there, S346 if a row says not which entry it corrects.
-    """
-    if not path.is_file():
-        raise SourceError.of("S301", "The corrected file is not there.", place=Place(file=str(path)))
-    text = path.read_text(encoding="utf-8-sig", newline="")
-    lines, found = _unmarked_csv(text, source, path) if _is_csv(source) else _unmarked_json(text, path)
-    target.write_text(lines, encoding="utf-8", newline="")
-    return Fixed(path=target, entries=tuple(found))
-
-
-def is_csv(source: Source, file: str = "") -> bool:
-    """True where rows of a source go out and come back as CSV."""
-    return _is_csv(source)
 
 
 def _all(store: Store, source: str | None) -> Iterator[Entry]:

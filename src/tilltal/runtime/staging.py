@@ -34,10 +34,12 @@ class Reject(msgspec.Struct, frozen=True, kw_only=True):
 class Staged(msgspec.Struct, frozen=True, kw_only=True):
     """A file's rows as text or typed values, and its unreadable rows.
 
-    `skipped` are the row numbers that the table does not hold, in order: unreadable rows and blank lines.
+    `columns` are those of a CSV file, in its order. `skipped` are the row numbers that the table does not
+    hold, in order: unreadable rows and blank lines.
     """
 
     table: RawTable
+    columns: tuple[str, ...] = ()
     rejects: tuple[Reject, ...] = ()
     skipped: tuple[int, ...] = ()
 
@@ -132,7 +134,7 @@ def _csv(engine: DuckDBEngine, name: str, source: Source, file: SourceFile, targ
     rejects = _copied(engine, plain, form, len(names), target)
     blanks = files.blank_records(plain, form) if len(names) > 1 else []
     table = reading.csv_table(str(target), form, names)
-    return Staged(table=table, rejects=rejects, skipped=_skipped(rejects, blanks))
+    return Staged(table=table, columns=names, rejects=rejects, skipped=_skipped(rejects, blanks))
 
 
 def _lines(engine: DuckDBEngine, source: Source, file: SourceFile, target: Path) -> Staged:

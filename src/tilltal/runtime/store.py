@@ -145,14 +145,18 @@ class Store:
             os.close(handle)
 
     @contextmanager
-    def scratch(self) -> Iterator[Path]:
-        """Give an empty folder for intermediate files, removed at the end. Only for who holds the lock."""
-        shutil.rmtree(self.work, ignore_errors=True)
-        self.work.mkdir(parents=True)
+    def scratch(self, folder: Path | None = None) -> Iterator[Path]:
+        """Give an empty folder for intermediate files, `work` or another, removed at the end.
+
+        Only for who holds the lock.
+        """
+        chosen = folder or self.work
+        shutil.rmtree(chosen, ignore_errors=True)
+        chosen.mkdir(parents=True, mode=0o700)
         try:
-            yield self.work
+            yield chosen
         finally:
-            shutil.rmtree(self.work, ignore_errors=True)
+            shutil.rmtree(chosen, ignore_errors=True)
 
     # -- snapshots ---------------------------------------------------------------------------------------
 

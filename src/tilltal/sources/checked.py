@@ -96,7 +96,7 @@ def _times(plan: Plan, others: Sequence[Input]) -> str:
     else:
         at = sql_timestamp(plan.now)
     received = f"coalesce({places['received']}, {at})" if "received" in places else at
-    return f"{at} AS at, {received} AS received"
+    return f'{at} AS "at", {received} AS received'
 
 
 def _known(plan: Plan) -> str:
@@ -124,7 +124,7 @@ def _outputs(plan: Plan, others: Sequence[Input], casts: dict[str, Cast]) -> str
         f"CASE WHEN {is_good} THEN NULL ELSE content END AS raw",
         f"CAST(md5({literal(plan.name + SEPARATOR)} || {own}) AS UUID) AS event_id",
         f"CAST({text} AS VARCHAR) AS message",
-        "at",
+        '"at"',
         "received",
         f"coalesce({identity}) AS identity",
         *(f"token_{n}" for n in range(len(plan.tokens))),

@@ -64,7 +64,7 @@ def known(files: Sequence[str]) -> str:
 
 def views(name: str, source: Source, event_types: Sequence[str]) -> list[View]:
     """Return the views of history that taken rows go to."""
-    common = "event_id, at, received"
+    common = 'event_id, "at", received'
     origin = f"{literal(name)} AS source, identity"
     fields = "".join(f", field_{n} AS {quote(one.name)}" for n, one in kept_fields(source))
     if source.kind == "event":
@@ -82,7 +82,7 @@ def views(name: str, source: Source, event_types: Sequence[str]) -> list[View]:
 
 
 def _view(folder: str, columns: str, where: str = "") -> View:
-    return View(folder=folder, query=f"SELECT {columns} FROM taken {where} ORDER BY at, event_id")
+    return View(folder=folder, query=f'SELECT {columns} FROM taken {where} ORDER BY "at", event_id')
 
 
 def kept_fields(source: Source) -> list[tuple[int, Input]]:
@@ -99,7 +99,7 @@ def personal(position: int) -> str:
     """Return the query of a personal field: identity, at, value; the latest of each identity."""
     field = f"CAST(field_{position} AS VARCHAR)"
     return (
-        f"SELECT identity, max(at) AS at, arg_max({field}, at) AS value FROM taken "
+        f'SELECT identity, max("at") AS "at", arg_max({field}, "at") AS value FROM taken '
         f"WHERE field_{position} IS NOT NULL GROUP BY identity"
     )
 
@@ -113,9 +113,12 @@ def observations(name: str, namespaces: Sequence[str]) -> str:
     )
     listed = f"SELECT *, list_filter([{ids}], lambda one: one IS NOT NULL) AS ids FROM taken"
     message = f"{literal(name + ':')} || coalesce(message, CAST(event_id AS VARCHAR))"
-    together = f"SELECT {message} AS observation, at, at AS last_at, ids FROM ({listed} WHERE {count} > 1)"
-    alone = f"SELECT NULL, min(at), max(at), ids FROM ({listed} WHERE {count} = 1) GROUP BY ids"
-    return f"{together} UNION ALL {alone}"
+    together = f'SELECT {message} AS observation, "at", "at" AS last_at, ids'
+    alone = 'SELECT NULL, min("at"), max("at"), ids'
+    return (
+        f"{together} FROM ({listed} WHERE {count} > 1) "
+        f"UNION ALL {alone} FROM ({listed} WHERE {count} = 1) GROUP BY ids"
+    )
 
 
 def identities(namespaces: Sequence[Namespace], files: Sequence[str]) -> str:

@@ -60,11 +60,7 @@ def check_folder(root: Path) -> tuple[Fault, ...]:
     Raises:
         WorkspaceError: if the folder is no workspace at all.
     """
-    workspace, faults = examine(root)
-    if not faults:
-        return check(workspace)
-    certain = [fault for fault in check(workspace) if _is_certain(fault, faults)]
-    return _sorted([*faults, *certain])
+    return _all_faults(*examine(root))
 
 
 def usable(root: Path) -> Workspace:
@@ -73,10 +69,18 @@ def usable(root: Path) -> Workspace:
     Raises:
         WorkspaceError: with all its faults.
     """
-    faults = check_folder(root)
-    if faults:
-        raise WorkspaceError(*faults)
-    return examine(root)[0]
+    workspace, faults = examine(root)
+    found = _all_faults(workspace, faults)
+    if found:
+        raise WorkspaceError(*found)
+    return workspace
+
+
+def _all_faults(workspace: Workspace, faults: tuple[Fault, ...]) -> tuple[Fault, ...]:
+    sense = check(workspace)
+    if not faults:
+        return sense
+    return _sorted([*faults, *(fault for fault in sense if _is_certain(fault, faults))])
 
 
 # Faults of a file on its own: no other file can cause or cure them.

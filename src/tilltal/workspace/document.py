@@ -7,7 +7,7 @@ from typing import Literal
 
 import msgspec
 
-from tilltal.core.errors import Place
+from tilltal.core.errors import Fault, Place
 
 ScalarKind = Literal["text", "integer", "number", "boolean", "null"]
 
@@ -44,11 +44,15 @@ Node = Scalar | Listing | Mapping
 
 
 class Document(msgspec.Struct, frozen=True, kw_only=True):
-    """A file of a workspace: its path within the workspace, its text and its tree."""
+    """A file of a workspace: its path within the workspace, its text and its tree.
+
+    `faults` are those that leave the tree readable: keys that stand twice (the first one counts).
+    """
 
     file: str
     text: str
     root: Node
+    faults: tuple[Fault, ...] = ()
 
     def place(self, *path: str | int) -> Place:
         """Return where the value at `path` (keys and list indices) stands; the nearest parent's if absent."""

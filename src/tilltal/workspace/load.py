@@ -52,6 +52,7 @@ def examine(root: Path) -> tuple[Workspace, tuple[Fault, ...]]:
     for one in found:
         try:
             documents[one.file] = parse(_text(root, one.file), one.file)
+            faults += documents[one.file].faults
             definitions[one.file] = shape(documents[one.file], one.definition)
         except WorkspaceError as error:
             faults += error.faults

@@ -14,6 +14,8 @@ import msgspec
 from tilltal.core.errors import Place, WorkspaceError
 from tilltal.core.time import parse_window
 from tilltal.rules.expression import parse
+from tilltal.rules.grammar import syntax_of
+from tilltal.rules.tokens import Source as Text
 from tilltal.rules.types import Type
 from tilltal.workspace.definitions.profile import Trait
 from tilltal.workspace.definitions.segments import Personas
@@ -201,11 +203,18 @@ def _in_order(written: Mapping[str, str], schema: Schema) -> tuple[str, ...]:
 
 
 def names_in(text: str, schema: Mapping[str, Type]) -> frozenset[str]:
-    """Return the names an expression uses; none if it is faulty."""
+    """Return the names of a schema that an expression uses, of any type; none if it cannot be read."""
     try:
-        return frozenset(parse(text, schema, place=Place(), want=None).names)
+        waiting = [syntax_of(Text(text))]
     except WorkspaceError:
         return frozenset()
+    found = set()
+    while waiting:
+        syntax = waiting.pop()
+        waiting += syntax.args
+        if syntax.op.partition(":")[0] == "name" and syntax.text in schema:
+            found.add(syntax.text)
+    return frozenset(found)
 
 
 def _type_of(text: str, schema: Mapping[str, Type]) -> Type:

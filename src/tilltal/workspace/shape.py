@@ -7,6 +7,7 @@ code here. Every fault of the file is found, each at the key or value it is abou
 from __future__ import annotations
 
 import math
+from functools import cache
 from typing import TypeVar
 
 import msgspec
@@ -28,7 +29,7 @@ def shape(document: Document, definition: type[D]) -> D:
         WorkspaceError: with every fault of the file.
     """
     walk = _Walk(document.file)
-    data = walk.value(document.root, inspect.type_info(definition), "the file")
+    data = walk.value(document.root, _type_info(definition), "the file")
     if walk.faults:
         raise WorkspaceError(*walk.faults)
     try:
@@ -36,6 +37,11 @@ def shape(document: Document, definition: type[D]) -> D:
     except msgspec.ValidationError as error:
         message = f"The file does not have the right shape: {error}."
         raise WorkspaceError.of("W112", message, place=document.place()) from error
+
+
+@cache
+def _type_info(definition: type[Definition]) -> inspect.Type:
+    return inspect.type_info(definition)
 
 
 class _Walk:

@@ -26,10 +26,10 @@ _NUMBER = re.compile(
 
 
 def parse(text: str, file: str) -> Document:
-    """Parse YAML text.
+    """Parse YAML text. What leaves the tree readable is in the document's `faults`.
 
     Raises:
-        WorkspaceError: with all faults found: syntax, an empty file, duplicate keys, too much nesting.
+        WorkspaceError: if there is no tree: bad syntax, an empty file, too much nesting.
     """
     normal = text.replace("\r\n", "\n")
     tree = _Tree(file)
@@ -37,15 +37,13 @@ def parse(text: str, file: str) -> Document:
         for event in yaml.parse(normal, Loader=yaml.CSafeLoader):
             tree.take(event)
     except yaml.YAMLError as error:
-        tree.faults.append(_syntax_fault(error, normal, file))
+        raise WorkspaceError(*tree.faults, _syntax_fault(error, normal, file)) from error
     except _Stop as stop:
-        tree.faults.append(stop.fault)
-    if not tree.faults and tree.is_empty:
-        place, hint = Place(file=file), "Delete it or fill it in."
-        tree.faults.append(Fault(code="W106", message="The file is empty.", place=place, hint=hint))
-    if tree.faults or tree.root is None:
-        raise WorkspaceError(*tree.faults)
-    return Document(file=file, text=normal, root=tree.root)
+        raise WorkspaceError(*tree.faults, stop.fault) from None
+    if tree.root is None or tree.is_empty:
+        hint = "Delete it or fill it in."
+        raise WorkspaceError.of("W106", "The file is empty.", place=Place(file=file), hint=hint)
+    return Document(file=file, text=normal, root=tree.root, faults=tuple(tree.faults))
 
 
 class _Stop(Exception):  # noqa: N818 - ends the parse of one file; never leaves this module

@@ -72,7 +72,7 @@ def compile_rules(identity: Identity) -> Rules:
     """Compile the rules of a workspace.
 
     Raises:
-        WorkspaceError: W160 for a span or a pattern that cannot be read.
+        WorkspaceError: P353 for a span or a pattern that cannot be read.
     """
     return Rules(
         namespaces=tuple(_namespace(namespace) for namespace in identity.namespaces),
@@ -108,7 +108,7 @@ def _microseconds(text: str | None) -> int | None:
     try:
         return min(parse_duration(text), _LONGEST) // _MICROSECOND
     except (ValueError, OverflowError) as error:
-        raise WorkspaceError(Fault(code="W160", message=f"identity: {error}")) from error
+        raise WorkspaceError(Fault(code="P353", message=f"identity: {error}")) from error
 
 
 def _pattern(text: str) -> re.Pattern[str]:
@@ -116,4 +116,4 @@ def _pattern(text: str) -> re.Pattern[str]:
         return re.compile(text, re.IGNORECASE)
     except re.error as error:
         message = f"identity: blocked value {text!r} is no pattern: {error}."
-        raise WorkspaceError(Fault(code="W160", message=message)) from error
+        raise WorkspaceError(Fault(code="P353", message=message)) from error

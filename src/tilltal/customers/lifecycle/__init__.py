@@ -1,1 +1,5 @@
-"""Lifecycle: which stage of the relation a customer is in, when it changed, and why. Begin with `stage` (one customer, in Python) and `plan` (all customers, in SQL). Not the words to say in a stage: see decisions."""
+"""Which stage of the relation a customer is in, when it changed, and why.
+
+Begin with `stage` (one customer, in Python) and `plan` (all customers, in SQL). What to say to a customer
+in a stage is not decided here: see `tilltal.decisions`.
+"""

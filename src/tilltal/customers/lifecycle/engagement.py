@@ -31,7 +31,7 @@ class _Measure(msgspec.Struct, frozen=True):
 
 
 _COUNTED = _Measure("COUNT(*) AS n", "SUM(n) AS n", "n")
-_LATEST = "{'at': at, 'id': event_id, 'value': value}"
+_LATEST = "{'at': instant, 'id': event_id, 'value': value}"
 _MEASURES: dict[Measure, _Measure] = {
     "count": _COUNTED,
     "exists": msgspec.structs.replace(_COUNTED, value="1"),
@@ -74,7 +74,7 @@ def _fields(engagement: Engagement, past: Past) -> str:
     numbers = past.numbers(engagement.from_, engagement.where, engagement.of)
     return f"""
 SELECT profile, day, (MAX({_LATEST})).value AS value
-FROM (SELECT *, {past.local_day("at")} AS day FROM ({numbers}) AS numbers) AS readings
+FROM (SELECT *, {past.local_day} AS day FROM ({numbers}) AS numbers) AS readings
 GROUP BY profile, day"""
 
 
@@ -88,7 +88,7 @@ def _occurrences(engagement: Engagement, measure: Measure, past: Past) -> str:
 
 def _periods(engagement: Engagement, measure: Measure, past: Past) -> str:
     """Return the measure's parts per profile and period."""
-    number = CALENDARS[engagement.every].number_sql(past.local_date("at"))
+    number = CALENDARS[engagement.every].number_sql(past.local_date)
     grouped = "profile, number, value" if measure == "distinct" else "profile, number"
     return f"""
 SELECT profile, number, {_MEASURES[measure].parts}

@@ -1,6 +1,7 @@
 """Where the moments of a relation come from: SELECT texts of profile, day, seq, what.
 
-`seq` is the instant within the day. What is known by its date alone, and silence, counts from the day's start.
+`seq` is the instant within the day. What is known by its date alone, and silence, counts from the start of
+the day.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ from tilltal.core.errors import Place, WorkspaceError
 from tilltal.core.names import literal
 from tilltal.customers.lifecycle.days import of_date
 from tilltal.customers.lifecycle.occurrences import Past
-from tilltal.customers.step import Step
 from tilltal.customers.lifecycle.transitions import CLOSE, NOTICE, OPEN, WITHDRAWN
+from tilltal.customers.step import Step
 from tilltal.workspace.definitions.segments import Lifecycle, Moments
 
 _DAY_START = "TIMESTAMP '0001-01-01 00:00:00'"
@@ -89,7 +90,7 @@ def _each(what: int, moments: Moments, past: Past) -> str:
 
 def _moments(events: str, what: int, past: Past) -> str:
     return (
-        f"SELECT profile, {past.local_day('at')} AS day, at AS seq, {what} AS what FROM ({events}) AS events"
+        f"SELECT profile, {past.local_day} AS day, instant AS seq, {what} AS what FROM ({events}) AS events"
     )
 
 
@@ -99,7 +100,7 @@ def _first_events(lifecycle: Lifecycle, past: Past) -> str:
     if closed and set(closed.silence) == set(opened.first_event) and closed.where == opened.where:
         return _breaks("lifecycle_closings_touches", OPEN, closed.days)
     events = past.events(opened.first_event, opened.where)
-    first = f"SELECT profile, MIN(at) AS at FROM ({events}) AS events GROUP BY profile"
+    first = f"SELECT profile, MIN(instant) AS instant FROM ({events}) AS events GROUP BY profile"
     if closed is None:
         return _moments(first, OPEN, past)
     return _moments(f"{first}\nUNION ALL\n{_following(events, 'lifecycle_closings', past)}", OPEN, past)
@@ -115,20 +116,20 @@ def _withdrawals(moments: Moments, past: Past) -> str:
 
 def _following(events: str, moments: str, past: Past) -> str:
     """Return the first event after each moment."""
-    return f"""SELECT e.profile, MIN(e.at) AS at
-FROM {moments} AS m JOIN (SELECT profile, at, {past.local_day("at")} AS day FROM ({events}) AS events) AS e
-  ON e.profile = m.profile AND (e.day > m.day OR (e.day = m.day AND e.at > m.seq))
+    return f"""SELECT e.profile, MIN(e.instant) AS instant
+FROM {moments} AS m JOIN (SELECT profile, instant, {past.local_day} AS day FROM ({events}) AS events) AS e
+  ON e.profile = m.profile AND (e.day > m.day OR (e.day = m.day AND e.instant > m.seq))
 GROUP BY e.profile, m.day, m.seq"""
 
 
 def _touches(moments: Moments, past: Past, *, openings: bool) -> str:
     """Return first and last event per stretch of `days` + 1 days: within one there is no silence to find."""
     events = past.events(moments.silence, moments.where)
-    touches = f"SELECT profile, at, {past.local_day('at')} AS day FROM ({events}) AS events"
+    touches = f"SELECT profile, instant, {past.local_day} AS day FROM ({events}) AS events"
     if openings:
         touches += " UNION ALL SELECT profile, NULL, day FROM lifecycle_openings"
     return f"""
-SELECT profile, MIN(day) AS first_day, MAX(day) AS last_day, MIN(at) AS first_at
+SELECT profile, MIN(day) AS first_day, MAX(day) AS last_day, MIN(instant) AS first_at
 FROM ({touches}) AS touches
 GROUP BY profile, (day + {_SHIFT}) // {moments.days + 1}"""
 
@@ -166,7 +167,8 @@ FROM (
       PARTITION BY profile ORDER BY opened, closed ROWS UNBOUNDED PRECEDING) AS stretch
     FROM (
       SELECT *, MAX(closed) OVER (
-        PARTITION BY profile ORDER BY opened, closed ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS reach
+        PARTITION BY profile ORDER BY opened, closed
+        ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS reach
       FROM (
         SELECT profile, {of_date("opened")} AS opened, COALESCE({of_date("closed")}, {_NEVER}) AS closed
         FROM holdings

@@ -24,21 +24,23 @@ class Past(msgspec.Struct, frozen=True):
         """The local day from which the lifecycle looks back."""
         return day_number(self.clock.today)
 
-    def local_date(self, at: str) -> str:
-        """Return SQL for the local DATE of a UTC timestamp."""
-        return local_date_sql(at, self.clock.zone, self.clock.now)
+    @property
+    def local_date(self) -> str:
+        """SQL for the local DATE of the column `instant`."""
+        return local_date_sql("instant", self.clock.zone, self.clock.now)
 
-    def local_day(self, at: str) -> str:
-        """Return SQL for the local day, in days since 1970-01-01, of a UTC timestamp."""
-        return of_date(self.local_date(at))
+    @property
+    def local_day(self) -> str:
+        """SQL for the local day, in days since 1970-01-01, of the column `instant`."""
+        return of_date(self.local_date)
 
     def events(self, types: tuple[str, ...], where: str | None) -> str:
-        """Return a SELECT of `profile`, `at` of the events of these types that fulfil a condition."""
+        """Return a SELECT of `profile`, `instant` of the events of these types that fulfil a condition."""
         compiled = self._compiled("count", types, where, None)
         return "\nUNION ALL\n".join(self._of_type(compiled, name, "") for name in compiled.types)
 
     def numbers(self, types: tuple[str, ...], where: str | None, of: str) -> str:
-        """Return the same with `event_id` and the field `of` as `value`, a finite number; money in minor units."""
+        """Return the same with `event_id` and the field `of` as `value`: finite, money in minor units."""
         compiled = self._compiled("avg", types, where, of)
         selects = [
             self._of_type(
@@ -48,7 +50,8 @@ class Past(msgspec.Struct, frozen=True):
             )
             for name in compiled.types
         ]
-        return f"SELECT * FROM ({' UNION ALL '.join(selects)}) AS numbers WHERE ABS(value) < CAST('inf' AS DOUBLE)"
+        finite = "ABS(value) < CAST('inf' AS DOUBLE)"
+        return f"SELECT * FROM ({' UNION ALL '.join(selects)}) AS numbers WHERE {finite}"
 
     def keys(self, types: tuple[str, ...], where: str | None, of: str) -> str:
         """Return the same with the field `of` as `value`, equal where the field is equal, never NULL."""
@@ -69,6 +72,6 @@ class Past(msgspec.Struct, frozen=True):
         return FieldReader(compiled, name, self.schemas)
 
     def _of_type(self, compiled: CompiledTrait, name: str, columns: str) -> str:
-        condition = self._reader(compiled, name).condition(self.clock, "duckdb")
+        condition = self._reader(compiled, name).condition(self.clock)
         where = f" WHERE {condition}" if condition else ""
-        return f"SELECT profile, at{columns} FROM {quote(f'event.{name}')}{where}"
+        return f"SELECT profile, {quote('at')} AS instant{columns} FROM {quote(f'event.{name}')}{where}"

@@ -29,15 +29,22 @@ def lifecycle_steps(lifecycle: Lifecycle, schemas: Schemas, clock: Clock) -> tup
     past = Past(schemas, clock)
     return (
         *moment_steps(lifecycle, past),
-        Step("lifecycle_marked", transitions.marked_sql(past.today)),
-        Step("lifecycle_relations", transitions.relations_sql()),
+        *relation_steps(past.today),
         *reading_steps(lifecycle.engagement, past),
         *stage_steps(lifecycle, past.today),
     )
 
 
+def relation_steps(today: int) -> tuple[Step, ...]:
+    """Return the steps from `lifecycle_moments` to the relations they make, as of a day."""
+    return (
+        Step("lifecycle_marked", transitions.marked_sql(today)),
+        Step("lifecycle_relations", transitions.relations_sql()),
+    )
+
+
 def stage_steps(lifecycle: Lifecycle, today: int) -> tuple[Step, ...]:
-    """Return the steps from moments, relations and readings to the tables that are kept."""
+    """Return the steps from relations and `lifecycle_readings` to the tables that are kept, as of a day."""
     terms = Terms.of(lifecycle)
     return (
         Step("lifecycle_trends", transitions.trends_sql(terms)),

@@ -53,7 +53,7 @@ class Stage(StrEnum):
 
 
 class Terms(msgspec.Struct, frozen=True, kw_only=True):
-    """The numbers of the lifecycle: days a customer is new, days a trend looks back, share that may be lost."""
+    """For how many days a customer is new, a trend looks back, and what share of a reading may be lost."""
 
     new_days: int = 90
     trend_days: int = 90

@@ -1,8 +1,8 @@
 """The lifecycle of all customers at once: SELECT texts that say what `stage.Timeline` says of one.
 
 Read from `lifecycle_moments` (profile, day, seq, what) and `lifecycle_readings` (profile, day, value; at most
-one a day, finite). Days are numbers since 1970-01-01. What happens at the same `seq` of a day follows the order
-of the codes below: a closing ends what was opened at the same instant.
+one a day, finite). Days are numbers since 1970-01-01. What happens at the same `seq` of a day follows the
+order of the codes below: a closing ends what was opened at the same instant.
 """
 
 from __future__ import annotations
@@ -19,19 +19,21 @@ _CODES = {Stage.NEW: 1, Stage.COMEBACK: 2, Stage.LOYAL: 3, Stage.RETAIN: 4, Stag
 def marked_sql(as_of_day: int) -> str:
     """Return `lifecycle_marked`: each moment, with what holds after it.
 
-    `before` is the last opening or closing before the row, `relation` the number of the relation (0 before the
-    first), `opened` its first day.
+    `before` is the last opening or closing before the row, `relation` the number of the relation (0
+    before the first), `opened` its first day.
     """
     return f"""
 SELECT profile, day, seq, what, before,
   CAST(SUM(CASE WHEN what = {OPEN} AND before <> {OPEN} THEN 1 ELSE 0 END) OVER past AS INTEGER) AS relation,
   MAX(CASE WHEN what = {OPEN} AND before <> {OPEN} THEN day END) OVER past AS opened,
-  COALESCE(LAST_VALUE(CASE WHEN what <> {CLOSE} THEN what END IGNORE NULLS) OVER past, 0) = {NOTICE} AS noticed,
+  COALESCE(LAST_VALUE(CASE WHEN what <> {CLOSE} THEN what END IGNORE NULLS) OVER past, 0) = {NOTICE}
+    AS noticed,
   (CASE WHEN what <= {CLOSE} THEN what ELSE before END) = {OPEN} AS is_open,
   COALESCE(LEAD(day) OVER (PARTITION BY profile ORDER BY day, seq, what), {as_of_day + 1}) > day AS is_last
 FROM (
   SELECT *, COALESCE(LAST_VALUE(CASE WHEN what <= {CLOSE} THEN what END IGNORE NULLS) OVER (
-    PARTITION BY profile ORDER BY day, seq, what ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS before
+    PARTITION BY profile ORDER BY day, seq, what
+    ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS before
   FROM lifecycle_moments WHERE day <= {as_of_day}) AS entries
 WINDOW past AS (
   PARTITION BY profile ORDER BY day, seq, what ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW)"""
@@ -160,7 +162,9 @@ def standing_sql(as_of_day: int) -> str:
 SELECT t.profile, t.stage AS "lifecycle.stage", t.since AS "lifecycle.since",
   {as_of_day} - CAST(t.since - DATE '1970-01-01' AS INTEGER) + 1 AS "lifecycle.days",
   {to_date("r.opened")} AS "lifecycle.opened"
-FROM (SELECT profile, MAX(date) AS since, MAX_BY(to_stage, date) AS stage FROM transitions GROUP BY profile) AS t
+FROM (
+  SELECT profile, MAX(date) AS since, MAX_BY(to_stage, date) AS stage
+  FROM transitions GROUP BY profile) AS t
 JOIN (SELECT profile, MAX(opened) AS opened FROM lifecycle_relations GROUP BY profile) AS r
   ON t.profile = r.profile"""
 

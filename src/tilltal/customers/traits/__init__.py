@@ -1,1 +1,4 @@
-"""Traits: measures over a customer's events. Begin with `compiled`; `batch` makes SQL, `online` evaluates in Python, `timeline` finds instants of change."""
+"""Traits: measures over a customer's events.
+
+Begin with `compiled`; `batch` makes SQL, `online` evaluates in Python, `timeline` finds instants of change.
+"""

@@ -1,8 +1,9 @@
 """Traits as SQL: nested windows ring by ring, each event type read once.
 
-Steps: an event type is grouped by (profile, ring) into mergeable partial aggregates (`rings`); the partial aggregates of the
-event types of a trait are put together window by window (`windows`); different values take a pass of their own
-(`distinct`); the results join the spine. An event is added once, however many windows hold it.
+Steps: an event type is grouped by (profile, ring) into mergeable partial aggregates (`rings`); the partial
+aggregates of the event types of a trait are put together window by window (`windows`); different values
+take a pass of their own (`distinct`); the results join the spine. An event is added once, however many
+windows hold it.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ class Step(msgspec.Struct, frozen=True):
 
 
 class TraitPlan(msgspec.Struct, frozen=True):
-    """Traits of all profiles: make a (temporary) table of each step, then `select` gives `profile` and the traits.
+    """Traits of all profiles: make a (temporary) table of each step, then `select` the profiles.
 
     A table per step keeps the peak of memory at one aggregation, and a progress bar can move.
     """
@@ -38,9 +39,7 @@ class TraitPlan(msgspec.Struct, frozen=True):
     select: str
 
 
-def trait_plan(
-    traits: Sequence[CompiledTrait], schemas: Schemas, clock: Clock, *, dialect: str = "duckdb"
-) -> TraitPlan:
+def trait_plan(traits: Sequence[CompiledTrait], schemas: Schemas, clock: Clock) -> TraitPlan:
     """Return the SQL of all traits as of `clock`, over the views `"event.<type>"` and `spine`.
 
     The views hold what is known as of the clock (`received <= now`, `at <= now`).
@@ -52,27 +51,31 @@ def trait_plan(
             families.setdefault(family_of(trait), []).append(trait)
         else:
             groups.setdefault(trait.types, []).append(trait)
-    shared, steps = _window_steps(groups, schemas, clock, dialect)
-    for number, family in enumerate(families.values(), 1):
-        steps[f"traits.distinct.{number}"] = (distinct_sql(family, schemas, clock, dialect), family)
+    shared, steps = _window_steps(groups, schemas, clock)
+    for family in families.values():
+        name = f"traits.{len(steps) + 1}: {family[0].of} of {' + '.join(family[0].types)}"
+        steps[name] = (distinct_sql(family, schemas, clock), family)
     made = (Step(name, sql) for name, (sql, _) in steps.items())
-    return TraitPlan((*shared, *made), _select(traits, {name: members for name, (_, members) in steps.items()}))
+    return TraitPlan(
+        (*shared, *made), _select(traits, {name: members for name, (_, members) in steps.items()})
+    )
 
 
 _Steps = dict[str, tuple[str, list[CompiledTrait]]]  # table → its SQL and the traits it holds
 
 
 def _window_steps(
-    groups: dict[tuple[str, ...], list[CompiledTrait]], schemas: Schemas, clock: Clock, dialect: str
+    groups: dict[tuple[str, ...], list[CompiledTrait]], schemas: Schemas, clock: Clock
 ) -> tuple[list[Step], _Steps]:
     """Return the partial aggregates that several groups need, as tables, and each group's table."""
-    rings = Rings([trait for group in groups.values() for trait in group], schemas, clock, dialect)
+    rings = Rings([trait for group in groups.values() for trait in group], schemas, clock)
     uses = Counter(event_type for types in groups for event_type in types)
     shared = [Step(f"rings.{name}", rings.sql(name)) for name, count in uses.items() if count > 1]
     steps: _Steps = {}
     for types, group in groups.items():
         sources = [quote(f"rings.{name}") if uses[name] > 1 else f"({rings.sql(name)})" for name in types]
-        steps[f"traits.{'+'.join(types)}"] = (windows_sql(group, sources, rings, clock), group)
+        name = f"traits.{len(steps) + 1}: {' + '.join(types)}"
+        steps[name] = (windows_sql(group, sources, rings, clock), group)
     return shared, steps
 
 

@@ -28,11 +28,11 @@ class FieldReader:
         self._own = schemas[event_type]
         self._all = [schemas[name] for name in trait.types]
 
-    def condition(self, clock: Clock, dialect: str) -> str | None:
+    def condition(self, clock: Clock) -> str | None:
         """Return the trait's condition, or None where every event matches."""
         if self._trait.where is None:
             return None
-        return to_sql(self._trait.where, self._seen, dialect=dialect, clock=clock)
+        return to_sql(self._trait.where, self._seen, clock=clock)
 
     def value(self) -> str:
         """Return the measured field: whole minor units where the trait divides last."""
@@ -46,7 +46,7 @@ class FieldReader:
         return json_number(self.value()) if self._trait.of_type is Type.ANY else self.value()
 
     def key(self) -> str:
-        """Return the measured field so that equal values are equal texts or numbers: 1 and 1.0 are one value."""
+        """Return the measured field so that equal values are equal texts or numbers: 1 and 1.0 are one."""
         value = self.value()
         if self._trait.of_type is not Type.ANY:
             return value

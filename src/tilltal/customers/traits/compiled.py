@@ -24,7 +24,7 @@ _NUMBERS = (Type.INTEGER, Type.NUMBER, Type.ANY)
 class CompiledTrait(msgspec.Struct, frozen=True, kw_only=True):
     """One measure over events.
 
-    `types` are event types in the order of the definition; `of_type` is the measured field's common type;
+    `types` are event types, sorted; `of_type` is the measured field's common type;
     `divisor` is set where the field is money in all of them: the measure is then taken in minor units and
     divided last. `type` is the type of the value.
     """
@@ -77,7 +77,7 @@ def compile_trait(name: str, trait: Trait, schemas: Schemas) -> CompiledTrait:
     return CompiledTrait(
         name=name,
         measure=trait.measure,
-        types=tuple(dict.fromkeys(trait.from_)),
+        types=tuple(sorted(set(trait.from_))),
         of=trait.of,
         of_type=of_type,
         divisor=None if trait.of is None else exact_divisor(trait.of, types),

@@ -22,21 +22,20 @@ def family_of(trait: CompiledTrait) -> Family:
     return trait.types, trait.of, trait.where_text
 
 
-def distinct_sql(traits: Sequence[CompiledTrait], schemas: Schemas, clock: Clock, dialect: str) -> str:
+def distinct_sql(traits: Sequence[CompiledTrait], schemas: Schemas, clock: Clock) -> str:
     """Return the `SELECT` of `profile` and one column per trait, for traits of one family."""
-    events = " UNION ALL ".join(_events(traits, name, schemas, clock, dialect) for name in traits[0].types)
+    events = " UNION ALL ".join(_events(traits, name, schemas, clock) for name in traits[0].types)
     latest = f'SELECT profile, value, MAX("at") AS "at" FROM ({events}) AS events GROUP BY profile, value'
     counts = ", ".join(
-        f"COUNT(*) FILTER (WHERE {since(lower_bound(trait.window, clock))}) AS {quote(trait.name)}" for trait in traits
+        f"COUNT(*) FILTER (WHERE {since(lower_bound(trait.window, clock))}) AS {quote(trait.name)}"
+        for trait in traits
     )
     return f"SELECT profile, {counts} FROM ({latest}) AS latest GROUP BY profile"
 
 
-def _events(
-    traits: Sequence[CompiledTrait], event_type: str, schemas: Schemas, clock: Clock, dialect: str
-) -> str:
+def _events(traits: Sequence[CompiledTrait], event_type: str, schemas: Schemas, clock: Clock) -> str:
     reader = FieldReader(traits[0], event_type, schemas)
     oldest = bounds_of(traits, clock)[-1]
-    conditions = (since(oldest), f"{reader.value()} IS NOT NULL", reader.condition(clock, dialect))
+    conditions = (since(oldest), f"{reader.value()} IS NOT NULL", reader.condition(clock))
     stated = " AND ".join(f"({condition})" for condition in conditions if condition)
     return f'SELECT profile, "at", {reader.key()} AS value FROM {quote("event." + event_type)} WHERE {stated}'

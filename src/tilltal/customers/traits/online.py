@@ -36,7 +36,9 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
 
 def known(events: Iterable[Event], now: datetime) -> list[Event]:
     """Return what has happened and arrived by `now`, in the order of events."""
-    return sorted((event for event in events if event.at <= now and event.received <= now), key=lambda e: e.stamp)
+    return sorted(
+        (event for event in events if event.at <= now and event.received <= now), key=lambda e: e.stamp
+    )
 
 
 class Evaluator:
@@ -60,7 +62,8 @@ class _Measured:
         self._names = () if trait.where is None else tuple(trait.where.names)
         self._condition = None if trait.where is None else to_python(trait.where)
         self._types = {
-            name: field_type(name, list(self._kinds.values())) for name in (*self._names, *([trait.of] if trait.of else []))
+            name: field_type(name, list(self._kinds.values()))
+            for name in (*self._names, *([trait.of] if trait.of else []))
         }
 
     def value(self, history: Sequence[Event], clock: Clock) -> object:
@@ -126,7 +129,9 @@ def _of_values(trait: CompiledTrait, values: Sequence[object]) -> object:
         case "first" | "last":
             return _major(values[0 if trait.measure == "first" else -1], trait) if values else None
         case _:
-            return _of_numbers(trait, [number for value in values if (number := number_of(value)) is not None])
+            return _of_numbers(
+                trait, [number for value in values if (number := number_of(value)) is not None]
+            )
 
 
 def _of_numbers(trait: CompiledTrait, numbers: Sequence[float]) -> object:

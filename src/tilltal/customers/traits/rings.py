@@ -1,7 +1,7 @@
-"""Partial aggregates of one event type per customer and ring of time: one scan, whatever windows hold an event.
+"""Partial aggregates of an event type per customer and ring of time: one scan, whatever the windows.
 
-The starts of all windows cut time into rings: ring 0 reaches back to the start of the shortest window, ring 1 from there to
-the start of the next, and so on. A window is its own ring and all rings inside it.
+The starts of all windows cut time into rings: ring 0 reaches back to the start of the shortest window, ring
+1 from there to the start of the next, and so on. A window is its own ring and all rings inside it.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _TAKE: dict[PartKind, str] = {
     "last": "MAX({value})",
     "latest": 'MAX("at")',
 }
-_BEGINNING = datetime.min  # noqa: DTZ901 - a bound is naive UTC, as stores hold instants
+_BEGINNING = datetime.min  # bounds are naive UTC, as stores hold instants
 
 
 class Part(msgspec.Struct, frozen=True):
@@ -85,11 +85,10 @@ def since(bound: datetime) -> str:
 class Rings:
     """The rings of all windows, and the partial aggregates of event types in them."""
 
-    def __init__(self, traits: Sequence[CompiledTrait], schemas: Schemas, clock: Clock, dialect: str) -> None:
+    def __init__(self, traits: Sequence[CompiledTrait], schemas: Schemas, clock: Clock) -> None:
         self._traits = traits
         self._schemas = schemas
         self._clock = clock
-        self._dialect = dialect
         self._bounds = bounds_of(traits, clock)
         parts = dict.fromkeys(part for trait in traits for part in parts_of(trait))
         self._names = {part: f"p{number}" for number, part in enumerate(parts)}
@@ -111,16 +110,19 @@ class Rings:
         cases = " ".join(f"WHEN {since(self._bounds[ring])} THEN {ring}" for ring in rings)
         return (
             f"SELECT profile, CAST(CASE {cases} END AS TINYINT) AS ring, {columns} "
-            f"FROM {quote('event.' + event_type)} WHERE {since(self._bounds[rings[-1]])} GROUP BY profile, ring"
+            f"FROM {quote('event.' + event_type)} WHERE {since(self._bounds[rings[-1]])} "
+            "GROUP BY profile, ring"
         )
 
     def _take(self, trait: CompiledTrait, part: Part, event_type: str) -> str:
         reader = FieldReader(trait, event_type, self._schemas)
-        conditions = [reader.condition(self._clock, self._dialect)]
+        conditions = [reader.condition(self._clock)]
         if part.kind in ("first", "last"):
             conditions.append(f"{reader.value()} IS NOT NULL")
         stated = " AND ".join(f"({condition})" for condition in conditions if condition)
-        return _TAKE[part.kind].format(value=_value(reader, part)) + (f" FILTER (WHERE {stated})" if stated else "")
+        return _TAKE[part.kind].format(value=_value(reader, part)) + (
+            f" FILTER (WHERE {stated})" if stated else ""
+        )
 
 
 def _value(reader: FieldReader, part: Part) -> str:

@@ -12,8 +12,8 @@ from tilltal.rules.types import Type
 class EventType(msgspec.Struct, frozen=True):
     """The fields of an event type.
 
-    `fields` gives each field's type as expressions see it; `money` the minor units per major unit of those that
-    are stored as whole minor units and seen as a `NUMBER` of major units.
+    `fields` gives each field's type as expressions see it; `money` the minor units per major unit of those
+    that are stored as whole minor units and seen as a `NUMBER` of major units.
     """
 
     fields: Mapping[str, Type]

@@ -1,8 +1,9 @@
 """When one customer's audiences change, also when no event comes.
 
-Between two instants nothing changes but at known moments: an event arrives or its time comes, an event leaves a window,
-a local day begins, a recency gains a unit. Membership is evaluated at these moments only, so a change is found at its
-exact instant. A condition that reads NOW() moves all the time: there the time between two moments is searched.
+Between two instants nothing changes but at known moments: an event arrives or its time comes, an event
+leaves a window, a local day begins, a recency gains a unit. Membership is evaluated at these moments only,
+so a change is found at its exact instant. A condition that reads NOW() moves all the time: there the time
+between two moments is searched.
 """
 
 from __future__ import annotations
@@ -33,13 +34,19 @@ class Change(msgspec.Struct, frozen=True, order=True):
 
 
 def changes(
-    members: Members, moments: Iterable[datetime], after: datetime, until: datetime, *, reads_now: bool = False
+    members: Members,
+    moments: Iterable[datetime],
+    after: datetime,
+    until: datetime,
+    *,
+    reads_now: bool = False,
 ) -> list[Change]:
     """Return the changes of membership after `after`, up to and including `until`.
 
-    `members` gives the audiences at an instant; between `moments` (see `moments_of`) it must not change, unless it
-    `reads_now`: then every quarter of an hour is compared with the one before and a change between them is found
-    to the microsecond. Two changes within one quarter that undo each other are not seen.
+    `members` gives the audiences at an instant; between `moments` (see `moments_of`) it must not change,
+    unless it `reads_now`: then every quarter of an hour is compared with the one before and a change
+    between them is found to the microsecond. Two changes within one quarter that undo each other are not
+    seen.
     """
     stops = [after, *sorted({moment for moment in moments if after < moment < until}), until]
     states = [(stop, members(stop)) for stop in stops]

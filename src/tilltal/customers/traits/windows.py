@@ -17,7 +17,8 @@ _MERGE = {"min": "MIN", "first": "MIN", "max": "MAX", "last": "MAX", "latest": "
 def windows_sql(traits: Sequence[CompiledTrait], sources: Sequence[str], rings: Rings, clock: Clock) -> str:
     """Return the `SELECT` of `profile` and one column per trait.
 
-    `sources` are relations of partial aggregates, one per event type, that hold the parts of all these traits.
+    `sources` are relations of partial aggregates, one per event type, that hold the parts of all these
+    traits.
     """
     parts = ", ".join(dict.fromkeys(rings.name(part) for trait in traits for part in parts_of(trait)))
     union = " UNION ALL ".join(f"SELECT profile, ring, {parts} FROM {source}" for source in sources)
@@ -39,7 +40,9 @@ def _value(trait: CompiledTrait, rings: Rings, clock: Clock) -> str:
         case "first" | "last":
             return _major(f"STRUCT_EXTRACT({merged[0]}, 'value')", trait)
         case _:
-            return _major(f"CAST({merged[0]} AS {'BIGINT' if trait.type is Type.INTEGER else 'DOUBLE'})", trait)
+            return _major(
+                f"CAST({merged[0]} AS {'BIGINT' if trait.type is Type.INTEGER else 'DOUBLE'})", trait
+            )
 
 
 def _merged(part: Part, rings: Rings, ring: int) -> str:

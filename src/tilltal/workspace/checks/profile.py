@@ -132,4 +132,5 @@ def _clashes(scope: Scope) -> Iterator[Fault]:
 
 def _made(scope: Scope, base: str) -> tuple[str, ...]:
     trait = scope.workspace.traits[base]
-    return tuple(f"{base}_{_suffix(text)}" for text in trait.windows if _suffix(text)) or (base,)
+    suffixes = dict.fromkeys(_suffix(text) for text in trait.windows)
+    return tuple(f"{base}_{suffix}" for suffix in suffixes if suffix) or (base,)

@@ -89,8 +89,8 @@ def _engagement(scope: Scope, at: At, engagement: Engagement) -> Iterator[Fault]
         yield at.fault("W121", "`from` needs at least one event type.", "engagement", "from")
     yield from at.all_known("event type", engagement.from_, scope.events, "engagement", "from")
     if engagement.of is None and engagement.measure not in ("count", "exists", "recency"):
-        what = engagement.measure or "a reading"
-        yield at.fault("W121", f"`{what}` needs `of`, the field to read.", "engagement")
+        what = f"`{engagement.measure}`" if engagement.measure else "A reading"
+        yield at.fault("W121", f"{what} needs `of`, the field to read.", "engagement")
     measure = engagement.measure or "avg"  # a reading is a number, as what an average is of
     yield from measured_field(scope, at, measure, engagement.of, engagement.from_, "engagement", "of")
 

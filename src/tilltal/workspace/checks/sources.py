@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from zoneinfo import ZoneInfo
 
-from tilltal.core.errors import Fault
+from tilltal.core.errors import Fault, nearest
 from tilltal.core.time import parse_instant
 from tilltal.workspace.checks.scope import At, Path, Scope, read_format, read_zone
 from tilltal.workspace.definitions.sources import Column, Field, Read, Source
@@ -92,7 +92,7 @@ def _identities(at: At, source: Source, workspace: Workspace) -> Iterator[Fault]
     for name, column in source.identities.items():
         path = ("identities", name)
         if "identity.yaml" in workspace.documents and name not in valid:
-            yield at.key_fault("W130", f"There is no namespace {name!r}.", *path, valid=valid)
+            yield at.key_fault("W130", f"There is no namespace {name!r}.", *path, valid=nearest(name, valid))
         elif "identity.yaml" not in workspace.documents:
             yield from at.plain("namespace", name, *path)
         yield from _column(at, column, path)

@@ -8,6 +8,7 @@ tokens and only what was known then.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 
 from tilltal.core.names import literal, quote
@@ -91,7 +92,7 @@ def open_views(
         name, kind = _short(view), view.split("/")[0]
         if kind in ("observations", "identities"):
             continue
-        known = f"received <= {now}" + (f" AND at <= {now}" if kind != "holdings" else "")
+        known = f"received <= {now}" + (f' AND "at" <= {now}' if kind != "holdings" else "")
         engine.run(
             f"CREATE VIEW {quote(name)} AS SELECT * FROM ({_of_profiles(name, kind, is_mapped)}) "
             f"WHERE {known} AND ({sample})"
@@ -99,14 +100,17 @@ def open_views(
     engine.run(f"CREATE VIEW spine AS SELECT * FROM history.people_spine WHERE {sample}")
 
 
-def latest_event(engine: BatchEngine, workspace: Workspace) -> object:
-    """Return the latest event time of all events, a naive UTC datetime, or None where there is none."""
-    parts = [
-        f"SELECT max(at) AS at FROM history.{quote('event.' + name)}" for name in event_fields(workspace)
-    ]
+def event_span(engine: BatchEngine, workspace: Workspace) -> tuple[datetime | None, datetime | None]:
+    """Return the first and the latest event time of all events in UTC; None where there are none."""
+    parts = [f'SELECT "at" FROM history.{quote("event." + name)}' for name in event_fields(workspace)]
     if not parts:
-        return None
-    return engine.rows(f"SELECT max(at) FROM ({' UNION ALL '.join(parts)})")[0][0]
+        return None, None
+    first, latest = engine.rows(f'SELECT min("at"), max("at") FROM ({" UNION ALL ".join(parts)})')[0]
+    return _aware(first), _aware(latest)
+
+
+def _aware(instant: datetime | None) -> datetime | None:
+    return None if instant is None else instant.replace(tzinfo=UTC)
 
 
 def _declared(workspace: Workspace) -> dict[str, Columns]:
@@ -153,7 +157,7 @@ def _of_profiles(name: str, kind: str, is_mapped: bool) -> str:
     relation = f"history.{quote(name)}"
     if not is_mapped:
         return f"SELECT identity AS profile, * EXCLUDE (identity) FROM {relation}"
-    moment = "opened" if kind == "holdings" else "at"
+    moment = "opened" if kind == "holdings" else '"at"'
     return (
         f"SELECT COALESCE(m.profile, e.identity) AS profile, e.* EXCLUDE (identity) "
         f"FROM {relation} AS e LEFT JOIN history.identity_map AS m ON m.identity = e.identity "

@@ -1,0 +1,136 @@
+"""An index of conditions on one subject: look the value up once, learn which rules survive.
+
+Conditions that compare one subject (a trait, or any scalar expression) with literals change their answer only at
+those literals. Between two neighbouring cuts all values answer alike, so each region's answer is found beforehand,
+by evaluating the conditions themselves on one value of it.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections.abc import Callable, Collection, Iterator, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from tilltal.rules.coder import Coder, is_nullable
+from tilltal.rules.tree import Call, Literal, Node, Value
+from tilltal.rules.types import Type
+
+_ORDERING = frozenset(("<", "<=", ">", ">=", "BETWEEN"))
+
+
+def subject_of(condition: Node) -> Node | None:
+    """Return the one subject that a condition compares with literals, None if it has several or does more."""
+    if isinstance(condition, Literal):
+        return None
+    if not isinstance(condition, Call) or condition.form is not None:
+        return condition
+    match condition.op:
+        case "NOT" | "AND" | "OR" | "IS TRUE" | "IS FALSE":
+            subjects = {subject_of(arg) for arg in condition.args}
+            return subjects.pop() if len(subjects) == 1 else None
+        case "IS NULL":
+            return None if isinstance(condition.args[0], Literal) else condition.args[0]
+        case "=" | "<>" | "<" | "<=" | ">" | ">=" | "IN" | "BETWEEN":
+            subjects = {arg for arg in condition.args if not isinstance(arg, Literal)}
+            return subjects.pop() if len(subjects) == 1 else None
+    return condition if condition.op in ("CASE", "COALESCE", "NULLIF") else None
+
+
+def write_index(coder: Coder, subject: Node, needs: Mapping[Node, int], everyone: int) -> str:
+    """Return code for the mask of rules that the subject's value leaves standing.
+
+    Args:
+        coder: Writes the fused function; the index's tables go into its scope.
+        subject: What all the conditions compare.
+        needs: Condition → mask of the rules that need it.
+        everyone: The mask of all rules.
+    """
+    survivors = _survivors(subject, needs, everyone)
+    name = coder.variable(subject)
+    values = {value for condition in needs for value in _literals(condition, subject)}
+    absent = [None] if is_nullable(subject) else []
+    if subject.type is Type.BOOLEAN or all(_is_pointwise(condition, subject) for condition in needs):
+        points = [True, False] if subject.type is Type.BOOLEAN else [*values]
+        table = {value: survivors(value) for value in (*points, *absent)}
+        return f"{coder.constant(table)}.get({name}, {survivors(_other(values)) if values else everyone})"
+    cuts = sorted(values | {after for value in values if (after := _after(value)) is not None})
+    masks = coder.constant([survivors(_before(cuts[0])), *map(survivors, cuts)])
+    coder.scope["region"] = bisect_right
+    found = f"{masks}[region({coder.constant(cuts)}, {name})]"
+    return f"({survivors(None)} if {name} is None else {found})" if absent else found
+
+
+def _survivors(subject: Node, needs: Mapping[Node, int], everyone: int) -> Callable[[Value], int]:
+    """Compile the conditions on the subject as they stand."""
+    coder = Coder(str)
+    coder.known[subject] = "value"
+    tests = [
+        f"if not {coder.is_true(condition)}: mask &= {everyone & ~mask}" for condition, mask in needs.items()
+    ]
+    function, _ = coder.function([f"mask = {everyone}", *tests, "return mask"], "value")
+
+    def survivors(value: Value) -> int:
+        mask = function(value, None)
+        assert isinstance(mask, int)
+        return mask
+
+    return survivors
+
+
+def _literals(condition: Node, subject: Node) -> Iterator[Any]:
+    """Yield the values a condition compares its subject with."""
+    if condition == subject or not isinstance(condition, Call):
+        return
+    for arg in condition.args:
+        if isinstance(arg, Literal) and arg.value is not None:
+            yield arg.value
+        yield from _literals(arg, subject)
+
+
+def _is_pointwise(condition: Node, subject: Node) -> bool:
+    """True if the condition asks only whether the subject is this or that value, never for order."""
+    if condition == subject or not isinstance(condition, Call):
+        return True
+    return condition.op not in _ORDERING and all(_is_pointwise(arg, subject) for arg in condition.args)
+
+
+def _after(value: Any) -> Any:
+    """Return the next value in order: between the two lies none. None if there is no next."""
+    try:
+        match value:
+            case float():
+                return math.nextafter(value, math.inf)
+            case int():
+                return value + 1
+            case str():
+                return value + "\0"
+            case datetime():
+                return value + timedelta(microseconds=1)
+        return value + timedelta(days=1)
+    except OverflowError:
+        return None
+
+
+def _before(value: Any) -> Any:
+    """Return a value that comes before; if there is none, the value itself, as nothing will ask."""
+    try:
+        match value:
+            case float():
+                return math.nextafter(value, -math.inf)
+            case int():
+                return value - 1
+            case str():
+                return ""
+            case datetime():
+                return value - timedelta(microseconds=1)
+        return value - timedelta(days=1)
+    except OverflowError:
+        return value
+
+
+def _other(values: Collection[Any]) -> Any:
+    """Return a value that is none of these."""
+    greatest = max(values)
+    return _after(greatest) if _after(greatest) is not None else _before(min(values))

@@ -1,0 +1,209 @@
+"""Deciding for all customers in a refresh: profiles and past contacts in, ranked actions with reasons out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from tilltal.core.names import quote
+from tilltal.core.ports import BatchEngine
+from tilltal.decisions.arbitration import Context
+from tilltal.decisions.batch import BatchDecision, input_sql, rank
+from tilltal.decisions.contact import counts_sql
+from tilltal.decisions.plan import DecisionPlan, Policies, plan_decisions
+from tilltal.models.model import Scorer, TrainedModel
+from tilltal.rules.clock import Clock
+from tilltal.runtime.progress import Progress
+from tilltal.workspace.names import profile_schema
+from tilltal.workspace.workspace import Workspace
+
+INPUT = "decision_input"
+_CHUNK = 200_000  # customers ranked at once: 30 actions of four factors are 200 MB
+_REASONS = 3
+
+REASON = pa.struct([("feature", pa.string()), ("effect", pa.float64())])
+DECISIONS = pa.schema(
+    [
+        ("profile", pa.int64()),
+        ("rank", pa.int8()),
+        ("action", pa.string()),
+        ("channel", pa.string()),
+        ("priority", pa.float64()),
+        ("P", pa.float64()),
+        ("C", pa.float64()),
+        ("V", pa.float64()),
+        ("L", pa.float64()),
+        ("reasons", pa.list_(REASON)),
+    ]
+)
+
+
+class Decided(msgspec.Struct, frozen=True, kw_only=True):
+    """Decisions of many customers: rows of DECISIONS, and (action, reason) → how many lost by it."""
+
+    table: pa.Table
+    funnel: Mapping[tuple[str, str], int]
+    customers: int
+
+    @property
+    def funnel_table(self) -> pa.Table:
+        """The funnel as `action`, `reason` (empty = took part in the ranking), `customers`."""
+        rows = sorted(self.funnel.items())
+        return pa.table(
+            {
+                "action": pa.array([action for (action, _), _ in rows], pa.string()),
+                "reason": pa.array([reason for (_, reason), _ in rows], pa.string()),
+                "customers": pa.array([count for _, count in rows], pa.int64()),
+            }
+        )
+
+
+def decision_plan(workspace: Workspace, clock: Clock) -> DecisionPlan:
+    """Return the workspace's actions and policies, parsed.
+
+    Raises:
+        WorkspaceError: with the faults of their expressions.
+    """
+    policies = Policies(
+        arbitration=workspace.arbitration, consent=workspace.consent, caps=workspace.contact.caps
+    )
+    channels = {name: channels_of(workspace, name) for name in workspace.actions}
+    return plan_decisions(workspace.actions, channels, profile_schema(workspace), policies, clock)
+
+
+def channels_of(workspace: Workspace, action: str) -> tuple[str, ...]:
+    """Return the channels that an action has treatments for, the workspace's default first."""
+    treated = {channel for channel, _ in workspace.treatments.get(action, {})}
+    preferred = (workspace.contact.default_channel, *workspace.settings.channels)
+    return tuple(channel for channel in dict.fromkeys(preferred) if channel in treated)
+
+
+def open_input(
+    engine: BatchEngine, workspace: Workspace, plan: DecisionPlan, clock: Clock, relation: str
+) -> None:
+    """Make the view `decision_input`: known customers' profiles with the counters of past contacts."""
+    counts = counts_sql(
+        plan.contacts, workspace.contact.caps, workspace.contact.events, workspace.actions, clock
+    )
+    if counts is None:
+        select = f"SELECT * FROM {relation}"
+    else:
+        engine.run(f"CREATE OR REPLACE TABLE contact_counts AS {counts}")
+        select = f"SELECT * FROM {relation} LEFT JOIN contact_counts USING (profile)"
+    engine.run(f"CREATE OR REPLACE VIEW {INPUT} AS {select} WHERE is_known")
+
+
+def decide_all(
+    engine: BatchEngine,
+    plan: DecisionPlan,
+    clock: Clock,
+    models: Mapping[str, Scorer],
+    context: Context,
+    progress: Progress,
+) -> Decided:
+    """Decide for every customer of `decision_input`."""
+    total = int(engine.rows(f"SELECT count(*) FROM {INPUT}")[0][0])
+    parts = max(1, -(-total // _CHUNK))
+    progress.start("decisions", parts)
+    tables: list[pa.Table] = []
+    funnel: Counter[tuple[str, str]] = Counter()
+    for part in range(parts):
+        chosen = f"profile % {parts} = {part}"
+        table = engine.arrow(input_sql(plan, INPUT, clock, chosen) + " ORDER BY profile")
+        decision = rank(plan, table, context)
+        _count(funnel, plan, decision)
+        shown = _rows(plan, table, decision)
+        tables.append(_with_reasons(engine, plan, clock, models, shown, chosen))
+        progress.advance()
+    return Decided(table=pa.concat_tables(tables), funnel=funnel, customers=total)
+
+
+def _count(funnel: Counter[tuple[str, str]], plan: DecisionPlan, decision: BatchDecision) -> None:
+    for index, action in enumerate(plan.actions):
+        counts = np.bincount(decision.reasons[:, index], minlength=len(decision.reason_names))
+        for code in np.flatnonzero(counts):
+            funnel[action.name, decision.reason_names[code]] += int(counts[code])
+
+
+def _rows(plan: DecisionPlan, table: pa.Table, decision: BatchDecision) -> pa.Table:
+    """Return the shown actions as rows, without reasons; plus the action's number, for finding its model."""
+    customer, slot = np.nonzero(decision.actions >= 0)
+    action = decision.actions[customer, slot]
+    channel = decision.channels[customer, slot]
+    names = [each.name for each in plan.actions]
+    channels = [
+        plan.actions[number].channels[place].name if place >= 0 else None
+        for number, place in zip(action.tolist(), channel.tolist(), strict=True)
+    ]
+    return pa.table(
+        {
+            "profile": table.column("profile").combine_chunks().take(pa.array(customer)),
+            "rank": pa.array(slot + 1, pa.int8()),
+            "action": pa.array(names, pa.string()).take(pa.array(action)),
+            "channel": pa.array(channels, pa.string()),
+            "priority": decision.priority[customer, slot],
+            "P": decision.propensity[customer, slot],
+            "C": decision.context[customer, slot],
+            "V": decision.value[customer, slot],
+            "L": decision.lever[customer, slot],
+        }
+    )
+
+
+def _with_reasons(
+    engine: BatchEngine,
+    plan: DecisionPlan,
+    clock: Clock,
+    models: Mapping[str, Scorer],
+    shown: pa.Table,
+    chosen: str,
+) -> pa.Table:
+    """Add the model's strongest reasons to each customer's first action."""
+    reasons: list[list[dict[str, str | float]]] = [[] for _ in range(shown.num_rows)]
+    actions = np.array(shown.column("action").to_pylist(), dtype=object)
+    is_first = np.asarray(shown.column("rank").to_numpy()) == 1
+    for name, members in _by_model(plan):
+        model = models.get(name)
+        if not isinstance(model, TrainedModel):
+            continue
+        rows = np.flatnonzero(np.isin(actions, members) & is_first)
+        if len(rows):
+            features = _features(engine, model, shown.column("profile").take(pa.array(rows)), chosen)
+            for row, found in zip(rows.tolist(), _strongest(model, features, clock), strict=True):
+                reasons[row] = found
+    return shown.append_column("reasons", pa.array(reasons, pa.list_(REASON))).cast(DECISIONS)
+
+
+def _by_model(plan: DecisionPlan) -> Iterator[tuple[str, list[str]]]:
+    models = sorted({action.model for action in plan.actions if action.model})
+    for model in models:
+        yield model, [action.name for action in plan.actions if action.model == model]
+
+
+def _features(engine: BatchEngine, model: TrainedModel, profiles: pa.Array, chosen: str) -> pa.Table:
+    """Return the model's features of these customers, in their order (by profile)."""
+    engine.register("reasoned", pa.table({"profile": profiles}))
+    columns = ", ".join(quote(name) for name in model.content.encoding.names)
+    return engine.arrow(
+        f"SELECT {columns} FROM {INPUT} WHERE {chosen} AND profile IN (SELECT profile FROM reasoned) "
+        "ORDER BY profile"
+    )
+
+
+def _strongest(
+    model: TrainedModel, features: pa.Table, clock: Clock
+) -> Iterator[list[dict[str, str | float]]]:
+    names = model.content.encoding.names
+    found = model.strongest(features, clock.today, _REASONS, 0)
+    places: npt.NDArray[np.int64] = found.places
+    for row, effects in zip(places.tolist(), found.effects.tolist(), strict=True):
+        yield [
+            {"feature": names[place], "effect": effect}
+            for place, effect in zip(row, effects, strict=True)
+            if effect != 0
+        ]

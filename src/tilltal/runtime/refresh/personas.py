@@ -1,0 +1,127 @@
+"""Personas in a refresh: learn once, keep the centroids, and move customers between them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from tilltal.core.errors import DataError
+from tilltal.core.ports import BatchEngine
+from tilltal.customers.personas.centroids import (
+    Centroids,
+    assign,
+    closeness,
+    distances,
+    fit_centroids,
+    place_on_map,
+)
+from tilltal.customers.personas.features import Feature, features_sql, parse_features, population_sql
+from tilltal.rules.clock import Clock
+from tilltal.rules.types import Type
+from tilltal.workspace.definitions.segments import Personas
+from tilltal.workspace.workspace import Workspace
+
+FILE = "personas.json"
+
+
+class Kept(msgspec.Struct, frozen=True, kw_only=True):
+    """What a snapshot keeps of personas: the centroids and the definition they were made from."""
+
+    definition: str
+    centroids: Centroids
+
+
+class PersonaMemory:
+    """The centroids in force and who had which persona; starts from an earlier snapshot, if there is one.
+
+    Centroids are learned anew only if their definition changed, or on demand: personas that move under the
+    marketers' feet are of no use.
+    """
+
+    def __init__(self, snapshot: Path | None = None, *, relearn: bool = False) -> None:
+        self.kept: Kept | None = None
+        self.previous: pa.Table | None = None
+        path = snapshot / FILE if snapshot and not relearn else None
+        if path and path.exists():
+            self.kept = msgspec.json.decode(path.read_bytes(), type=Kept)
+
+    @property
+    def centroids(self) -> Centroids | None:
+        """The centroids in force, if any."""
+        return self.kept.centroids if self.kept else None
+
+    def centroids_for(
+        self, definition: Personas, features: tuple[Feature, ...], raw: npt.NDArray[np.float64]
+    ) -> Centroids:
+        """Return the centroids in force, learning them from these customers if there are none yet."""
+        fingerprint = hashlib.sha256(msgspec.json.encode(definition)).hexdigest()
+        if self.kept is None or self.kept.definition != fingerprint:
+            self.kept = Kept(definition=fingerprint, centroids=fit_centroids(definition, features, raw))
+            self.previous = None
+        return self.kept.centroids
+
+    def frozen(self) -> PersonaMemory:
+        """Return a memory of the same centroids that knows nobody's persona: for looking at past days."""
+        copy = PersonaMemory()
+        copy.kept = self.kept
+        return copy
+
+    def write(self, folder: Path) -> None:
+        """Keep the centroids with a snapshot."""
+        if self.kept:
+            (folder / FILE).write_bytes(msgspec.json.format(msgspec.json.encode(self.kept)))
+
+
+def persona_table(
+    engine: BatchEngine,
+    workspace: Workspace,
+    schema: Mapping[str, Type],
+    relation: str,
+    clock: Clock,
+    memory: PersonaMemory,
+) -> pa.Table:
+    """Return `profile`, `persona.name`, `persona.<each>` (closeness), and the place `x`, `y` on the map."""
+    definition = workspace.personas
+    if definition is None:
+        raise DataError.of("P353", "The workspace has no personas.", hint="Write a personas.yaml.")
+    features = parse_features(definition, schema)
+    table = engine.arrow(
+        features_sql(features, relation, clock, population_sql(definition, schema, clock))
+        + " ORDER BY profile"
+    )
+    raw = np.empty((table.num_rows, len(features)))
+    for column, feature in enumerate(features):
+        raw[:, column] = table.column(feature.name).fill_null(np.nan).to_numpy()
+    centroids = memory.centroids_for(definition, features, raw)
+    scaled = centroids.scale.apply(raw)
+    distance = distances(scaled, np.array(centroids.points))
+    chosen = assign(distance, _previous(memory, table, centroids), definition.hysteresis)
+    shares, place = closeness(distance), place_on_map(centroids, scaled)
+    columns = {"profile": table.column("profile")}
+    columns["persona.name"] = pa.array(np.array(centroids.names, dtype=object)[chosen], pa.string())
+    columns |= {f"persona.{name}": shares[:, index] for index, name in enumerate(centroids.names)}
+    columns |= {"x": place[:, 0], "y": place[:, 1]}
+    return pa.table(columns)
+
+
+def _previous(memory: PersonaMemory, table: pa.Table, centroids: Centroids) -> npt.NDArray[np.int64]:
+    """Return each customer's persona of the snapshot before, -1 where there was none."""
+    if memory.previous is None:
+        return np.full(table.num_rows, -1, dtype=np.int64)
+    index = {name: number for number, name in enumerate(centroids.names)}
+    held = dict(
+        zip(
+            memory.previous.column("profile").to_pylist(),
+            memory.previous.column("persona.name").to_pylist(),
+            strict=True,
+        )
+    )
+    profiles = table.column("profile").to_pylist()
+    chosen = [index.get(str(held.get(profile)), -1) for profile in profiles]
+    return np.array(chosen, dtype=np.int64)
