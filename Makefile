@@ -10,7 +10,7 @@ help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
 
 demo: $(VENV)/run  ## simulate a bank and take it from raw files to the next best action (CUSTOMERS=20000)
-	$(BIN)/tilltal demo demo --customers $(CUSTOMERS) --again
+	$(BIN)/tilltal demo demo --customers $(CUSTOMERS)
 
 test: $(VENV)/dev  ## the tests, a few minutes
 	$(BIN)/python -m pytest

@@ -2,10 +2,10 @@
 
     python -m benchmarks.generate --customers 1000000 --events 100000000
 
-One folder per event type under `<target>/events/`, ten files per type in the order in which events arrive,
-as daily ingestion leaves them. Columns are those of docs/explanation/data.md plus `amount` (minor units),
-`category` and `channel`. A few customers and a few types have very many events. The same arguments give the
-same rows, whatever the number of processes.
+One folder per event type under `<target>/events/`, files of at most half a million rows in the order in
+which events arrive, as ingestion leaves them. Columns are those of docs/explanation/data.md plus `amount`
+(minor units), `category` and `channel`. A few customers and a few types have very many events. The same
+arguments give the same rows, whatever the number of processes.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 TYPES = (
     "card_purchase", "page_view", "login", "app_open", "transfer", "push_opened", "email_opened",
-    "balance_read", "offer_seen", "offer_clicked", "bill_paid", "salary", "atm_withdrawal", "call", "chat", "branch_visit",
-    "loan_calculated", "fund_bought", "complaint", "card_blocked",
+    "balance_read", "offer_seen", "offer_clicked", "bill_paid", "salary", "atm_withdrawal", "call", "chat",
+    "branch_visit", "loan_calculated", "fund_bought", "complaint", "card_blocked",
 )  # fmt: skip
 CATEGORIES = (
     "food", "fuel", "travel", "clothes", "home", "health", "leisure", "children",
@@ -36,7 +36,7 @@ CATEGORIES = (
 CHANNELS = ("app", "web", "branch", "call_centre", "atm")
 DAYS = 400
 AS_OF = datetime(2026, 6, 1, 12, tzinfo=UTC)
-FILES_PER_TYPE = 10
+ROWS_PER_FILE = 500_000
 SKEW = 2.5  # customer ~ N·u^2.5: the first per cent has 16 % of the events, the first of a million 0.4 %
 DATA = Path(__file__).parent / "data"
 
@@ -44,11 +44,12 @@ Int64 = npt.NDArray[np.int64]
 
 
 class Part(msgspec.Struct, frozen=True):
-    """One file to write: `rows` events of the type with index `kind`, in slice `part` of the time."""
+    """One file to write: `rows` events of type number `kind`, in slice `part` of `parts` of the time."""
 
     target: Path
     kind: int
     part: int
+    parts: int
     rows: int
     customers: int
     seed: int
@@ -59,9 +60,9 @@ def parts(target: Path, customers: int, events: int, seed: int) -> Iterator[Part
     shares = np.cumsum(1 / np.arange(1, len(TYPES) + 1))
     bounds = np.rint(np.append(0, shares / shares[-1] * events)).astype(int)
     for kind, rows in enumerate(np.diff(bounds).tolist()):
-        for part in range(FILES_PER_TYPE):
-            size = rows // FILES_PER_TYPE + (part < rows % FILES_PER_TYPE)
-            yield Part(target, kind, part, size, customers, seed)
+        count = -(-rows // ROWS_PER_FILE)
+        for part in range(count):
+            yield Part(target, kind, part, count, rows // count + (part < rows % count), customers, seed)
 
 
 def identities(numbers: Int64) -> Int64:
@@ -75,7 +76,7 @@ def identities(numbers: Int64) -> Int64:
 def _times(rng: np.random.Generator, part: Part) -> tuple[Int64, Int64]:
     """Return event and arrival times in microseconds, by arrival: mostly seconds late, one in a hundred
     hours late."""
-    seconds = DAYS * 86_400 // FILES_PER_TYPE
+    seconds = DAYS * 86_400 // part.parts
     start = int((AS_OF - timedelta(days=DAYS)).timestamp()) + part.part * seconds
     at = start + rng.integers(0, seconds, part.rows)
     delay = np.where(

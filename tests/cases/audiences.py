@@ -17,12 +17,15 @@ from tilltal.core.errors import WorkspaceError
 from tilltal.core.names import quote
 from tilltal.core.time import parse_instant, sql_timestamp, utc_naive
 from tilltal.customers.audiences import Membership, audiences_sql
+from tilltal.customers.profiles import RecordSource, attributes_sql
 from tilltal.customers.traits.batch import trait_plan
 from tilltal.customers.traits.online import Evaluator, Event, known
 from tilltal.customers.traits.timeline import changes, moments_of
 from tilltal.engines.duckdb import DuckDBEngine
 from tilltal.rules.clock import Clock
 from tilltal.rules.types import Type
+from tilltal.workspace.definitions.profile import Profile
+from tilltal.workspace.definitions.sources import FieldType
 
 _CASE = {
     "id",
@@ -47,6 +50,13 @@ _ARROW = {
     Type.INTEGER: pa.int64(),
     Type.NUMBER: pa.float64(),
     Type.BOOLEAN: pa.bool_(),
+}
+_FIELDS: dict[Type, FieldType] = {
+    Type.TEXT: "text",
+    Type.ANY: "any",
+    Type.INTEGER: "integer",
+    Type.NUMBER: "number",
+    Type.BOOLEAN: "boolean",
 }
 _STAMP = {
     "profile": pa.int64(),
@@ -147,8 +157,14 @@ class _Batch:
                 if event.type == name
             ]
             engine.register(f"all.{name}", _table(rows, schema.fields))
-        for name, kind in setup.attributes.items():
-            engine.register(f"stated.{name}", _table(self._stated(name), {name: kind}))
+        self._records = [
+            RecordSource(name=name, fields={name: _FIELDS[kind]}) for name, kind in setup.attributes.items()
+        ]
+        for (
+            name,
+            kind,
+        ) in setup.attributes.items():  # each key is its own source: an event states what it holds
+            engine.register(f"record.{name}", _table(self._stated(name), {name: kind}))
         numbers = pa.array(range(len(setup.customers)), pa.int64())
         engine.register("spine", pa.table({"profile": numbers}))
 
@@ -180,20 +196,13 @@ class _Batch:
         plan = trait_plan(self._setup.traits, self._setup.schemas, clock)
         for step in plan.steps:
             self._engine.run(f"CREATE OR REPLACE TEMP TABLE {quote(step.name)} AS {step.sql}")
-        joined = "".join(
-            f" LEFT JOIN ({self._latest(name, now)}) USING (profile)" for name in self._setup.attributes
-        )
-        profiles = f"(SELECT * FROM ({plan.select}) AS traits{joined})"
-        return audiences_sql([self._setup.audience], profiles, clock)
-
-    def _latest(self, attribute: str, now: str) -> str:
-        """Attributes merge by the latest event time; an explicit null clears."""
-        stamped = f"{{'at': \"at\", 'received': received, 'event_id': event_id, 'value': {quote(attribute)}}}"
-        return (
-            f"SELECT profile, STRUCT_EXTRACT(MAX({stamped}), 'value') AS {quote(attribute)} "
-            f"FROM {quote('stated.' + attribute)} "
-            f'WHERE received <= {now} AND "at" <= {now} GROUP BY profile'
-        )
+        profiles = plan.select
+        if self._setup.attributes:
+            stated = attributes_sql(self._records, Profile(), "EUR", as_of=clock.now)
+            profiles = (
+                f"SELECT * FROM ({plan.select}) AS traits JOIN ({stated}) AS attributes USING (profile)"
+            )
+        return audiences_sql([self._setup.audience], f"({profiles})", clock)
 
 
 def _table(rows: Iterable[tuple[int, Event]], fields: Mapping[str, Type]) -> pa.Table:

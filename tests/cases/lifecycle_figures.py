@@ -96,8 +96,9 @@ def _figures_in_sql(counts: Counts) -> Figures:
     with DuckDBEngine(threads=1) as engine:
         engine.run(f"CREATE TABLE kpi_periods AS {steps['kpi_periods']}")
         engine.run(f"""CREATE TABLE kpi_figures AS
-            SELECT {number} AS number, 'all' AS dimension, 'all' AS segment, {counts.start} AS start_count, {counts.new} AS new_count, {counts.left} AS left_count,
-            {counts.end} AS end_count, 0 AS active, 0 AS sales, 0 AS income""")
+            SELECT {number} AS number, 'all' AS dimension, 'all' AS segment, {counts.start} AS start_count,
+            {counts.new} AS new_count, {counts.left} AS left_count, {counts.end} AS end_count,
+            0 AS active, 0 AS sales, 0 AS income""")
         return _read(engine, steps["kpis"])
 
 

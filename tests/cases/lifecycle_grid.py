@@ -65,7 +65,7 @@ def grid_mismatches(
         for number, line in enumerate(lines):
             income, cell = answers[number]
             who = f"{line['customer']} ({form})"
-            if cell != line["cell"]:
+            if "cell" in line and cell != line["cell"]:
                 yield Mismatch(case=name, what=f"cell of {who}", expected=line["cell"], got=cell)
             expected = line.get("net_income_12_months")
             if expected is not None and abs(income - expected) > 1e-6:
@@ -76,7 +76,7 @@ def _unknown(name: str, case: Mapping[str, Any], defaults: Mapping[str, Any]) ->
     yield from unknown_keys(name, "thresholds", case["thresholds"], _THRESHOLDS)
     for line in case["customers"]:
         yield from unknown_keys(name, "customers", line, _CUSTOMER)
-        for posting in line.get("net_income", ()):
+        for posting in line.get("net_income") or ():
             yield from unknown_keys(name, "net_income", posting, {"on", "amount", "note"})
     if defaults.get("grid_columns", _COLUMNS) != _COLUMNS:
         yield Mismatch(case=name, what="grid_columns", expected=_COLUMNS, got=defaults["grid_columns"])
@@ -110,12 +110,12 @@ def _customer(number: int, line: Mapping[str, Any], zone: ZoneInfo) -> Customer:
             at=(at := parse_instant(posting["on"], zone)),
             received=at,
             event_id=str(UUID(int=number << 32 | index)),
-            fields={"amount": int(Decimal(str(posting["amount"])) * _MINOR)},
+            fields={"amount": round(Decimal(str(posting["amount"])) * _MINOR)},
         )
-        for index, posting in enumerate(line.get("net_income", ()))
+        for index, posting in enumerate(line.get("net_income") or ())
     )
-    stated = None if "net_income" in line else line.get("net_income_12_months")
-    return Customer(number, postings, stated, line["brand_affinity"])
+    stated = None if line.get("net_income") is not None else line.get("net_income_12_months")
+    return Customer(number, postings, stated, line.get("brand_affinity"))
 
 
 def _income(customer: Customer, clock: Clock) -> float | None:

@@ -48,7 +48,7 @@ def test_a_case_that_holds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
         ({"expect": {"anonymous_owner": {"o2": "unclaimed"}}}, "anonymous_owner after o2"),
         ({"expect": {"anonymous_owner": {"o1": "crm:A"}}}, "not anonymous"),
         ({"checkpoints": [{"after": "o1", "people": [["crm:A"]]}]}, "people after o1"),
-        ({"expect": {"peopel": []}}, "unknown keys in expect"),
+        ({"expect": {"persons": []}}, "unknown keys in expect"),
         ({"surprise": 1}, "unknown keys in the case"),
         ({"rules": RULES | {"surprise": 1}}, "unknown field"),
         ({"observations": [{"id": "o1", "at": "2026-03-01T10:00:00Z"}]}, "content of o1"),

@@ -5,21 +5,18 @@ from __future__ import annotations
 import random
 from datetime import date, timedelta
 
-import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.cases.lifecycle_stages import run_batch
 
-from tilltal.customers.lifecycle import transitions as sql
-from tilltal.customers.lifecycle.days import day_number
 from tilltal.customers.lifecycle.stage import Entry, Terms, Timeline, What
 from tilltal.engines.duckdb import DuckDBEngine
-from tilltal.workspace.definitions.segments import StageNames
+from tilltal.workspace.definitions.segments import Lifecycle, Moments, StageNames
 
 START = date(2025, 1, 1)
 SPAN = 400
-CODES = {What.OPEN: sql.OPEN, What.CLOSE: sql.CLOSE, What.NOTICE: sql.NOTICE, What.WITHDRAWN: sql.WITHDRAWN}
-KINDS = [*CODES, *[What.READING] * 5]
+KINDS = [What.OPEN, What.CLOSE, What.NOTICE, What.WITHDRAWN, *[What.READING] * 5]
 VALUES = [0.0, 1.0, 2.7, 3.0, 9.0, 10.0, 63.0, 70.0, -10.0, None, float("inf")]
 TERMS = [
     Terms(),
@@ -43,52 +40,10 @@ def histories(seed: int, count: int) -> dict[int, list[Entry]]:
     return made
 
 
-def moments(made: dict[int, list[Entry]]) -> pa.Table:
-    rows = [
-        (profile, day_number(entry.on), seq, CODES[entry.what])
-        for profile, entries in made.items()
-        for seq, entry in enumerate(entries)
-        if entry.what is not What.READING
-    ]
-    columns = [list(column) for column in zip(*rows, strict=True)] or [[], [], [], []]
-    types = [pa.int64(), pa.int32(), pa.int64(), pa.int8()]
-    arrays = [pa.array(column, kind) for column, kind in zip(columns, types, strict=True)]
-    return pa.table(dict(zip(["profile", "day", "seq", "what"], arrays, strict=True)))
-
-
-def readings(made: dict[int, list[Entry]]) -> pa.Table:
-    latest: dict[tuple[int, int], float] = {}
-    for profile, entries in made.items():
-        for entry in entries:
-            if entry.what is What.READING and entry.value is not None and entry.value < float("inf"):
-                latest[profile, day_number(entry.on)] = entry.value
-    return pa.table(
-        {
-            "profile": pa.array([profile for profile, _ in latest], pa.int64()),
-            "day": pa.array([day for _, day in latest], pa.int32()),
-            "value": pa.array(list(latest.values()), pa.float64()),
-        }
-    )
-
-
-def prepared(engine: DuckDBEngine, made: dict[int, list[Entry]], terms: Terms, until: date) -> None:
-    as_of = day_number(until)
-    engine.register("lifecycle_moments", moments(made))
-    engine.register("lifecycle_readings", readings(made))
-    for name, text in (
-        ("lifecycle_marked", sql.marked_sql(as_of)),
-        ("lifecycle_relations", sql.relations_sql()),
-        ("lifecycle_trends", sql.trends_sql(terms)),
-        ("transitions", sql.transitions_sql(terms, NAMES, as_of)),
-        ("lifecycle", sql.standing_sql(as_of)),
-        ("relations", sql.relation_dates_sql()),
-    ):
-        engine.run(f"CREATE OR REPLACE TABLE {name} AS {text}")
-
-
 def assert_forms_agree(made: dict[int, list[Entry]], terms: Terms, until: date) -> None:
     timelines = {profile: Timeline(entries, terms) for profile, entries in made.items()}
-    transitions, standings, relations = [], [], []
+    transitions, standings = [], []
+    relations: list[tuple[int, date, date | None]] = []
     for profile, timeline in timelines.items():
         for one in timeline.transitions(until):
             before = one.before.called(NAMES) if one.before else None
@@ -100,7 +55,13 @@ def assert_forms_agree(made: dict[int, list[Entry]], terms: Terms, until: date) 
             )
         relations.extend((profile, one.opened, one.closed) for one in timeline.relations(until))
     with DuckDBEngine() as engine:
-        prepared(engine, made, terms, until)
+        lifecycle = Lifecycle(
+            opened=Moments(events=("opened",)),
+            new_days=terms.new_days,
+            trend_days=terms.trend_days,
+            tolerance=terms.tolerance,
+        )
+        run_batch(engine, lifecycle, made, until)
         assert engine.rows("SELECT * FROM transitions ORDER BY profile, date") == transitions
         assert engine.rows("SELECT * FROM lifecycle ORDER BY profile") == standings
         in_order = "SELECT * FROM relations ORDER BY profile, opened, COALESCE(closed, DATE '9999-12-31')"

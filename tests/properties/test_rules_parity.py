@@ -70,7 +70,9 @@ def random_value(kind: Type, rng: random.Random) -> Any:
         case Type.TEXT:
             return "".join(rng.choices(WORDS, k=rng.choice((1, 1, 2))))
         case Type.DATE:
-            return rng.choice(DATES) if rng.random() < 0.5 else date.fromordinal(rng.randrange(700_000, 760_000))
+            return (
+                rng.choice(DATES) if rng.random() < 0.5 else date.fromordinal(rng.randrange(700_000, 760_000))
+            )
         case Type.TIMESTAMP:
             return rng.choice(INSTANTS)
     return rng.choice(
@@ -90,7 +92,8 @@ def random_profiles(count: int, rng: random.Random) -> list[tuple[Any, ...]]:
 def as_table(profiles: Sequence[tuple[Any, ...]]) -> pa.Table:
     columns = {
         name: pa.array(
-            [encoded(profile[slot]) if kind is Type.ANY else profile[slot] for profile in profiles], ARROW[kind]
+            [encoded(profile[slot]) if kind is Type.ANY else profile[slot] for profile in profiles],
+            ARROW[kind],
         )
         for slot, (name, kind) in enumerate(SCHEMA.items())
     }

@@ -24,7 +24,7 @@ from tilltal.customers.traits.schema import EventType
 from tilltal.engines.duckdb import DuckDBEngine
 from tilltal.rules.clock import Clock
 from tilltal.rules.types import Type
-from tilltal.workspace.definitions.profile import Trait
+from tilltal.workspace.definitions.profile import Measure, Trait
 
 ZONE = ZoneInfo("Europe/Stockholm")
 FIELDS = {
@@ -51,7 +51,18 @@ STORED = {
     Type.TIMESTAMP: pa.timestamp("us"),
     Type.ANY: pa.string(),
 }
-MEASURES = ("count", "sum", "avg", "min", "max", "first", "last", "distinct", "recency", "exists")
+MEASURES: tuple[Measure, ...] = (
+    "count",
+    "sum",
+    "avg",
+    "min",
+    "max",
+    "first",
+    "last",
+    "distinct",
+    "recency",
+    "exists",
+)
 NUMERIC = ("amount", "price", "pieces", "anything")
 CONDITIONS = (
     None,
@@ -63,7 +74,7 @@ CONDITIONS = (
     "amount IS NULL OR pieces BETWEEN 1 AND 2",
 )
 OWN_CONDITIONS = (
-    "anything > 1.5",
+    "anything > 1",
     "anything = 'x' OR is_open",
     "due < TODAY()",
     "seen <= NOW() AND price > 0",
@@ -86,8 +97,11 @@ def _traits(draw: st.DrawFn) -> dict[str, Trait]:
     for number in range(draw(st.integers(1, 5))):
         from_ = tuple(draw(st.lists(st.sampled_from(sorted(SCHEMAS)), min_size=1, max_size=3, unique=True)))
         measure = draw(st.sampled_from(MEASURES))
-        names = [name for name in FIELDS if all(name in SCHEMAS[kind].fields for kind in from_)]
-        usable = [name for name in names if name in NUMERIC] if measure in ("sum", "avg", "min", "max") else names
+        shared = [name for name in FIELDS if all(name in SCHEMAS[kind].fields for kind in from_)]
+        names = [name for name in shared if name != "amount" or "call" not in from_ or from_ == ("call",)]
+        usable = (
+            [name for name in names if name in NUMERIC] if measure in ("sum", "avg", "min", "max") else names
+        )
         needs_field = measure not in ("count", "exists", "recency")
         of = draw(st.sampled_from(usable)) if needs_field or draw(st.booleans()) else None
         conditions = CONDITIONS if "call" in from_ else CONDITIONS + OWN_CONDITIONS
@@ -98,7 +112,9 @@ def _traits(draw: st.DrawFn) -> dict[str, Trait]:
             where=draw(st.sampled_from(conditions)),
             unit=draw(st.sampled_from(("seconds", "minutes", "hours", "days"))),
         )
-        for index, window in enumerate(draw(st.lists(st.sampled_from((None, *WINDOWS)), min_size=1, max_size=4))):
+        for index, window in enumerate(
+            draw(st.lists(st.sampled_from((None, *WINDOWS)), min_size=1, max_size=4))
+        ):
             made[f"t{number}_{index}"] = msgspec.structs.replace(base, window=window)
     return made
 
@@ -142,7 +158,9 @@ def _histories(seed: int, now: datetime, customers: int) -> list[list[Event]]:
     random = Random(seed)
     histories = []
     for customer in range(customers):
-        events = [_event(random, now, customer * 1000 + number) for number in range(random.choice((0, 1, 3, 10)))]
+        events = [
+            _event(random, now, customer * 1000 + number) for number in range(random.choice((0, 1, 3, 10)))
+        ]
         twins = [event for event in events if random.random() < 0.3]
         for number, event in enumerate(twins):  # the same instant, other values
             other = _event(random, now, customer * 1000 + 500 + number)
@@ -157,7 +175,9 @@ def _stored(value: object, kind: Type) -> object:
 
 
 def _table(histories: list[list[Event]], name: str) -> pa.Table:
-    rows = [(number, event) for number, events in enumerate(histories) for event in events if event.type == name]
+    rows = [
+        (number, event) for number, events in enumerate(histories) for event in events if event.type == name
+    ]
     arrays = {
         "profile": pa.array([number for number, _ in rows], pa.int64()),
         "event_id": pa.array([event.event_id for _, event in rows], pa.string()),
@@ -178,7 +198,8 @@ def _in_sql(
     for name in SCHEMAS:
         engine.register(f"all.{name}", _table(histories, name))
         engine.run(
-            f"CREATE OR REPLACE VIEW {quote(f'event.{name}')} AS SELECT * REPLACE (event_id::UUID AS event_id) "
+            f"CREATE OR REPLACE VIEW {quote(f'event.{name}')} AS "
+            f"SELECT * REPLACE (event_id::UUID AS event_id) "
             f'FROM {quote(f"all.{name}")} WHERE received <= {now} AND "at" <= {now}'
         )
     plan = trait_plan(traits, SCHEMAS, clock)
@@ -188,7 +209,8 @@ def _in_sql(
     for step in plan.steps:
         engine.run(f"DROP TABLE {quote(step.name)}")
     return [
-        {trait.name: _read(value, trait.type) for trait, value in zip(traits, row[1:], strict=True)} for row in rows
+        {trait.name: _read(value, trait.type) for trait, value in zip(traits, row[1:], strict=True)}
+        for row in rows
     ]
 
 
@@ -204,7 +226,9 @@ def _typed(values: Mapping[str, object]) -> dict[str, tuple[object, object]]:
     }
 
 
-def compare(engine: DuckDBEngine, traits: Mapping[str, Trait], seed: int, now: datetime, customers: int) -> int:
+def compare(
+    engine: DuckDBEngine, traits: Mapping[str, Trait], seed: int, now: datetime, customers: int
+) -> int:
     """Evaluate both ways; return the number of cells compared."""
     compiled, clock = compile_traits(traits, SCHEMAS), Clock(now, ZONE)
     histories = _histories(seed, now, customers)

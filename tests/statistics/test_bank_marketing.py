@@ -104,9 +104,7 @@ def test_random_folds_reach_the_published_auc() -> None:
     assert np.mean(found) >= 0.79
 
 
-def test_time_order_is_told_honestly_and_rolling_calibration_follows_the_drift(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_time_order_is_told_honestly_and_rolling_calibration_follows_the_drift() -> None:
     trial = time_order()
     at = np.arange(len(trial.labels))
     rolled = rolling_platt(trial.scores, trial.labels, at, at + 400, window=1500)
@@ -117,12 +115,11 @@ def test_time_order_is_told_honestly_and_rolling_calibration_follows_the_drift(
         "rolling Platt": expected_calibration_error(rolled, trial.labels),
     }
     auc = area(trial.scores, trial.labels)
-    with capsys.disabled():
-        table = "".join(f"| ECE {name} | {value:.3f} |\n" for name, value in figures.items())
-        print(
-            f"\n| bank marketing, last 30 % in time order | |\n| --- | --- |\n| AUC | {auc:.3f} |\n{table}",
-            end="",
-        )
+    print(
+        f"\nlast 30 % in time order: AUC {auc:.3f}",
+        *(f"ECE {k} {v:.3f}" for k, v in figures.items()),
+        sep="\n",
+    )
     # random folds claim 0.80; in time order the same method falls far behind, but stays above chance
     assert 0.55 < auc < 0.70
     # the base rate doubles after the calibration: what was fitted once stays wrong by more than 0.1

@@ -51,6 +51,8 @@ def test_nothing_left_is_an_error() -> None:
         (pa.array([datetime(2026, 5, 30, 23, 59), None, datetime(2026, 6, 1)]), [2.0, np.nan, 0.0]),
         (pa.array(["b", "a", "b"]), [0.0, 1.0, 0.0]),
         (pa.array(["b", None, "b"]).dictionary_encode(), [0.0, np.nan, 0.0]),
+        (pa.array(["b", None, "b"], pa.large_string()), [0.0, np.nan, 0.0]),
+        (pa.array(["b", None, "b"], pa.string_view()), [0.0, np.nan, 0.0]),
     ],
 )
 def test_every_type_becomes_a_number(values: pa.Array, expected: list[float]) -> None:

@@ -37,7 +37,7 @@ def similarity(features: Floats, is_member: Bools) -> Floats:
     members = int(is_member.sum())
     if members < FEWEST_MEMBERS:
         raise DataError.of(
-            "P352",
+            "P362",
             f"An audience of {members} is too small to find others like it; {FEWEST_MEMBERS} are needed.",
             hint="Choose a larger audience to resemble.",
         )

@@ -97,8 +97,8 @@ NEEDS: Floats = np.array(
         [0.0, 0.8, 0.0, 0.0, -1.5, -0.5, 1.4, 4.0, 0.0, 0.0, 0.6],
     ]
 )
-FADING = 0.72
-RIPENING = 0.55
+FADING = 0.76
+RIPENING = 0.60
 
 CHANNELS = ("email", "sms", "push", "banner", "call", "branch", "letter")
 # How well a channel works for a customer with an average liking for it.

@@ -56,7 +56,7 @@ def _purchases(bank: Bank) -> Floats:
     """Expected purchases, shape (n, months, groups of merchants)."""
     has_card = bank.held(PRODUCT["card"], PRODUCT["premium_card"])
     basket = BASKETS[bank.people.persona] / BASKETS[bank.people.persona].sum(axis=1, keepdims=True)
-    pace = 5.2 * bank.people.spend[:, None] * bank.busy() * has_card
+    pace = 4.4 * bank.people.spend[:, None] * bank.busy() * has_card
     expected = pace[:, :, None] * basket[:, None, :]
     for event, group, factor in SPREE:
         boost = bank.story.boosts[:, :, LIFE_EVENTS.index(event)]
@@ -157,7 +157,7 @@ def statements(bank: Bank) -> Statements:
     has_loan = bank.held(PRODUCT["consumer_loan"])
     loans = mortgage[:, None] * bank.held(PRODUCT["mortgage"]) + lent[:, None] * has_loan
     margin = 0.009 * mortgage[:, None] * bank.held(PRODUCT["mortgage"]) + 0.055 * lent[:, None] * has_loan
-    spend = 5.2 * 480 * people.spend[:, None] * story.activity * bank.held(PRODUCT["card"])
+    spend = 4.4 * 480 * people.spend[:, None] * story.activity * bank.held(PRODUCT["card"])
     fees = (
         0.006 * spend + 49 * bank.held(PRODUCT["premium_card"]) + 14 * bank.held(PRODUCT["current_account"])
     )

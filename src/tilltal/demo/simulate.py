@@ -31,9 +31,9 @@ from tilltal.demo.registers import (
 from tilltal.demo.shapes import Floats
 from tilltal.demo.story import CLOSED, CUSTOMER, NOTICED
 from tilltal.demo.texts import chosen, plain
+from tilltal.runtime.progress import Progress, Silent
 
 CHUNK = 10_000
-Progress = Callable[[str, int, int], None]
 
 _WRITERS: dict[str, Callable[[Bank], int]] = {
     "crm": write_crm,
@@ -88,7 +88,7 @@ def simulate(
         customers: how many customers the bank has ever had, at least 1.
         months: whole months up to and including `calendar.LAST_DAY`, at least 1.
         seed: the same seed gives the same bytes.
-        progress: called with what is being written, chunks done and chunks in all.
+        progress: told of each chunk of customers.
 
     Raises:
         ValueError: for no customers, no months or a negative seed.
@@ -97,16 +97,15 @@ def simulate(
         raise ValueError("a bank needs at least one customer, one month, and a seed that is not negative")
     span = Span(months)
     starts = range(0, customers, CHUNK)
+    watcher = progress or Silent()
+    watcher.start("simulating customers", len(starts))
     parts: list[Simulated] = []
     for chunk, first in enumerate(starts):
-        if progress:
-            progress("customers' lives", chunk, len(starts))
         bank = live(seed, chunk, first, min(CHUNK, customers - first), span, target / "data")
         rows = {name: write(bank) for name, write in _WRITERS.items()}
         write_truth(bank)
         parts.append(_summary(bank, rows))
-    if progress:
-        progress("customers' lives", len(starts), len(starts))
+        watcher.advance()
     return _sum(parts)
 
 

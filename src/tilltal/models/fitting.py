@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tilltal.models.calibration import Calibrator, Platt, Vector, fit_calibrator
+from tilltal.models.calibration import Calibrator, Vector, fit_calibrator
 from tilltal.models.dataset.features import Encoding, Matrix, learn_encoding
 from tilltal.models.dataset.rows import Rows
 from tilltal.models.dataset.split import Split, held_out_customers
@@ -50,11 +50,6 @@ class Fit(msgspec.Struct, frozen=True, kw_only=True):
     def scores(self, table: pa.Table, threads: int) -> Vector:
         """Return the log-odds of a table with a `snapshot` column."""
         return self.trees.scores(self.encoding.matrix(table), threads)
-
-    @property
-    def raw(self) -> Calibrator:
-        """The trees' own probability, as if calibrated by doing nothing."""
-        return Platt()
 
 
 def fit(

@@ -106,10 +106,14 @@ class Trees:
 
     def scores(self, features: Matrix, threads: int = 1) -> Vector:
         """Return log-odds, one per row."""
+        if not len(features):
+            return np.empty(0)
         return np.asarray(self._booster.predict(features, raw_score=True, num_threads=threads), np.float64)
 
     def contributions(self, features: Matrix, threads: int = 1) -> Vector:
         """Return SHAP values (rows, features + 1) in log-odds; the last column is the average customer."""
+        if not len(features):
+            return np.empty((0, features.shape[1] + 1))
         return np.asarray(self._booster.predict(features, pred_contrib=True, num_threads=threads), np.float64)
 
     def importance(self) -> Vector:

@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 
 from tilltal.core.time import parse_window
-from tilltal.models.calibration import Isotonic, Vector
+from tilltal.models.calibration import Isotonic, Platt, Vector
 from tilltal.models.dataset.features import learn_encoding, select_features
 from tilltal.models.dataset.rows import Rows
 from tilltal.models.dataset.split import Split, final_split, split_by_time
@@ -29,6 +29,8 @@ from tilltal.models.quality.evaluation import Evaluation, area, evaluate
 from tilltal.models.quality.leak import Leak, find_leaks, refuse, suspects
 from tilltal.models.quality.report import FeatureUse, Report, Role, SnapshotQuality
 from tilltal.models.verdict import accepted, base_rate_of, lack_of_data, notes, rejected, weakness
+
+_UNCALIBRATED = Platt()
 
 
 def train(
@@ -106,7 +108,9 @@ def _check_leaks(
 def _test(table: pa.Table, rows: Rows, split: Split, trial: Fit, task: Task) -> Evaluation:
     tested = rows.of_days(split.test)
     scores = trial.scores(table.filter(pa.array(tested)), task.threads)
-    return evaluate(trial.raw.probability(scores), trial.calibrator.probability(scores), rows.labels[tested])
+    return evaluate(
+        _UNCALIBRATED.probability(scores), trial.calibrator.probability(scores), rows.labels[tested]
+    )
 
 
 def _report(

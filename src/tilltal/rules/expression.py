@@ -1,4 +1,7 @@
-"""An expression of the dialect: text in, checked tree out. Emit it with `sql.to_sql` or `python.to_python`."""
+"""An expression of the dialect: text in, checked tree out.
+
+Emit it with `sql.to_sql` or `python.to_python`.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,8 @@ from collections.abc import Mapping
 import msgspec
 
 from tilltal.core.errors import Fault, Place, WorkspaceError
-from tilltal.rules.checking import Checker
-from tilltal.rules.fitting import fit, fits, misfit_hint
+from tilltal.rules.checking.checker import check
+from tilltal.rules.checking.fitting import fit, fits, misfit_hint
 from tilltal.rules.grammar import syntax_of
 from tilltal.rules.tokens import Source
 from tilltal.rules.tree import Call, Name, Node, walk
@@ -17,7 +20,7 @@ from tilltal.rules.types import Type
 MAX_SQL_PARTS = 50_000
 
 # How often the SQL of a rule without forms repeats an argument.
-_COPIES = {"NULLIF": 2, "DATE_OF": 4, "HOUR_OF": 4}
+_COPIES = {"NULLIF": 2, "DATE_OF": 6, "HOUR_OF": 6}
 
 
 class Expression(msgspec.Struct, frozen=True):
@@ -51,10 +54,8 @@ def parse(
             to D210 for names, functions and types (all of them).
     """
     source = Source(text, place or Place())
-    syntax = syntax_of(source)
-    checker = Checker(source, schema)
-    found = checker.node(syntax)
-    faults = checker.faults or [*_misfit(source, found, want)]
+    found, faults = check(source, syntax_of(source), schema)
+    faults = faults or _misfit(source, found, want)
     if faults:
         raise WorkspaceError(*sorted(faults, key=lambda fault: (fault.place.line, fault.place.column)))
     tree = fit(found, want or (found.type if found else Type.TEXT))
@@ -73,8 +74,9 @@ def _misfit(source: Source, found: Node | None, want: Type | None) -> list[Fault
 def _sql_parts(node: Node) -> int:
     if not isinstance(node, Call):
         return 1
-    copies = node.form.copies if node.form else _COPIES.get(node.op, 1)
-    return 1 + copies * sum(map(_sql_parts, node.args))
+    if node.form is None:
+        return 1 + _COPIES.get(node.op, 1) * sum(map(_sql_parts, node.args))
+    return 1 + sum(node.form.copies(position) * _sql_parts(arg) for position, arg in enumerate(node.args))
 
 
 def _too_large(source: Source) -> Fault:

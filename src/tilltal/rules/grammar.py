@@ -1,4 +1,6 @@
-"""Tokens into a syntax tree, by operator precedence; every node keeps its place. Precedence is PostgreSQL's, as in DuckDB.
+"""Tokens into a syntax tree, by operator precedence; every node keeps its place.
+
+Precedence is PostgreSQL's, as in DuckDB.
 
 Loosest first: OR, AND, NOT, IS, comparison, IN BETWEEN LIKE, ||, + -, * / %, sign.
 """
@@ -12,17 +14,23 @@ import msgspec
 from tilltal.core.errors import WorkspaceError
 from tilltal.rules.tokens import Source, Token, tokenize
 
-MAX_DEPTH = 40
+MAX_DEPTH = 40  # of the tree
+MAX_NESTING = 100  # of parentheses
+MAX_SIZE = 20_000  # nodes, with what a simple CASE repeats
 
 
 class Syntax(msgspec.Struct, frozen=True):
-    """A node before checking. `op` is `literal:<kind>`, `name`, `call:<NAME>` or an operator of the dialect."""
+    """A node before checking.
+
+    `op` is `literal:<kind>`, `name`, `call:<NAME>` or an operator of the dialect.
+    """
 
     op: str
     at: int
     args: tuple[Syntax, ...] = ()
     text: str = ""
     height: int = 1
+    size: int = 1
 
 
 _OR, _AND, _NOT, _IS, _COMPARE, _AMONG, _JOIN, _ADD, _MULTIPLY, _SIGN = range(1, 11)
@@ -78,19 +86,23 @@ class _Reader:
     def token(self) -> Token:
         return self.tokens[self.index]
 
+    @property
+    def is_over(self) -> bool:
+        return self.token.kind == "end"
+
     def whole(self) -> Syntax:
-        if self.token.kind == "end":
+        if self.is_over:
             raise self.error("The expression is empty.", "Write a condition such as age >= 18.")
         node = self.expression()
-        if self.token.kind != "end":
+        if not self.is_over:
             raise self.unexpected("an operator or the end")
         return node
 
     def expression(self, above: int = 0) -> Syntax:
         """Read operands and operators that bind tighter than `above`."""
         self.depth += 1
-        if self.depth > MAX_DEPTH:
-            raise self.too_deep(self.token.at)
+        if self.depth > MAX_NESTING:
+            raise self.too_large(self.token.at)
         left = self.prefix()
         while (strength := self.strength()) > above:
             left = self.infix(left, strength)
@@ -225,7 +237,10 @@ class _Reader:
         return tuple(args)
 
     def case(self) -> Syntax:
-        """Read CASE; its arguments are condition, value, ..., and last the ELSE. The simple form is rewritten to `subject = value`."""
+        """Read CASE; its arguments are condition, value, ..., and last the ELSE.
+
+        The simple form is rewritten to `subject = value`.
+        """
         at = self.advance().at
         subject = None if self.token.word == "WHEN" else self.expression()
         args: list[Syntax] = []
@@ -243,9 +258,10 @@ class _Reader:
 
     def node(self, op: str, at: int, *args: Syntax, text: str = "") -> Syntax:
         height = 1 + max((arg.height for arg in args), default=0)
-        if height > MAX_DEPTH:
-            raise self.too_deep(at)
-        return Syntax(op, at, args, text, height)
+        size = 1 + sum(arg.size for arg in args)
+        if height > MAX_DEPTH or size > MAX_SIZE:
+            raise self.too_large(at)
+        return Syntax(op, at, args, text, height, size)
 
     def advance(self) -> Token:
         token = self.token
@@ -278,11 +294,11 @@ class _Reader:
     def error(self, message: str, hint: str = "") -> WorkspaceError:
         return WorkspaceError(self.source.fault("D202", message, self.token.at, hint=hint))
 
-    def too_deep(self, at: int) -> WorkspaceError:
+    def too_large(self, at: int) -> WorkspaceError:
         return WorkspaceError(
             self.source.fault(
                 "D208",
-                f"The expression is nested more than {MAX_DEPTH} levels deep.",
+                f"The expression is too large or nested more than {MAX_DEPTH} levels deep.",
                 at,
                 hint="Split it into traits or audiences and refer to them by name.",
             )

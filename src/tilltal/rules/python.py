@@ -12,9 +12,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from tilltal.rules.clock import Clock
-from tilltal.rules.coder import Coder
 from tilltal.rules.expression import Expression
-from tilltal.rules.index import subject_of, write_index
+from tilltal.rules.running.coder import Coder
+from tilltal.rules.running.index import subject_of, write_index
 from tilltal.rules.tree import Call, Literal, Node
 from tilltal.rules.types import Type
 

@@ -1,4 +1,7 @@
-"""The checked tree into SQL text of an engine. Everything is parenthesised; nothing relies on an engine's precedence."""
+"""The checked tree into SQL text of an engine.
+
+Everything is parenthesised; nothing relies on an engine's precedence.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,9 @@ from typing import Literal as OneOf
 from typing import TypeAlias
 
 from tilltal.core.names import literal
-from tilltal.rules.arithmetic import EPOCH, FIRST_INSTANT, LAST_INSTANT, offset
 from tilltal.rules.clock import Clock
 from tilltal.rules.expression import Expression
+from tilltal.rules.running.arithmetic import EPOCH, FIRST_INSTANT, LAST_INSTANT, offset
 from tilltal.rules.tree import Call, Literal, Name, Node
 from tilltal.rules.types import SMALLEST_INTEGER, Type
 
@@ -67,7 +70,7 @@ class _Emitter:
         if isinstance(node, Name):
             return self.columns(node.name)
         if node.form is not None:
-            template = node.form.duckdb if self.dialect == "duckdb" else node.form.spark_text
+            template = node.form.duckdb if self.dialect == "duckdb" else node.form.spark
             return template.format(*self.form_arguments(node))
         return self.by_rule(node, [self.text(arg) for arg in node.args])
 
@@ -128,14 +131,14 @@ class _Emitter:
         raise AssertionError(call.op)
 
     def like(self, call: Call, args: Sequence[str]) -> str:
-        """Spark takes a backslash for an escape unless another sign is named, so one that does not occur is."""
+        """Spark escapes with a backslash unless another sign is named; so name one that does not occur."""
         pattern, escape = (str(arg.value) for arg in call.args[1:] if isinstance(arg, Literal))
         if not escape and self.dialect == "spark" and "\\" in pattern:
             escape = next(sign for sign in map(chr, range(1, 1000)) if sign not in pattern)
         return f"({args[0]} LIKE {args[1]}{f' ESCAPE {self.quoted(escape)}' if escape else ''})"
 
     def local_time(self, instant: str) -> str:
-        """The clock time in the workspace's zone; before 1970 by the offset of 1970, as zone histories differ between engines."""
+        """The clock time in the workspace's zone, as `arithmetic.local_time`."""
         zone, first = literal(str(self.clock.zone)), self.moment(FIRST_INSTANT)
         early = int(offset(EPOCH, self.clock.zone).total_seconds())
         if self.dialect == "duckdb":
@@ -143,8 +146,10 @@ class _Emitter:
         else:
             shifted = f"convert_timezone('UTC', {zone}, {instant})"
         return (
-            f"CASE WHEN {instant} >= {self.moment(EPOCH)} AND {instant} < {self.moment(LAST_INSTANT)} THEN {shifted} "
-            f"WHEN {instant} >= {first} AND {instant} < {self.moment(EPOCH)} THEN {instant} + INTERVAL '{early}' SECOND END"
+            f"CASE WHEN {instant} >= {self.moment(EPOCH)} AND {instant} < {self.moment(LAST_INSTANT)} "
+            f"THEN {shifted} "
+            f"WHEN {instant} >= {first} AND {instant} < {self.moment(EPOCH)} THEN {instant} + INTERVAL "
+            f"'{early}' SECOND END"
         )
 
     def literal(self, node: Literal) -> str:

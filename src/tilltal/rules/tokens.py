@@ -1,4 +1,7 @@
-"""Text into tokens. What other languages write differently is recognised and answered with the dialect's own spelling."""
+"""Text into tokens.
+
+What other languages write differently is recognised and answered with the dialect's own spelling.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,10 @@ MAX_TOKENS = 20_000
 
 
 class Token(msgspec.Struct, frozen=True):
-    """A piece of the text; `at` is its offset. `word` is upper-case for bare names, to compare with keywords."""
+    """A piece of the text; `at` is its offset.
+
+    `word` is upper-case for bare names, to compare with keywords.
+    """
 
     kind: Kind
     text: str
@@ -30,7 +36,10 @@ class Source(msgspec.Struct, frozen=True):
     place: Place = Place()
 
     def place_of(self, at: int) -> Place:
-        """Return the file, line and column of an offset. Further lines begin in the column of the first, as in a YAML block."""
+        """Return the file, line and column of an offset.
+
+        Further lines begin in the column of the first, as in a YAML block.
+        """
         before = self.text[:at]
         line, column = max(self.place.line, 1), max(self.place.column, 1)
         return Place(

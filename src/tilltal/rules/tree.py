@@ -1,4 +1,7 @@
-"""The checked tree of an expression: literals, names and calls, each with its type. Equal trees compute equal values."""
+"""The checked tree of an expression: literals, names and calls, each with its type.
+
+Equal trees compute equal values.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from tilltal.rules.functions import Form
+from tilltal.rules.catalog.forms import Form
 from tilltal.rules.types import Type
 
 Value: TypeAlias = bool | int | float | str | date | datetime | None

@@ -138,9 +138,11 @@ def header(file: SourceFile, form: Csv) -> tuple[str, ...]:
         _refuse_utf16(file, form)
         with opened(file) as content:
             encoding = "utf-8-sig" if form.encoding == "utf-8" else form.encoding
-            text = io.TextIOWrapper(content, encoding=encoding, newline="")
+            # Rows after the header may be ill-written: they are judged one by one, later.
+            text = io.TextIOWrapper(content, encoding=encoding, errors="surrogateescape", newline="")
             lines = csv.reader(text, delimiter=form.delimiter, quotechar=form.quote or None)
             names = next((names for names in lines if names), [])
+            "".join(names).encode()
     except (UnicodeError, csv.Error, OSError) as error:
         raise unreadable(file, f"its first line is no header in {form.encoding}: {error}") from error
     if not any(names):

@@ -20,6 +20,7 @@ from tilltal.sources.inputs import inputs_of, missing_columns
 from tilltal.workspace.definitions.sources import Csv, Source
 
 _UNREADABLE_SHOWN = 10_000  # letters; DuckDB cuts longer rows itself
+_NOT_THE_FILE = ("E501", "E502")  # a full disk or memory says nothing about the file
 _LOCAL_SCANNERS = ("sqlite", "duckdb")
 
 
@@ -89,7 +90,7 @@ def _duckdb_query(name: str, source: Source, query: str, workspace: Path, target
                 engine.run(_attach(alias, connection, workspace))
             engine.run(f"COPY ({query}) TO {literal(str(target))} (FORMAT parquet, COMPRESSION lz4)")
         except EngineError as error:
-            if error.faults[0].code in ("E501", "E502"):
+            if error.faults[0].code in _NOT_THE_FILE:
                 raise
             raise SourceError.of(
                 "S308",
@@ -116,7 +117,7 @@ def _parquet(engine: DuckDBEngine, name: str, source: Source, file: SourceFile) 
     try:
         return _typed(engine, name, source, file.path, label=file.label)
     except EngineError as error:
-        raise files.unreadable(file, _first_line(error)) from error
+        raise _blamed(file, error) from error
 
 
 def _typed(engine: DuckDBEngine, name: str, source: Source, path: Path, label: str) -> Staged:
@@ -139,7 +140,10 @@ def _csv(engine: DuckDBEngine, name: str, source: Source, file: SourceFile, targ
 
 def _lines(engine: DuckDBEngine, source: Source, file: SourceFile, target: Path) -> Staged:
     sql = reading.lines_to_parquet(str(file.path), file.compression, str(target))
-    rejects = _run(engine, sql, file, is_headed=False)
+    try:
+        rejects = _run(engine, sql, file, is_headed=False)
+    except EngineError as error:
+        raise _blamed(file, error) from error
     table = reading.json_table(str(target), inputs_of(source))
     return Staged(table=table, rejects=rejects, skipped=_skipped(rejects, []))
 
@@ -160,13 +164,15 @@ def _copied(
         return _run(engine, sql, file, is_headed=form.header)
     except EngineError as error:
         if "invalid state" not in str(error):
-            raise files.unreadable(file, _first_line(error)) from error
+            raise _blamed(file, error) from error
     # Lines that end now in one way, now in another, stop DuckDB's reader: write them all alike.
     alike = target.with_name("alike.csv")
     files.to_utf8(file, "utf-8", alike, newlines=True)
-    plain = msgspec.structs.replace(file, path=alike, compression="none")
     sql = reading.csv_to_parquet(str(alike), form, width, "none", str(target))
-    return _run(engine, sql, plain, is_headed=form.header)
+    try:
+        return _run(engine, sql, file, is_headed=form.header)
+    except EngineError as error:
+        raise _blamed(file, error) from error
 
 
 def _run(engine: DuckDBEngine, sql: str, file: SourceFile, *, is_headed: bool) -> tuple[Reject, ...]:
@@ -213,3 +219,8 @@ def _require_columns(source: Source, name: str, columns: Sequence[str], label: s
 
 def _first_line(error: EngineError) -> str:
     return error.faults[0].message.splitlines()[0]
+
+
+def _blamed(file: SourceFile, error: EngineError) -> EngineError | SourceError:
+    is_other = error.faults[0].code in _NOT_THE_FILE
+    return error if is_other else files.unreadable(file, _first_line(error))

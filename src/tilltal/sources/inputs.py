@@ -45,6 +45,7 @@ _TYPES: dict[str, FieldType] = {
     "closed": "date",
     "granted": "boolean",
 }
+_SHOWN_LETTERS = 60  # of a column's name: a file without line ends is one long name
 _REQUIRED = frozenset({"id", "at", "event", "product", "opened", "purpose", "granted"})
 
 
@@ -96,7 +97,7 @@ def missing_columns(source: Source, name: str, columns: Sequence[str], file: str
                     code="S304",
                     message=f"Column {column!r} ({role} of source {name}) is not in the file.",
                     place=Place(file=file),
-                    valid=nearest(column, columns),
+                    valid=nearest(column, (name[:_SHOWN_LETTERS] for name in columns)),
                     hint="Name its new column in the source, or ask the sender what became of it.",
                 )
             )

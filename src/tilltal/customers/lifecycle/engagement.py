@@ -1,6 +1,7 @@
-"""Readings of engagement: SELECT texts of `lifecycle_readings` (profile, day, value).
+"""Readings of engagement: SELECT texts of `lifecycle_readings`, and of the days on which their trend turns.
 
-A reading is an event's own field, or a measure over calendar periods. A measured reading belongs to the first
+A reading is an event's own field (then: profile, day, value), or a measure over calendar periods (then:
+profile, opened, closed, number of the period it follows upon, value). A measured reading belongs to the first
 day after its last period, and there is one for every period that ends while the relation is open: zero where
 nothing happened. What it measures is what the customer did in the periods, whenever the relation began.
 """
@@ -23,25 +24,25 @@ _NONE = "SELECT CAST(0 AS BIGINT) AS profile, 0 AS day, CAST(0 AS DOUBLE) AS val
 
 
 class _Measure(msgspec.Struct, frozen=True):
-    """How a measure is taken per period (`parts`), put together over periods (`merged`), and read."""
+    """How a measure is taken per period, and read over the periods that a window covers."""
 
     parts: str
-    merged: str
     value: str
 
 
-_COUNTED = _Measure("COUNT(*) AS n", "SUM(n) AS n", "n")
 _LATEST = "{'at': instant, 'id': event_id, 'value': value}"
 _MEASURES: dict[Measure, _Measure] = {
-    "count": _COUNTED,
-    "exists": msgspec.structs.replace(_COUNTED, value="1"),
-    "sum": _Measure("SUM(value) AS s", "SUM(s) AS s", "s"),
-    "avg": _Measure("SUM(value) AS s, COUNT(*) AS n", "SUM(s) AS s, SUM(n) AS n", "s / n"),
-    "min": _Measure("MIN(value) AS m", "MIN(m) AS m", "m"),
-    "max": _Measure("MAX(value) AS m", "MAX(m) AS m", "m"),
-    "first": _Measure(f"MIN({_LATEST}) AS m", "MIN(m) AS m", "m.value"),
-    "last": _Measure(f"MAX({_LATEST}) AS m", "MAX(m) AS m", "m.value"),
-    "distinct": _Measure("value AS v", "COUNT(DISTINCT v) AS n", "n"),
+    "count": _Measure("CAST(COUNT(*) AS DOUBLE) AS n", "SUM(n) OVER covered"),
+    "exists": _Measure("1 AS n", "MAX(n) OVER covered"),
+    "sum": _Measure("SUM(value) AS s", "SUM(s) OVER covered"),
+    "avg": _Measure(
+        "SUM(value) AS s, CAST(COUNT(*) AS DOUBLE) AS n", "SUM(s) OVER covered / SUM(n) OVER covered"
+    ),
+    "min": _Measure("MIN(value) AS m", "MIN(m) OVER covered"),
+    "max": _Measure("MAX(value) AS m", "MAX(m) OVER covered"),
+    "first": _Measure(f"MIN({_LATEST}) AS m", "(MIN(m) OVER covered).value"),
+    "last": _Measure(f"MAX({_LATEST}) AS m", "(MAX(m) OVER covered).value"),
+    "distinct": _Measure("COUNT(DISTINCT value) AS n", "MAX(n) OVER covered"),
 }
 _OF_ANYTHING: tuple[Measure, ...] = ("count", "exists", "distinct")
 
@@ -89,28 +90,34 @@ def _occurrences(engagement: Engagement, measure: Measure, past: Past) -> str:
 def _periods(engagement: Engagement, measure: Measure, past: Past) -> str:
     """Return the measure's parts per profile and period."""
     number = CALENDARS[engagement.every].number_sql(past.local_date)
-    grouped = "profile, number, value" if measure == "distinct" else "profile, number"
+    occurrences = _occurrences(engagement, measure, past)
+    numbered = f"SELECT *, {number} AS number FROM ({occurrences}) AS events"
+    if measure == "distinct":  # does not add up: taken at once over all periods of a reading
+        covered = ", ".join(f"({back})" for back in range(engagement.over))
+        numbered = f"""
+  SELECT profile, number + back AS number, value
+  FROM ({numbered}) AS numbered CROSS JOIN (VALUES {covered}) AS covered(back)"""
     return f"""
-SELECT profile, number, {_MEASURES[measure].parts}
-FROM (SELECT *, {number} AS number FROM ({_occurrences(engagement, measure, past)}) AS events) AS numbered
-GROUP BY {grouped}"""
+SELECT profile, number, {_MEASURES[measure].parts} FROM ({numbered}) AS numbered GROUP BY profile, number"""
 
 
 def _measured(engagement: Engagement, measure: Measure, past: Past) -> str:
     """Return a reading for each period that ends while a relation is open."""
-    calendar, taken = CALENDARS[engagement.every], _MEASURES[measure]
+    over = 1 if measure == "distinct" else engagement.over
+    calendar = CALENDARS[engagement.every]
     until = f"LEAST(COALESCE(closed - 1, {past.today}), {past.today})"
     begin, end = calendar.number_sql(to_date("opened")), calendar.number_sql(to_date(until))
-    covered = ", ".join(f"({number})" for number in range(1, engagement.over + 1))
     return f"""
-SELECT d.profile, {calendar.first_day_sql("d.number")} AS day,
-  COALESCE(CAST({taken.value} AS DOUBLE), 0) AS value
+SELECT profile, opened, closed, number, COALESCE(CAST(value AS DOUBLE), 0) AS value
 FROM (
-  SELECT profile, UNNEST(GENERATE_SERIES(begin_number + 1, end_number)) AS number
-  FROM (SELECT profile, {begin} AS begin_number, {end} AS end_number FROM lifecycle_relations) AS spans
-  WHERE begin_number < end_number) AS d
-LEFT JOIN (
-  SELECT profile, number + back AS reading_number, {taken.merged}
-  FROM lifecycle_periods CROSS JOIN (VALUES {covered}) AS covered(back)
-  GROUP BY profile, number + back) AS m
-  ON m.profile = d.profile AND m.reading_number = d.number"""
+  SELECT d.profile, d.opened, d.closed, d.number, d.opened_in, {_MEASURES[measure].value} AS value
+  FROM (
+    SELECT *, UNNEST(GENERATE_SERIES(opened_in + {1 - over}, ended_in)) AS number
+    FROM (
+      SELECT profile, opened, closed, {begin} AS opened_in, {end} AS ended_in
+      FROM lifecycle_relations) AS spans
+    WHERE opened_in < ended_in) AS d
+  LEFT JOIN lifecycle_periods AS p ON p.profile = d.profile AND p.number = d.number
+  WINDOW covered AS (
+    PARTITION BY d.profile, d.opened ORDER BY d.number ROWS BETWEEN {over} PRECEDING AND 1 PRECEDING)) AS taken
+WHERE number > opened_in"""

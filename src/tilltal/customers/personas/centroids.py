@@ -78,7 +78,7 @@ def fit_centroids(definition: Personas, features: Sequence[Feature], raw: Floats
         clusters = definition.clusters or 6
         if len(np.unique(scaled[:_TRAINING_ROWS], axis=0)) < clusters:
             raise DataError.of(
-                "P351",
+                "P361",
                 f"{clusters} personas cannot be learned from {len(raw)} customers.",
                 hint="Ask for fewer `clusters` in personas.yaml, or give `centroids`.",
             )

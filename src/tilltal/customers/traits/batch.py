@@ -14,19 +14,13 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from tilltal.core.names import quote
+from tilltal.customers.step import Step
 from tilltal.customers.traits.compiled import CompiledTrait
 from tilltal.customers.traits.distinct import Family, distinct_sql, family_of
 from tilltal.customers.traits.rings import Rings
 from tilltal.customers.traits.schema import Schemas
 from tilltal.customers.traits.windows import windows_sql
 from tilltal.rules.clock import Clock
-
-
-class Step(msgspec.Struct, frozen=True):
-    """A table to make before the final `SELECT`, in the order given; `name` is not quoted."""
-
-    name: str
-    sql: str
 
 
 class TraitPlan(msgspec.Struct, frozen=True):

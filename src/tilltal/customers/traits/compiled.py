@@ -11,7 +11,7 @@ import msgspec
 
 from tilltal.core.errors import Fault, Place, WorkspaceError, nearest
 from tilltal.core.time import Unit, Window, parse_window
-from tilltal.customers.traits.schema import EventType, Schemas, common_fields, exact_divisor, field_type
+from tilltal.customers.traits.schema import EventType, Schemas, common_fields, divisors, field_type
 from tilltal.rules.expression import Expression, parse
 from tilltal.rules.types import Type
 from tilltal.workspace.definitions.profile import Measure, Trait
@@ -80,16 +80,14 @@ def compile_trait(name: str, trait: Trait, schemas: Schemas) -> CompiledTrait:
         types=tuple(sorted(set(trait.from_))),
         of=trait.of,
         of_type=of_type,
-        divisor=None if trait.of is None else exact_divisor(trait.of, types),
+        divisor=None if trait.of is None else divisors(trait.of, types).pop(),
         where=None
         if trait.where is None
         else parse(trait.where, common_fields(types), place=place, want=Type.BOOLEAN),
         where_text=trait.where or "",
         window=_window(trait, place),
         unit=Unit(trait.unit),
-        type=_result_type(
-            trait.measure, of_type, trait.of is not None and any(trait.of in kind.money for kind in types)
-        ),
+        type=_result_type(trait.measure, of_type),
     )
 
 
@@ -100,28 +98,19 @@ def _event_types(trait: Trait, schemas: Schemas, place: Place) -> list[EventType
         )
     unknown = [name for name in trait.from_ if name not in schemas]
     if unknown:
-        raise WorkspaceError(
-            *(
-                Fault(
-                    code="W161",
-                    message=f"{name!r} is no event type",
-                    place=place,
-                    valid=nearest(name, schemas),
-                )
-                for name in unknown
-            )
-        )
+        message = f"{unknown[0]!r} is no event type"
+        raise WorkspaceError.of("W161", message, place=place, valid=nearest(unknown[0], schemas))
     return [schemas[name] for name in trait.from_]
 
 
 def _field(name: str, types: list[EventType], place: Place) -> Type:
     found = field_type(name, types)
-    if found is not None:
+    if found is not None and len(divisors(name, types)) == 1:
         return found
     if any(name in kind.fields for kind in types):
         raise WorkspaceError.of(
             "W163",
-            f"the field {name!r} has different types in the trait's event types",
+            f"the field {name!r} has different types in the trait's event types, or is money in some only",
             place=place,
             hint="Give it one type in all of them, or make a trait for each.",
         )
@@ -150,7 +139,7 @@ def _window(trait: Trait, place: Place) -> Window | None:
         raise WorkspaceError.of("W165", str(error), place=place) from error
 
 
-def _result_type(measure: Measure, of_type: Type | None, is_money: bool) -> Type:
+def _result_type(measure: Measure, of_type: Type | None) -> Type:
     if measure == "exists":
         return Type.BOOLEAN
     if measure in ("count", "distinct", "recency"):
@@ -158,4 +147,4 @@ def _result_type(measure: Measure, of_type: Type | None, is_money: bool) -> Type
     if measure in ("first", "last"):
         assert of_type is not None, "checked before"
         return of_type
-    return Type.INTEGER if of_type is Type.INTEGER and measure != "avg" and not is_money else Type.NUMBER
+    return Type.INTEGER if of_type is Type.INTEGER and measure != "avg" else Type.NUMBER

@@ -91,7 +91,7 @@ class _Measured:
         value = event.fields.get(name)
         divisor = self._kinds[event.type].money.get(name)
         if isinstance(value, int) and divisor is not None:
-            return value / divisor
+            return float(value) / divisor
         return float(value) if type(value) is int and self._types[name] is Type.NUMBER else value
 
 
@@ -150,5 +150,5 @@ def _of_numbers(trait: CompiledTrait, numbers: Sequence[float]) -> object:
 
 def _major(value: object, trait: CompiledTrait) -> object:
     if trait.divisor is not None and isinstance(value, int | float):
-        return value / trait.divisor
+        return float(value) / trait.divisor
     return value

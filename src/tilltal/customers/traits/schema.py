@@ -41,10 +41,6 @@ def common_fields(types: Sequence[EventType]) -> dict[str, Type]:
     return {name: kind for name, kind in typed if kind is not None}
 
 
-def exact_divisor(name: str, types: Sequence[EventType]) -> int | None:
-    """Return the minor units per major unit where a field is money in every type that has it, else None.
-
-    With it, sums stay exact in minor units and are divided last.
-    """
-    divisors = {kind.money.get(name) for kind in types if name in kind.fields}
-    return divisors.pop() if len(divisors) == 1 else None
+def divisors(name: str, types: Sequence[EventType]) -> set[int | None]:
+    """Return a field's minor units per major unit in each event type that has it; None is no money."""
+    return {kind.money.get(name) for kind in types if name in kind.fields}

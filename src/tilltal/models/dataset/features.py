@@ -139,16 +139,17 @@ def _nothing_left(dropped: Sequence[Dropped] = ()) -> WorkspaceError:
 
 
 def _learn(name: str, column: pa.ChunkedArray) -> Feature | Dropped:
+    if column.null_count == len(column):
+        return Dropped(name=name, reason="it is always missing")
     kind = _kind(column.type)
     if kind is None:
         return Dropped(name=name, reason=f"a {column.type} is neither number, date nor text")
-    if column.null_count == len(column):
-        return Dropped(name=name, reason="it is always missing")
-    if _is_constant(column):
+    values = _text(column) if kind == "category" else column
+    if column.null_count == 0 and len(values.unique()) == 1:
         return Dropped(name=name, reason="it has one value for everybody")
     if kind != "category":
         return Feature(name=name, kind=kind)
-    vocabulary, coverage = _vocabulary(column)
+    vocabulary, coverage = _vocabulary(values)
     if coverage < 0.5:
         return Dropped(
             name=name, reason=f"its {MAX_CATEGORIES} commonest values cover {coverage:.0%} of the rows"
@@ -164,26 +165,24 @@ def _kind(type_: pa.DataType) -> Kind | None:
         return "number"
     if types.is_date(type_) or types.is_timestamp(type_):
         return "date"
-    if types.is_string(type_) or types.is_large_string(type_) or types.is_dictionary(type_):
+    if types.is_string(type_) or types.is_large_string(type_) or types.is_string_view(type_):
         return "category"
+    if types.is_dictionary(type_):
+        return _kind(type_.value_type)
     return None
-
-
-def _is_constant(column: pa.ChunkedArray) -> bool:
-    return bool(column.null_count == 0 and len(_text(column).unique()) == 1)
 
 
 def _vocabulary(column: pa.ChunkedArray) -> tuple[tuple[str, ...], float]:
     """The commonest values, most frequent first and ties by name, and the share of rows they cover."""
-    counts = _text(column).drop_null().value_counts().to_pylist()
+    counts = column.drop_null().value_counts().to_pylist()
     ranked = sorted(counts, key=lambda item: (-item["counts"], item["values"]))[:MAX_CATEGORIES]
     covered = sum(item["counts"] for item in ranked)
     return tuple(item["values"] for item in ranked), covered / (len(column) - column.null_count)
 
 
 def _text(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Dictionary columns as plain text; others as they are."""
-    return column.cast(pa.string()) if pa.types.is_dictionary(column.type) else column
+    """Other ways to hold texts, such as dictionaries, as plain text."""
+    return column if pa.types.is_large_string(column.type) else column.cast(pa.string())
 
 
 def _require(table: pa.Table, names: Iterable[str]) -> None:
@@ -210,7 +209,8 @@ def _column(table: pa.Table, feature: Feature, as_of: date | None) -> NDArray[np
     if feature.kind == "date":
         return _days_before(table, column, as_of)
     if feature.kind == "category":
-        column = pc.index_in(_text(column), value_set=pa.array(feature.vocabulary, pa.string()))
+        texts = _text(column)
+        column = pc.index_in(texts, value_set=pa.array(feature.vocabulary, texts.type))
     return _floats(column)
 
 

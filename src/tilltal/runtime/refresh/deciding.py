@@ -84,9 +84,15 @@ def channels_of(workspace: Workspace, action: str) -> tuple[str, ...]:
 
 
 def open_input(
-    engine: BatchEngine, workspace: Workspace, plan: DecisionPlan, clock: Clock, relation: str
+    engine: BatchEngine,
+    workspace: Workspace,
+    plan: DecisionPlan,
+    clock: Clock,
+    relation: str,
+    *,
+    only_known: bool = True,
 ) -> None:
-    """Make the view `decision_input`: known customers' profiles with the counters of past contacts."""
+    """Make the view `decision_input`: profiles, of known customers only, with counters of past contacts."""
     counts = counts_sql(
         plan.contacts, workspace.contact.caps, workspace.contact.events, workspace.actions, clock
     )
@@ -95,7 +101,8 @@ def open_input(
     else:
         engine.run(f"CREATE OR REPLACE TABLE contact_counts AS {counts}")
         select = f"SELECT * FROM {relation} LEFT JOIN contact_counts USING (profile)"
-    engine.run(f"CREATE OR REPLACE VIEW {INPUT} AS {select} WHERE is_known")
+    condition = "is_known" if only_known else "TRUE"
+    engine.run(f"CREATE OR REPLACE VIEW {INPUT} AS {select} WHERE {condition}")
 
 
 def decide_all(

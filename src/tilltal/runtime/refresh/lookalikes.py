@@ -25,7 +25,7 @@ def lookalike_table(
     """Return `profile` and `audience.<name>`; nobody, where the audience to resemble is too small."""
     definition = workspace.audiences[name].lookalike
     if definition is None:
-        raise DataError.of("P354", f"The audience {name!r} is no lookalike.")
+        raise DataError.of("P364", f"The audience {name!r} is no lookalike.")
     usable = [each for each, kind in schema.items() if kind in _USABLE]
     features = matching(definition.features or ("*",), usable)
     seed = quote(PREFIX + definition.of)

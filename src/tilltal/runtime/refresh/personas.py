@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from tilltal.core.errors import DataError
+from tilltal.core.names import quote
 from tilltal.core.ports import BatchEngine
 from tilltal.customers.personas.centroids import (
     Centroids,
@@ -25,6 +26,7 @@ from tilltal.customers.personas.features import Feature, features_sql, parse_fea
 from tilltal.rules.clock import Clock
 from tilltal.rules.types import Type
 from tilltal.workspace.definitions.segments import Personas
+from tilltal.workspace.names import persona_names
 from tilltal.workspace.workspace import Workspace
 
 FILE = "personas.json"
@@ -44,8 +46,11 @@ class PersonaMemory:
     marketers' feet are of no use.
     """
 
-    def __init__(self, snapshot: Path | None = None, *, relearn: bool = False) -> None:
+    def __init__(
+        self, snapshot: Path | None = None, *, relearn: bool = False, may_learn: bool = True
+    ) -> None:
         self.kept: Kept | None = None
+        self.may_learn = may_learn
         self.previous: pa.Table | None = None
         path = snapshot / FILE if snapshot and not relearn else None
         if path and path.exists():
@@ -89,7 +94,9 @@ def persona_table(
     """Return `profile`, `persona.name`, `persona.<each>` (closeness), and the place `x`, `y` on the map."""
     definition = workspace.personas
     if definition is None:
-        raise DataError.of("P353", "The workspace has no personas.", hint="Write a personas.yaml.")
+        raise DataError.of("P363", "The workspace has no personas.", hint="Write a personas.yaml.")
+    if memory.kept is None and not memory.may_learn:
+        return _nobodys(engine, definition, relation)
     features = parse_features(definition, schema)
     table = engine.arrow(
         features_sql(features, relation, clock, population_sql(definition, schema, clock))
@@ -108,6 +115,17 @@ def persona_table(
     columns |= {f"persona.{name}": shares[:, index] for index, name in enumerate(centroids.names)}
     columns |= {"x": place[:, 0], "y": place[:, 1]}
     return pa.table(columns)
+
+
+def _nobodys(engine: BatchEngine, definition: Personas, relation: str) -> pa.Table:
+    """Return the columns of personas with nothing in them: no centroids are known and none may be learned."""
+    shares = "".join(
+        f", CAST(NULL AS DOUBLE) AS {quote('persona.' + name)}" for name in persona_names(definition)
+    )
+    return engine.arrow(
+        f"SELECT profile, CAST(NULL AS VARCHAR) AS {quote('persona.name')}{shares}, "
+        f"CAST(NULL AS DOUBLE) AS x, CAST(NULL AS DOUBLE) AS y FROM {relation}"
+    )
 
 
 def _previous(memory: PersonaMemory, table: pa.Table, centroids: Centroids) -> npt.NDArray[np.int64]:

@@ -21,6 +21,7 @@ from tilltal.core.time import parse_instant
 from tilltal.customers.identity.bulk import resolve_table
 from tilltal.customers.identity.corrections import declared
 from tilltal.customers.identity.rules import compile_rules
+from tilltal.customers.identity.thinning import thinned_sql
 from tilltal.customers.micro_segments import MicroSegment, describe, describing, micro_segments_sql
 from tilltal.engines.duckdb import DuckDBEngine
 from tilltal.insight.kpi_tables import kpi_steps
@@ -31,6 +32,7 @@ from tilltal.runtime import disk
 from tilltal.runtime.ingest import open_vault, store_of
 from tilltal.runtime.progress import Progress
 from tilltal.runtime.refresh.deciding import Decided, decide_all, decision_plan, open_input
+from tilltal.runtime.refresh.manifest import Manifest, Step
 from tilltal.runtime.refresh.personas import PersonaMemory
 from tilltal.runtime.refresh.profiles import ProfileBuilder, event_type_schemas
 from tilltal.runtime.refresh.scoring import score_table
@@ -42,6 +44,7 @@ from tilltal.workspace.names import profile_schema
 from tilltal.workspace.workspace import Workspace
 
 PRESENT = "present"
+HISTORY_TABLES = ("identity_map", "people", "dropped_links", "shared_values")
 KEPT_TABLES = (
     "profiles",
     "transitions",
@@ -71,29 +74,6 @@ MICRO_SEGMENTS = pa.schema(
         ),
     ]
 )
-
-
-class Step(msgspec.Struct, frozen=True, kw_only=True):
-    """How long a part of the refresh took, in seconds of wall clock and of all processors."""
-
-    name: str
-    seconds: float
-    cpu_seconds: float
-
-
-class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """What a snapshot says of itself. Instants are ISO 8601 in UTC."""
-
-    name: str
-    currency: str
-    as_of: str
-    created: str
-    definitions: str
-    profiles: int
-    customers: int
-    dropped_links: int
-    trained: tuple[str, ...]
-    steps: tuple[Step, ...]
 
 
 class Refresh:
@@ -204,7 +184,7 @@ class Refresh:
                 self._engine.run(
                     f"COPY (SELECT * FROM {name}) TO {target} (FORMAT parquet, COMPRESSION zstd)"
                 )
-        for name in ("identity_map", "people", "dropped_links"):
+        for name in HISTORY_TABLES:
             target = literal(str(folder / f"{name}.parquet"))
             self._engine.run(f"COPY history.{name} TO {target} (FORMAT parquet, COMPRESSION zstd)")
         pq.write_table(decided.table, folder / "decisions.parquet", compression="zstd")
@@ -290,13 +270,15 @@ def resolve_identities(engine: DuckDBEngine, workspace: Workspace, progress: Pro
         corrections = declared(workspace.identity.corrections, rules).translated(
             lambda identifier: pseudonyms.token(identifier.namespace, identifier.value)
         )
-    observations = engine.arrow('SELECT observation, "at", last_at, ids FROM history.observations')
+    engine.run("SET search_path = 'history'")
+    observations = engine.arrow(thinned_sql(rules, corrections))
     resolved = resolve_table(observations, rules, corrections)
     tables = {
         "identity_map": resolved.identity_map,
         "people": resolved.people,
         "dropped_links": resolved.dropped_links,
         "people_spine": resolved.spine,
+        "shared_values": resolved.shared_values,
     }
     for name, table in tables.items():
         engine.register("resolved", table)

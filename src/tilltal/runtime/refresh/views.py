@@ -63,10 +63,10 @@ def open_history(engine: BatchEngine, workspace: Workspace, store: Store) -> Non
     """
     engine.run("CREATE SCHEMA IF NOT EXISTS history")
     files = store.views()
-    for view, columns in _declared(workspace).items():
+    for view, columns in declared_views(workspace).items():
         known = files.get(view, [])
         select = _from_files(engine, known, columns) if known else _empty(columns)
-        engine.run(f"CREATE OR REPLACE VIEW history.{quote(_short(view))} AS {select}")
+        engine.run(f"CREATE OR REPLACE VIEW history.{quote(view_name(view))} AS {select}")
 
 
 def open_views(
@@ -74,7 +74,8 @@ def open_views(
 ) -> None:
     """Make the views of data.md as of an instant, in a schema of their own, which becomes the current one.
 
-    Needs the tables `history.identity_map` and `history.people_spine`.
+    Needs the tables `history.identity_map`, `history.shared_values` and `history.people_spine`. Rows of values that
+    identify nobody, and of devices while nobody held them, are left out.
 
     Args:
         engine: with the views of `open_history`.
@@ -86,10 +87,12 @@ def open_views(
     engine.run(f"DROP SCHEMA IF EXISTS {quote(schema)} CASCADE")
     engine.run(f"CREATE SCHEMA {quote(schema)}")
     engine.run(f"SET search_path = {literal(schema)}")
-    is_mapped = bool(engine.rows("SELECT 1 FROM history.identity_map LIMIT 1"))
+    is_mapped = any(
+        engine.rows(f"SELECT 1 FROM history.{table} LIMIT 1") for table in ("identity_map", "shared_values")
+    )
     now = sql_timestamp(clock.now)
-    for view in _declared(workspace):
-        name, kind = _short(view), view.split("/")[0]
+    for view in declared_views(workspace):
+        name, kind = view_name(view), view.split("/")[0]
         if kind in ("observations", "identities"):
             continue
         known = f"received <= {now}" + (f' AND "at" <= {now}' if kind != "holdings" else "")
@@ -113,7 +116,7 @@ def _aware(instant: datetime | None) -> datetime | None:
     return None if instant is None else instant.replace(tzinfo=UTC)
 
 
-def _declared(workspace: Workspace) -> dict[str, Columns]:
+def declared_views(workspace: Workspace) -> dict[str, Columns]:
     """Return each view of history with its columns, the tokens' `identity` aside."""
     views: dict[str, Columns] = {
         f"events/{name}": {**_EVENT, **{field: SQL_TYPES[kind] for field, kind in fields.items()}}
@@ -127,7 +130,7 @@ def _declared(workspace: Workspace) -> dict[str, Columns]:
     return views
 
 
-def _short(view: str) -> str:
+def view_name(view: str) -> str:
     """`events/login` → `event.login`, `records/crm` → `record.crm`; others keep their name."""
     return view.replace("events/", "event.").replace("records/", "record.")
 
@@ -161,5 +164,6 @@ def _of_profiles(name: str, kind: str, is_mapped: bool) -> str:
     return (
         f"SELECT COALESCE(m.profile, e.identity) AS profile, e.* EXCLUDE (identity) "
         f"FROM {relation} AS e LEFT JOIN history.identity_map AS m ON m.identity = e.identity "
-        f"AND m.valid_from <= e.{moment} AND (m.valid_to IS NULL OR e.{moment} < m.valid_to)"
+        f"AND m.valid_from <= e.{moment} AND (m.valid_to IS NULL OR e.{moment} < m.valid_to) "
+        "WHERE COALESCE(m.profile, e.identity) IN (SELECT profile FROM history.people_spine)"
     )

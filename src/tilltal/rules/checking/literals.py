@@ -82,6 +82,7 @@ def _timestamp(text: str) -> Node:
     except (ValueError, OverflowError):
         raise BadLiteralError(
             f"'{text}' is no point in time.",
-            "Write TIMESTAMP '2026-05-04 09:30:00', in the workspace's zone, or with an offset such as +02:00.",
+            "Write TIMESTAMP '2026-05-04 09:30:00', in the workspace's zone, or with an offset such as "
+            "+02:00.",
         ) from None
     return Call(Type.TIMESTAMP, "LOCAL", (Literal(Type.TIMESTAMP, moment),))

@@ -1,8 +1,8 @@
 """An index of conditions on one subject: look the value up once, learn which rules survive.
 
-Conditions that compare one subject (a trait, or any scalar expression) with literals change their answer only at
-those literals. Between two neighbouring cuts all values answer alike, so each region's answer is found beforehand,
-by evaluating the conditions themselves on one value of it.
+Conditions that compare one subject (a trait, or any scalar expression) with literals change their answer only
+at those literals. Between two neighbouring cuts all values answer alike, so each region's answer is found
+beforehand, by evaluating the conditions themselves on one value of it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from tilltal.rules.coder import Coder, is_nullable
+from tilltal.rules.running.coder import Coder, is_nullable
 from tilltal.rules.tree import Call, Literal, Node, Value
 from tilltal.rules.types import Type
 

@@ -1,6 +1,6 @@
-"""What the Python side of the dialect needs beyond Python's own operators; each mirrors a form of `functions`.
+"""What the Python side of the dialect needs beyond Python's own operators; each mirrors a form of `catalog`.
 
-Arguments are never None. Instants are naive UTC.
+Arguments are never None except where said. Instants are naive UTC.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from tilltal.rules.types import LARGEST_INTEGER, SMALLEST_INTEGER
@@ -96,6 +97,21 @@ lower = _by_letter(str.lower, {"İ": "i"})
 upper = _by_letter(str.upper, dict(zip(UPPER_ODD, UPPER_EVEN, strict=True)))
 
 
+def concat(*texts: str | None) -> str:
+    """Join the texts that are there (not None)."""
+    return "".join([text for text in texts if text is not None])
+
+
+def least(*values: Any) -> Any:
+    """Return the smallest of the values that are there, None if none is."""
+    return min([value for value in values if value is not None], default=None)
+
+
+def greatest(*values: Any) -> Any:
+    """Return the greatest of the values that are there, None if none is."""
+    return max([value for value in values if value is not None], default=None)
+
+
 def split_part(text: str, separator: str, position: int) -> str:
     """Return the part at a position from 1, the empty text beyond the last."""
     parts = text.split(separator)
@@ -121,7 +137,10 @@ def add_days(day: date, days: int) -> date | None:
 
 
 def local_time(instant: datetime, zone: ZoneInfo) -> datetime | None:
-    """Return the clock time in a zone; before 1970 by the offset of 1970, None on the calendar's first and last day."""
+    """Return the clock time in a zone, None on the calendar's first and last day.
+
+    Before 1970 the offset of 1 January 1970 holds: further back, zone databases differ.
+    """
     if not FIRST_INSTANT <= instant < LAST_INSTANT:
         return None
     return instant + offset(max(instant, EPOCH), zone)

@@ -1,8 +1,8 @@
 """The checked tree into Python text.
 
-A condition is written in three ways, each half of what a three-valued evaluation would cost: code that is true
-where the condition is TRUE, code that is true where it is FALSE, and, where the value itself is asked for, code
-that gives True, False or None. So NULL logic needs no third value in flight: NOT swaps the first two.
+A condition is written in three ways: code that is true where the condition is TRUE, code that is true where
+it is FALSE, and, only where the value itself is asked for, code that gives True, False or None. The first two
+need no third value in flight, so NULL logic costs a check for None and nothing more; NOT swaps them.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Sequence
 from datetime import date
 
-from tilltal.rules import arithmetic, patterns
+from tilltal.rules.running import arithmetic, patterns
 from tilltal.rules.tree import Call, Literal, Name, Node
 
 _OPPOSITE = {"=": "!=", "<>": "==", "<": ">=", "<=": ">", ">": "<=", ">=": "<"}
@@ -19,7 +19,7 @@ _PYTHON = {"=": "==", "<>": "!="}
 _BUILT_IN = ("floor", "ceil", "sqrt", "log", "log10", "fmod")
 _OWN = (
     "whole", "remainder", "rounded", "power", "exponential", "number_in", "number_of", "lower", "upper",
-    "split_part", "months_between", "years_between", "add_days", "local_time",
+    "split_part", "concat", "least", "greatest", "months_between", "years_between", "add_days", "local_time",
 )  # fmt: skip
 
 
@@ -44,7 +44,10 @@ def is_nullable(node: Node) -> bool:
 
 
 class Coder:
-    """Writes the code of one function. `prologue` comes first in its body, `scope` is its global namespace."""
+    """Writes the code of one function.
+
+    `prologue` comes first in its body, `scope` is its global namespace.
+    """
 
     def __init__(self, load: Callable[[str], str]) -> None:
         self.load = load
@@ -63,52 +66,50 @@ class Coder:
         assert callable(function)
         return function, text
 
-    def fresh(self, letter: str = "t") -> str:
+    def _fresh(self, letter: str = "t") -> str:
         """Return a variable's name not used before."""
         self.count += 1
         return f"{letter}{self.count}"
 
     def constant(self, value: object) -> str:
         """Put a value in the scope and return its name."""
-        name = self.fresh("K")
+        name = self._fresh("K")
         self.scope[name] = value
         return name
 
     def keep(self, node: Node, text: str) -> str:
         """Compute a text once, before the body, and remember it as the node's value."""
-        name = self.fresh("v")
+        name = self._fresh("v")
         self.prologue.append(f"{name} = {text}")
         self.known[node] = name
         return name
 
     def variable(self, node: Node) -> str:
-        """Return the name of a variable that holds the node's value, computing it before the body if need be."""
+        """Return the name of a variable that holds the node's value, computed before the body."""
         text = self.value(node)
         return text if node in self.known else self.keep(node, text)
-
-    # ---------------------------------------------------------------- values
 
     def value(self, node: Node) -> str:
         """Return code for the value, None for NULL."""
         if node in self.known:
             return self.known[node]
         if isinstance(node, Literal):
-            return self.literal(node)
+            return self._literal(node)
         if isinstance(node, Name):
             return self.keep(node, self.load(node.name))
         if node.form is not None:
-            checks, atoms = self.atoms(node.args)
+            checks, atoms = self._atoms(node.args)
             return _unless_null(checks, node.form.python.format(*atoms))
-        return self.by_rule(node)
+        return self._by_rule(node)
 
-    def literal(self, node: Literal) -> str:
+    def _literal(self, node: Literal) -> str:
         if isinstance(node.value, date):
             return self.constant(node.value)
         text = repr(node.value)
         return f"({text})" if text.startswith("-") else text
 
-    def atoms(self, nodes: Sequence[Node]) -> tuple[list[str], list[str]]:
-        """Return checks, each true where an argument is NULL, and the arguments' names once the checks have run."""
+    def _atoms(self, nodes: Sequence[Node]) -> tuple[list[str], list[str]]:
+        """Return checks, each true where an argument is NULL, and the arguments' names after them."""
         checks: list[str] = []
         names: list[str] = []
         for node in nodes:
@@ -118,16 +119,16 @@ class Coder:
                 if is_nullable(node):
                     checks.append(f"{text} is None")
             else:
-                names.append(self.fresh())
+                names.append(self._fresh())
                 checks.append(f"({names[-1]} := {text}) is None")
         return checks, names
 
-    def by_rule(self, node: Call) -> str:
+    def _by_rule(self, node: Call) -> str:
         match node.op:
             case "AND" | "OR":
-                return self.logic_value(node)
+                return self._logic_value(node)
             case "NOT":
-                checks, (name,) = self.atoms(node.args)
+                checks, (name,) = self._atoms(node.args)
                 return _unless_null(checks, f"not {name}")
             case "IS NULL":
                 return self.is_true(node)
@@ -136,24 +137,24 @@ class Coder:
             case "IN" | "BETWEEN":
                 return f"(True if {self.is_true(node)} else False if {self.is_false(node)} else None)"
             case "=" | "<>" | "<" | "<=" | ">" | ">=" | "LIKE":
-                checks, test, _ = self.test(node)
+                checks, test, _ = self._test(node)
                 return _unless_null(checks, test)
             case "CASE":
-                return self.case(node)
-        return self.function_value(node)
+                return self._case(node)
+        return self._function_value(node)
 
-    def logic_value(self, node: Call) -> str:
+    def _logic_value(self, node: Call) -> str:
         """One deciding side is enough; else NULL if a side is NULL."""
         deciding = "True" if node.op == "OR" else "False"
         other = "False" if node.op == "OR" else "True"
-        names = [self.fresh() for _ in node.args]
+        names = [self._fresh() for _ in node.args]
         decided = " or ".join(
             f"({name} := {self.value(arg)}) is {deciding}" for name, arg in zip(names, node.args, strict=True)
         )
         unknown = " or ".join(f"{name} is None" for name in names)
         return f"({deciding} if {decided} else None if {unknown} else {other})"
 
-    def case(self, node: Call) -> str:
+    def _case(self, node: Call) -> str:
         """A flat chain of `condition and (value,)`, so that hundreds of branches stay one level deep."""
         *branches, otherwise = node.args
         chain = [
@@ -162,45 +163,42 @@ class Coder:
         ]
         return f"({' or '.join(chain)} or ({self.value(otherwise)},))[0]"
 
-    def function_value(self, node: Call) -> str:
+    def _function_value(self, node: Call) -> str:
         match node.op:
             case "COALESCE":
-                return self.coalesce(node.args)
+                return self._coalesce(node.args)
             case "NULLIF":
-                first, second = self.fresh(), self.value(node.args[1])
+                first, second = self._fresh(), self.value(node.args[1])
                 return f"(None if ({first} := {self.value(node.args[0])}) == {second} else {first})"
             case "LEAST" | "GREATEST":
-                pick = "min" if node.op == "LEAST" else "max"
-                return f"{pick}({self.present(node.args)}, default=None)"
+                return f"{node.op.lower()}({self._listed(node.args)})"
             case "CONCAT":
-                return f"''.join({self.present(node.args)})"
+                return f"concat({self._listed(node.args)})"
             case "||":
-                checks, names = self.atoms(node.args)
-                return _unless_null(checks, " + ".join(names))
+                checks, names = self._atoms(node.args)
+                return _unless_null(checks, f"''.join(({', '.join(names)}))")
             case "DATE_OF" | "HOUR_OF":
-                return self.local(node)
-        return self.clock_value(node)
+                return self._local(node)
+        return self._clock_value(node)
 
-    def present(self, nodes: Sequence[Node]) -> str:
-        """Code for those of the values that are not NULL."""
-        item = self.fresh()
-        return f"[{item} for {item} in ({''.join(f'{self.value(node)}, ' for node in nodes)}) if {item} is not None]"
+    def _listed(self, nodes: Sequence[Node]) -> str:
+        return ", ".join(map(self.value, nodes))
 
-    def coalesce(self, nodes: Sequence[Node]) -> str:
-        name = self.fresh()
+    def _coalesce(self, nodes: Sequence[Node]) -> str:
+        name = self._fresh()
         *tries, last = nodes
         chain = "".join(f"{name} if ({name} := {self.value(node)}) is not None else " for node in tries)
         return f"({chain}{self.value(last)})"
 
-    def local(self, node: Call) -> str:
-        name = self.fresh()
+    def _local(self, node: Call) -> str:
+        name = self._fresh()
         part = "date()" if node.op == "DATE_OF" else "hour"
-        checks, (instant,) = self.atoms(node.args)
+        checks, (instant,) = self._atoms(node.args)
         return _unless_null(
             [*checks, f"({name} := local_time({instant}, clock.zone)) is None"], f"{name}.{part}"
         )
 
-    def clock_value(self, node: Call) -> str:
+    def _clock_value(self, node: Call) -> str:
         match node.op:
             case "NOW":
                 return self.keep(node, "clock.instant")
@@ -209,8 +207,6 @@ class Coder:
             case "LOCAL":
                 return self.keep(node, f"clock.instant_of({self.value(node.args[0])})")
         raise AssertionError(node.op)
-
-    # ------------------------------------------------------------ conditions
 
     def is_true(self, node: Node) -> str:
         """Return code that is true exactly where the condition is TRUE."""
@@ -222,18 +218,18 @@ class Coder:
             case "NOT":
                 return self.is_false(node.args[0])
             case "IS NULL":
-                return self.is_absent(node.args[0])
+                return self._is_absent(node.args[0])
             case "IS TRUE":
                 return self.is_true(node.args[0])
             case "IS FALSE":
                 return self.is_false(node.args[0])
             case "IN":
-                return f"({self.value(node.args[0])} in {self.members(node)})"
+                return f"({self.value(node.args[0])} in {self._members(node)})"
             case "BETWEEN":
-                checks, (name, low, high) = self.atoms(node.args)
+                checks, (name, low, high) = self._atoms(node.args)
                 return _if_known(checks, f"{low} <= {name} <= {high}")
-        if node.op in _OPPOSITE or node.op == "LIKE" or node.form:
-            checks, test, _ = self.test(node)
+        if _is_strict_test(node):
+            checks, test, _ = self._test(node)
             return _if_known(checks, test)
         return self.value(node)
 
@@ -250,30 +246,30 @@ class Coder:
             case "NOT":
                 return self.is_true(node.args[0])
             case "IS NULL":
-                return f"(not {self.is_absent(node.args[0])})"
+                return f"(not {self._is_absent(node.args[0])})"
             case "IS TRUE" | "IS FALSE":
                 return f"(not {self.is_true(node)})"
             case "IN":
-                return self.is_not_in(node)
+                return self._is_not_in(node)
             case "BETWEEN":
-                return self.is_outside(node)
-        if node.op in _OPPOSITE or node.op == "LIKE" or node.form:
-            checks, _, test = self.test(node)
+                return self._is_outside(node)
+        if _is_strict_test(node):
+            checks, _, test = self._test(node)
             return _if_known(checks, test)
         return f"({self.value(node)} is False)"
 
-    def is_absent(self, node: Node) -> str:
+    def _is_absent(self, node: Node) -> str:
         if isinstance(node, Literal):
             return str(node.value is None)
         return f"({self.value(node)} is None)"
 
-    def test(self, node: Call) -> tuple[list[str], str, str]:
+    def _test(self, node: Call) -> tuple[list[str], str, str]:
         """Return the NULL checks of a strict condition, its test and the test's opposite."""
         if node.op == "LIKE":
-            checks, (name,) = self.atoms(node.args[:1])
-            text = self.like(node, name)
+            checks, (name,) = self._atoms(node.args[:1])
+            text = self._like(node, name)
             return checks, text, f"not {text}"
-        checks, names = self.atoms(node.args)
+        checks, names = self._atoms(node.args)
         if node.form is not None:
             text = node.form.python.format(*names)
             return checks, text, f"not {text}"
@@ -284,7 +280,7 @@ class Coder:
             f"{left} {_OPPOSITE[node.op]} {right}",
         )
 
-    def like(self, node: Call, name: str) -> str:
+    def _like(self, node: Call, name: str) -> str:
         pattern, escape = (str(arg.value) for arg in node.args[1:] if isinstance(arg, Literal))
         match patterns.plain_text(pattern, escape):
             case ("is", text, _):
@@ -299,26 +295,32 @@ class Coder:
                 return f"({' and '.join([*fits, *room]) or 'True'})"
         return f"({self.constant(patterns.matcher(pattern, escape))}({name}) is not None)"
 
-    def members(self, node: Call) -> str:
+    def _members(self, node: Call) -> str:
         values = (arg.value for arg in node.args[1:] if isinstance(arg, Literal))
         return self.constant(frozenset(value for value in values if value is not None))
 
-    def is_not_in(self, node: Call) -> str:
+    def _is_not_in(self, node: Call) -> str:
         """A NULL in the list leaves every miss unknown."""
         if any(map(is_nullable, node.args[1:])):
             return "False"
-        checks, (name,) = self.atoms(node.args[:1])
-        return _if_known(checks, f"{name} not in {self.members(node)}")
+        checks, (name,) = self._atoms(node.args[:1])
+        return _if_known(checks, f"{name} not in {self._members(node)}")
 
-    def is_outside(self, node: Call) -> str:
+    def _is_outside(self, node: Call) -> str:
         """One bound is enough to be outside, even if the other is NULL."""
-        subject = self.fresh()
-        low, high = self.fresh(), self.fresh()
+        subject = self._fresh()
+        low, high = self._fresh(), self._fresh()
         value, least, most = map(self.value, node.args)
         return (
-            f"(({subject} := {value}) is not None and ((({low} := {least}) is not None and {subject} < {low}) "
+            f"(({subject} := {value}) is not None and ((({low} := {least}) is not None and {subject} < "
+            f"{low}) "
             f"or (({high} := {most}) is not None and {subject} > {high})))"
         )
+
+
+def _is_strict_test(node: Call) -> bool:
+    """True for a condition that is NULL only if an argument is."""
+    return node.op in _OPPOSITE or node.op == "LIKE" or (node.form is not None and not node.form.is_partial)
 
 
 def _unless_null(checks: Sequence[str], text: str) -> str:

@@ -1,8 +1,11 @@
-"""Which types go together, and how a value of one becomes another: integers as numbers, untyped values as asked."""
+"""Which types go together, and how a value of one becomes another.
+
+Integers become numbers; untyped values become what is asked.
+"""
 
 from __future__ import annotations
 
-from tilltal.rules.functions import AS_NUMBER, FINITE, FROM_ANY
+from tilltal.rules.catalog.forms import AS_NUMBER, FINITE, FROM_ANY
 from tilltal.rules.tree import Call, Literal, Name, Node
 from tilltal.rules.types import Type
 
@@ -36,8 +39,9 @@ def fit(node: Node | None, wanted: Type, *, keep_unbounded: bool = False) -> Nod
         return Literal(wanted, None)
     if node.type is not wanted:
         node = _converted(node, wanted)
-    if not keep_unbounded and isinstance(node, Call) and node.form and node.form.is_unbounded:
-        return Call(Type.NUMBER, "finite", (node,), FINITE)
+    if isinstance(node, Call) and node.form and node.form.is_unbounded:
+        goes_on = keep_unbounded and node.form.takes_unbounded
+        return node if goes_on else Call(Type.NUMBER, "finite", (node,), FINITE)
     return node
 
 

@@ -45,7 +45,10 @@ def matcher(pattern: str, escape: str) -> Callable[[str], object]:
 
 
 def plain_text(pattern: str, escape: str) -> tuple[str, str, str] | None:
-    """Return what a simple pattern asks as (kind, text, text): `is`, `ends` or `holds`; None if it is not simple."""
+    """Return what a simple pattern asks as (kind, text, text).
+
+    The kind is `is`, `ends` or `holds`; None if the pattern is not simple.
+    """
     pieces = pieces_of(pattern, escape)
     if any(character is None for piece in pieces for character in piece):
         return None

@@ -1,6 +1,6 @@
 """The syntax tree into the checked tree: names and functions resolved, types fitted, every fault collected.
 
-A bare NULL, and whatever already has its fault, is `None`: it fits every type, so that each fault is told once.
+A bare NULL, and whatever already has its fault, is `None`: it fits every type, so each fault is told once.
 """
 
 from __future__ import annotations
@@ -9,12 +9,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
 from tilltal.core.errors import Fault, nearest
-from tilltal.rules import patterns
-from tilltal.rules.fitting import fit, fits, misfit_hint, shared_type
-from tilltal.rules.functions import FROM_ANY, FUNCTIONS, Form
+from tilltal.rules.catalog.forms import FROM_ANY, Form
+from tilltal.rules.checking.fitting import fit, fits, misfit_hint, shared_type
+from tilltal.rules.checking.hints import ALIASES, ELSEWHERE
+from tilltal.rules.checking.literals import BadLiteralError, literal_of
+from tilltal.rules.functions import FUNCTIONS
 from tilltal.rules.grammar import Syntax
-from tilltal.rules.hints import ALIASES, ELSEWHERE
-from tilltal.rules.literals import BadLiteralError, literal_of
+from tilltal.rules.running import patterns
 from tilltal.rules.tokens import Source
 from tilltal.rules.tree import Call, Literal, Name, Node
 from tilltal.rules.types import Type
@@ -42,7 +43,13 @@ _BOUNDS = {
 }
 
 
-class Checker:
+def check(source: Source, syntax: Syntax, schema: Mapping[str, Type]) -> tuple[Typed, list[Fault]]:
+    """Return the checked tree and every fault found in it."""
+    checker = _Checker(source, schema)
+    return checker.node(syntax), checker.faults
+
+
+class _Checker:
     """One check of one expression; `faults` grows."""
 
     def __init__(self, source: Source, schema: Mapping[str, Type]) -> None:
@@ -52,9 +59,10 @@ class Checker:
 
     def fault(
         self, code: str, message: str, syntax: Syntax, *, valid: tuple[str, ...] = (), hint: str = ""
-    ) -> None:
-        """Note a fault at a node; it becomes None."""
+    ) -> Typed:
+        """Note a fault at a node and return what the node becomes: None."""
         self.faults.append(self.source.fault(code, message, syntax.at, valid=valid, hint=hint))
+        return None
 
     def node(self, syntax: Syntax) -> Typed:
         """Check a node and what is below it."""
@@ -66,7 +74,7 @@ class Checker:
                 return self.name(syntax, is_quoted=name == "quoted")
             case "call":
                 return self.call(ALIASES.get(name, name), syntax)
-        return _RULES.get(kind, Checker.by_form)(self, kind, syntax, self.arguments(syntax))
+        return _RULES.get(kind, _Checker.by_form)(self, kind, syntax, self.arguments(syntax))
 
     def arguments(self, syntax: Syntax) -> list[Typed]:
         return [self.node(arg) for arg in syntax.args]
@@ -98,7 +106,7 @@ class Checker:
             )
         if not self.is_counted(name, syntax):
             return None
-        return _RULES.get(name, Checker.by_form)(self, name, syntax, args)
+        return _RULES.get(name, _Checker.by_form)(self, name, syntax, args)
 
     def is_counted(self, name: str, syntax: Syntax) -> bool:
         """True if the number of arguments is right."""
@@ -115,8 +123,6 @@ class Checker:
             hint=f"Write {FUNCTIONS[name].signature.replace('`', '')}.",
         )
         return False
-
-    # -------------------------------------------------------------- by forms
 
     def by_form(self, name: str, syntax: Syntax, args: Arguments) -> Typed:
         """Choose the first form whose types fit."""
@@ -147,23 +153,20 @@ class Checker:
         self.fault("D207", f"This argument of {name} must be written out, {wanted}.", syntax)
         return False
 
-    def misfit(self, name: str, forms: Sequence[Form], syntax: Syntax, args: Arguments) -> None:
+    def misfit(self, name: str, forms: Sequence[Form], syntax: Syntax, args: Arguments) -> Typed:
         """Point at the first argument that no form takes, or at the operator."""
         shown = "-" if name == "negative" else name
         for position, arg in enumerate(args):
             wanted = tuple(dict.fromkeys(form.takes[position] for form in forms))
             if arg is not None and not any(fits(arg, kind) for kind in wanted):
                 what = " or ".join(f"{_article(kind)} {kind}" for kind in wanted)
-                self.fault(
+                return self.fault(
                     "D205",
                     f"{shown} takes {what}, not {_article(arg.type)} {arg.type}.",
                     syntax.args[position],
                     hint=misfit_hint(arg, wanted[0]),
                 )
-                return
-        self.fault("D205", f"The arguments of {shown} do not go together.", syntax)
-
-    # ------------------------------------------------------------ own rules
+        return self.fault("D205", f"The arguments of {shown} do not go together.", syntax)
 
     def condition(self, arg: Typed, syntax: Syntax, owner: str) -> Node:
         """Return an argument that must be a condition."""
@@ -185,13 +188,14 @@ class Checker:
         return Call(Type.BOOLEAN, op, (args[0] or Literal(Type.TEXT, None),))
 
     def alike(self, args: Arguments, syntaxes: Sequence[Syntax]) -> Type | None:
-        """Return the type that all arguments share, None if no argument has one or they do not go together."""
+        """Return the type that all arguments share, None if they share none or have none."""
         known: Typed = None
         for arg, syntax in zip(args, syntaxes, strict=True):
             if known is not None and arg is not None and shared_type(known.type, arg.type) is None:
                 self.fault(
                     "D205",
-                    f"{_article(known.type).capitalize()} {known.type} and {_article(arg.type)} {arg.type} do not go together.",
+                    f"{_article(known.type).capitalize()} {known.type} and {_article(arg.type)} "
+                    f"{arg.type} do not go together.",
                     syntax,
                     hint=misfit_hint(arg, known.type) or misfit_hint(known, arg.type),
                 )
@@ -266,8 +270,8 @@ class Checker:
             return self.fault("D210", f"The pattern cannot be read: {error}.", syntax.args[1])
         return self.fitted(Type.BOOLEAN, "LIKE", (args[0], args[1], escape), Type.TEXT)
 
-    def misfit_text(self, op: str, syntax: Syntax, arg: Node) -> None:
-        self.fault(
+    def misfit_text(self, op: str, syntax: Syntax, arg: Node) -> Typed:
+        return self.fault(
             "D205",
             f"{op} takes a text, not {_article(arg.type)} {arg.type}.",
             syntax.args[0],
@@ -341,20 +345,20 @@ _SPELLED = frozenset(
     ("AND", "OR", "NOT", "IS NULL", "IS TRUE", "IS FALSE", "IN", "BETWEEN", "LIKE", "CASE", "negative", "||",
      "=", "<>", "<", "<=", ">", ">=", "+", "-", "*", "/", "%")
 )  # fmt: skip  # written as signs and words, not called
-_RULES: Mapping[str, Callable[[Checker, str, Syntax, Arguments], Typed]] = {
-    **dict.fromkeys(("AND", "OR", "NOT", "IS TRUE", "IS FALSE"), Checker.logic),
-    **dict.fromkeys(("=", "<>", "<", "<=", ">", ">="), Checker.comparison),
-    **dict.fromkeys(("COALESCE", "NULLIF", "LEAST", "GREATEST"), Checker.choice),
-    **dict.fromkeys(("CASE", "IF"), Checker.case),
-    **dict.fromkeys(("||", "CONCAT"), Checker.joined),
-    **dict.fromkeys(("NOW", "TODAY"), Checker.clock),
-    **dict.fromkeys(("DATE_OF", "HOUR_OF"), Checker.local),
-    "IS NULL": Checker.is_null,
-    "IN": Checker.among,
-    "BETWEEN": Checker.between,
-    "LIKE": Checker.like,
-    "TO_NUMBER": Checker.to_number,
-    "AGE": Checker.age,
+_RULES: Mapping[str, Callable[[_Checker, str, Syntax, Arguments], Typed]] = {
+    **dict.fromkeys(("AND", "OR", "NOT", "IS TRUE", "IS FALSE"), _Checker.logic),
+    **dict.fromkeys(("=", "<>", "<", "<=", ">", ">="), _Checker.comparison),
+    **dict.fromkeys(("COALESCE", "NULLIF", "LEAST", "GREATEST"), _Checker.choice),
+    **dict.fromkeys(("CASE", "IF"), _Checker.case),
+    **dict.fromkeys(("||", "CONCAT"), _Checker.joined),
+    **dict.fromkeys(("NOW", "TODAY"), _Checker.clock),
+    **dict.fromkeys(("DATE_OF", "HOUR_OF"), _Checker.local),
+    "IS NULL": _Checker.is_null,
+    "IN": _Checker.among,
+    "BETWEEN": _Checker.between,
+    "LIKE": _Checker.like,
+    "TO_NUMBER": _Checker.to_number,
+    "AGE": _Checker.age,
 }
 
 

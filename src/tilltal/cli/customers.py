@@ -1,0 +1,151 @@
+"""Commands about customers: decide, explain, kpis, report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tilltal.cli import console
+from tilltal.cli.options import Folder, Json, Moment, context
+from tilltal.decisions.explanation import Explanation
+from tilltal.runtime.decide import Decisions, decide_anew
+from tilltal.runtime.explain import explain as explain_one
+from tilltal.runtime.kpis import read_kpis
+from tilltal.runtime.report import write_report
+from tilltal.workspace.check import usable
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the commands."""
+    for command in (decide, explain, kpis, report):
+        app.command()(command)
+
+
+def decide(
+    workspace: Folder,
+    moment: Moment = None,
+    slots: Annotated[int | None, typer.Option(min=1, help="Actions per customer.")] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="File for the decisions: .parquet, .csv, .jsonl.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Rank the actions of every customer in the snapshot in force."""
+    loaded = usable(workspace)
+    with console.progress(quiet=as_json) as bar:
+        made = decide_anew(loaded, context(moment), slots=slots, target=output, progress=bar)
+    if as_json:
+        console.show_json(made)
+    else:
+        show_decisions(made, loaded.currency)
+
+
+def explain(
+    workspace: Folder,
+    customer: Annotated[str, typer.Argument(help="Profile id, namespace:value, or a customer number.")],
+    moment: Moment = None,
+    as_json: Json = False,
+) -> None:
+    """Say what one customer gets and why, and for every other action why not."""
+    loaded = usable(workspace)
+    found = explain_one(loaded, customer, context(moment))
+    if as_json:
+        console.show_json(found)
+    else:
+        show_explanation(found, loaded.currency)
+
+
+def kpis(
+    workspace: Folder,
+    kpi: Annotated[list[str] | None, typer.Option(help="Only these. Repeatable.")] = None,
+    by: Annotated[
+        str, typer.Option(help="A dimension such as lifecycle.stage; `all` for the whole bank.")
+    ] = "all",
+    last: Annotated[int, typer.Option(min=1, help="So many latest periods.")] = 6,
+    as_json: Json = False,
+) -> None:
+    """Show the key figures per period and segment."""
+    table = read_kpis(usable(workspace), kpi or None, by, last)
+    if as_json:
+        console.show_json(table)
+        return
+    rows = [(line.kpi, line.segment, *line.values) for line in table.lines]
+    console.show_table(f"Key figures by {by}", ("kpi", "segment", *table.periods), rows)
+
+
+def report(
+    workspace: Folder,
+    output: Annotated[
+        Path | None, typer.Option(help="File to write; else report.html in the workspace.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Write one self-contained HTML page about the snapshot in force."""
+    path = write_report(usable(workspace), output)
+    if as_json:
+        console.show_json({"file": str(path)})
+    else:
+        console.out.print(f"Wrote {path}", markup=False)
+
+
+def show_decisions(made: Decisions, currency: str) -> None:
+    """Print how often each action is a customer's first."""
+    console.show_table(
+        f"Next best actions as of {made.as_of}",
+        ("action", "title", "customers", "mean P", f"expected {currency}"),
+        [
+            (
+                each.action,
+                each.title,
+                each.customers,
+                f"{each.mean_propensity:.3f}",
+                round(each.expected_value),
+            )
+            for each in made.first_actions
+        ],
+    )
+    console.out.print(f"{made.with_action:,} of {made.customers:,} customers have a next best action.")
+    if made.file:
+        console.out.print(f"Wrote {made.file}", markup=False)
+
+
+def show_explanation(found: Explanation, currency: str) -> None:
+    """Print one customer's decision in words."""
+    console.out.print(f"{found.profile} as of {found.as_of}", style="bold")
+    for name, value in found.known.items():
+        shown = f"{value:.2f}" if isinstance(value, float) else value
+        console.out.print(f"  {name}: {shown}", markup=False)
+    console.show_table(
+        "\nWhat the customer gets",
+        ("rank", "action", "channel", f"priority ({currency})", "P", "C", "V", "L", "because"),
+        [
+            (
+                each.rank,
+                each.action,
+                each.channel,
+                f"{each.priority:,.2f}",
+                f"{each.P:.4f}",
+                f"{each.C:.2f}",
+                f"{each.V:,.0f}",
+                f"{each.L:.2f}",
+                "; ".join(each.because),
+            )
+            for each in found.chosen
+        ],
+    )
+    console.show_table(
+        "\nWhy not the others",
+        ("action", "reason", "in words", "what the rule saw"),
+        [
+            (
+                each.action,
+                each.reason,
+                each.words,
+                ", ".join(f"{name} = {value}" for name, value in each.saw.items()),
+            )
+            for each in found.not_chosen
+        ],
+    )
+    console.out.print(f"\nDefinitions {found.definitions[:12]}", style="dim")

@@ -1,0 +1,187 @@
+"""Commands about data: ingest, quarantine, refresh."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tilltal.cli import console
+from tilltal.cli.options import AsOf, Folder, Json, instant
+from tilltal.runtime import correction
+from tilltal.runtime.ingest import IngestError, IngestReport, open_vault, reingest, store_of
+from tilltal.runtime.ingest import ingest as take_in
+from tilltal.runtime.quarantine import Entry, entries, one, opened
+from tilltal.runtime.refresh.manifest import Manifest
+from tilltal.runtime.refresh.run import refresh as compute
+from tilltal.workspace.check import usable
+
+_SHOWN = 20
+
+quarantine = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the commands."""
+    app.command()(ingest)
+    app.command()(refresh)
+    app.add_typer(
+        quarantine, name="quarantine", help="Rows that broke their contract: list, show, export, retry."
+    )
+
+
+def ingest(
+    workspace: Folder,
+    sources: Annotated[list[str] | None, typer.Argument(help="Names of sources; else all.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Take in new files and queries; what broke its contract goes to quarantine."""
+    loaded = usable(workspace)
+    try:
+        with console.progress(quiet=as_json) as bar:
+            report = take_in(loaded, sources or None, bar, now=datetime.now(UTC))
+    except IngestError as error:
+        if not as_json:
+            show_report(error.report)
+        raise
+    if as_json:
+        console.show_json(report)
+    else:
+        show_report(report)
+
+
+def refresh(
+    workspace: Folder,
+    as_of: AsOf = None,
+    train: Annotated[bool, typer.Option("--train", help="Learn models and personas anew.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Compute everything for all customers, as of one instant, and swap it in."""
+    loaded = usable(workspace)
+    with console.progress(quiet=as_json) as bar:
+        manifest = compute(
+            loaded, now=datetime.now(UTC), progress=bar, as_of=instant(as_of, loaded), retrain=train
+        )
+    if as_json:
+        console.show_json(manifest)
+    else:
+        show_manifest(manifest)
+
+
+def show_report(report: IngestReport) -> None:
+    """Print what came of each source."""
+    rows: dict[str, list[float]] = {}
+    for file in report.files:
+        sums = rows.setdefault(file.source, [0, 0, 0, 0, 0, 0.0])
+        counts = (1, file.rows, file.taken, file.duplicate, file.quarantined, file.seconds)
+        rows[file.source] = [total + count for total, count in zip(sums, counts, strict=True)]
+    console.show_table(
+        "Ingested",
+        ("source", "files", "rows", "taken in", "known already", "quarantined", "seconds"),
+        [(source, *map(int, sums[:-1]), f"{sums[-1]:.1f}") for source, sums in rows.items()],
+    )
+    if report.quarantined:
+        console.out.print(
+            f"{report.quarantined:,} rows are in quarantine: tilltal quarantine list WORKSPACE shows why."
+        )
+
+
+def show_manifest(manifest: Manifest) -> None:
+    """Print what a refresh made and how long it took."""
+    console.show_table(
+        f"{manifest.name} as of {manifest.as_of}",
+        ("step", "seconds", "CPU seconds"),
+        [(step.name, f"{step.seconds:.1f}", f"{step.cpu_seconds:.1f}") for step in manifest.steps],
+    )
+    console.out.print(
+        f"{manifest.profiles:,} profiles, {manifest.customers:,} of them known; "
+        f"{manifest.dropped_links:,} links dropped; models trained: {', '.join(manifest.trained) or 'none'}."
+    )
+
+
+@quarantine.command("list")
+def list_rows(
+    workspace: Folder,
+    source: Annotated[str | None, typer.Option(help="Only this source.")] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help=f"All rows, not only {_SHOWN} per source.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """List rows in quarantine with file, row and reasons."""
+    loaded = usable(workspace)
+    found = entries(store_of(loaded), source)
+    with open_vault(loaded) as vault:
+        shown = found if everything or as_json else _some(found)
+        rows = [(entry, opened(vault, entry).reasons) for entry in shown]
+    if as_json:
+        console.show_json(
+            [
+                {
+                    "id": entry.id,
+                    "source": entry.source,
+                    "file": entry.file,
+                    "row": entry.row,
+                    "codes": entry.codes,
+                    "reasons": reasons,
+                }
+                for entry, reasons in rows
+            ]
+        )
+        return
+    console.show_table(
+        f"{len(found):,} rows in quarantine",
+        ("id", "source", "file", "row", "reason"),
+        [(entry.id, entry.source, entry.file, entry.row, " ".join(reasons)) for entry, reasons in rows],
+    )
+
+
+@quarantine.command("show")
+def show_row(workspace: Folder, entry: Annotated[str, typer.Argument(help="Id of a row.")]) -> None:
+    """Show one row as it came, with its reasons."""
+    loaded = usable(workspace)
+    found = one(store_of(loaded), entry)
+    with open_vault(loaded) as vault:
+        content = opened(vault, found)
+    console.out.print(f"{found.source}, {found.file}, row {found.row}", markup=False)
+    for reason in content.reasons:
+        console.out.print(f"  {reason}", markup=False)
+    console.out.print(content.raw, markup=False)
+
+
+@quarantine.command("export")
+def export_rows(
+    workspace: Folder,
+    source: Annotated[str, typer.Argument(help="Name of the source.")],
+    target: Annotated[Path, typer.Argument(help="File to write, in the source's own format.")],
+) -> None:
+    """Write a source's rows in quarantine to a file, to be corrected there. It holds personal data."""
+    loaded = usable(workspace)
+    with open_vault(loaded) as vault:
+        made = correction.export(store_of(loaded), vault, source, loaded.sources[source], target)
+    console.out.print(f"Wrote {', '.join(map(str, made))}. Correct it, then: tilltal quarantine retry")
+
+
+@quarantine.command("retry")
+def retry_rows(
+    workspace: Folder,
+    source: Annotated[str, typer.Argument(help="Name of the source.")],
+    file: Annotated[
+        Path | None, typer.Argument(help="The corrected file; else all rows as they are.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Take corrected rows in again; those that pass leave the quarantine."""
+    loaded = usable(workspace)
+    with console.progress(quiet=as_json) as bar:
+        report = reingest(loaded, source, file, bar, now=datetime.now(UTC))
+    if as_json:
+        console.show_json(report)
+    else:
+        show_report(report)
+
+
+def _some(found: tuple[Entry, ...]) -> tuple[Entry, ...]:
+    return found[:_SHOWN]

@@ -1,0 +1,45 @@
+"""The demo: a simulated bank, from raw files to the next best action for every customer."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tilltal.cli import console
+from tilltal.cli.customers import show_decisions
+from tilltal.cli.data import show_manifest, show_report
+from tilltal.demo.demo import prepare
+from tilltal.runtime.decide import decisions_of
+from tilltal.runtime.ingest import ingest
+from tilltal.runtime.refresh.run import refresh
+from tilltal.runtime.report import write_report
+from tilltal.workspace.check import usable
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the command."""
+    app.command()(demo)
+
+
+def demo(
+    target: Annotated[Path, typer.Argument(help="Folder to make.")] = Path("demo"),
+    customers: Annotated[int, typer.Option(min=100, max=1_000_000, help="How many customers.")] = 20_000,
+    months: Annotated[int, typer.Option(min=6, max=60, help="How many months of history.")] = 24,
+    seed: Annotated[int, typer.Option(help="Another seed makes another bank.")] = 1,
+) -> None:
+    """Simulate a Nordic bank and run the whole funnel on its raw files."""
+    with console.progress() as bar:
+        prepare(target, customers=customers, months=months, seed=seed, progress=bar)
+        workspace = usable(target)
+        ingested = ingest(workspace, None, bar, now=datetime.now(UTC))
+        manifest = refresh(workspace, now=datetime.now(UTC), progress=bar)
+        decisions = decisions_of(workspace)
+        page = write_report(workspace, None)
+    show_report(ingested)
+    show_manifest(manifest)
+    show_decisions(decisions, workspace.currency)
+    console.out.print(f"\nThe report: {page}", markup=False)
+    console.out.print(f"Why does somebody get what? tilltal explain {target} CUSTOMER", markup=False)

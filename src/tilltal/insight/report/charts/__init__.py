@@ -1,0 +1,1 @@
+"""Pictures as small SVG texts, readable in print and without colour. Begin with `plane`."""

@@ -1,0 +1,28 @@
+"""What a snapshot says of itself: `manifest.json`."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Step(msgspec.Struct, frozen=True, kw_only=True):
+    """How long a part of the refresh took, in seconds of wall clock and of all processors."""
+
+    name: str
+    seconds: float
+    cpu_seconds: float
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """What a snapshot says of itself. Instants are ISO 8601 in UTC."""
+
+    name: str
+    currency: str
+    as_of: str
+    created: str
+    definitions: str
+    profiles: int
+    customers: int
+    dropped_links: int
+    trained: tuple[str, ...]
+    steps: tuple[Step, ...]
