@@ -99,6 +99,7 @@ def show_manifest(manifest: Manifest) -> None:
         f"{manifest.profiles:,} profiles, {manifest.customers:,} of them known; "
         f"{manifest.dropped_links:,} links dropped; models trained: {', '.join(manifest.trained) or 'none'}."
     )
+    console.show_faults(manifest.warnings, as_json=False)
 
 
 @quarantine.command("list")

@@ -83,7 +83,7 @@ def page() -> str:
 
 
 def _paragraph(function: Function) -> str:
-    signature = function.signature.replace(", or ", "`, `")
+    signature = function.signature.replace(" or ", "`, `")
     examples = "\n".join(f"{expression} → {value}" for expression, value in function.examples)
     return f"**`{signature}`** {function.about} *{function.nulls}*\n\n```\n{examples}\n```\n"
 

@@ -20,7 +20,7 @@ from tilltal.runtime.staging import Staged
 from tilltal.runtime.store import Store
 from tilltal.sources import history
 from tilltal.sources.casts import Context
-from tilltal.sources.checked import Plan, checked, identifier_texts
+from tilltal.sources.checked import Plan, checked, identifier_texts, rejected
 from tilltal.sources.inputs import Input, inputs_of
 from tilltal.sources.reasons import Reason, read
 from tilltal.workspace.definitions.identity import Identity, Namespace
@@ -46,8 +46,8 @@ class Desk(msgspec.Struct, frozen=True, kw_only=True):
 class Draft(msgspec.Struct, frozen=True, kw_only=True):
     """What a file would bring. Its parts lie in history, but no manifest names them yet.
 
-    `checked`, `direct` and `personal` are Parquet in the scratch folder: all rows with their reasons, and
-    what the vault is to keep.
+    `checked`, `broken`, `direct` and `personal` are Parquet in the scratch folder: all rows with their
+    reasons, the rejected ones as they came, and what the vault is to keep.
     """
 
     id: str
@@ -57,6 +57,7 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     rejected: int
     parts: tuple[Path, ...]
     checked: Path
+    broken: Path
     direct: Path | None = None
     personal: dict[str, Path] = {}
 
@@ -79,16 +80,20 @@ def prepare(
     _check(desk, name, source, staged, namespaces, path)
     earlier = [part for draft in before for part in draft.parts]
     _relate(desk, name, source, path, earlier)
-    rows, rejected = desk.engine.rows(history.COUNTS)[0]
+    broken = desk.scratch / f"broken-{len(before)}.parquet"
+    query = rejected(staged.table, _parquet(path))
+    desk.engine.run(f"COPY ({query}) TO {literal(str(broken))} (FORMAT parquet)")
+    rows, bad = desk.engine.rows(history.COUNTS)[0]
     ((taken,),) = desk.engine.rows("SELECT count(*) FROM taken")
     draft = Draft(
         id=draft_id,
         staged=staged,
         rows=rows + len(staged.rejects),
         taken=taken,
-        rejected=rejected + len(staged.rejects),
+        rejected=bad + len(staged.rejects),
         parts=(),
         checked=path,
+        broken=broken,
     )
     return _written(desk, name, source, namespaces, draft, earlier) if taken else draft
 
@@ -105,7 +110,6 @@ def rejected_rows(desk: Desk, draft: Draft) -> Iterator[Rejected]:
         Rejected(row=one.row, reasons=(Reason(code=one.code),), raw=one.raw, columns=columns)
         for one in draft.staged.rejects
     )
-    query = f"SELECT k, reasons, raw FROM {_parquet(draft.checked)} WHERE reasons IS NOT NULL ORDER BY k"
     broken = (
         Rejected(
             row=draft.staged.row(row["k"]),
@@ -113,7 +117,7 @@ def rejected_rows(desk: Desk, draft: Draft) -> Iterator[Rejected]:
             raw=row["raw"],
             columns=columns,
         )
-        for batch in desk.engine.batches(query)
+        for batch in desk.engine.batches(f"SELECT * FROM {_parquet(draft.broken)} ORDER BY k")
         for row in batch.to_pylist()
     )
     yield from heapq.merge(unreadable, broken, key=lambda one: one.row)

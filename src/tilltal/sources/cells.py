@@ -7,7 +7,6 @@ import msgspec
 from tilltal.core.names import literal, quote
 from tilltal.sources.inputs import Input
 
-_BLANKS = "' ' || chr(9) || chr(10) || chr(13) || chr(160)"
 TEXT = "VARCHAR"
 
 
@@ -62,8 +61,7 @@ def read(table: RawTable, one: Input) -> Cell:
 
 
 def _present(text: str, nulls: tuple[str, ...]) -> str:
-    trimmed = f"trim({text}, {_BLANKS})"
-    present = f"nullif({trimmed}, '')"
+    present = f"nullif(trim({text}), '')"
     for null in nulls:
         if null:
             present = f"nullif({present}, {literal(null)})"

@@ -4,7 +4,6 @@ Its columns:
 
     k               position in the file, from 0
     reasons         why the row is turned away, NULL if it is not (see `reasons`)
-    raw             a rejected row as the file has it
     event_id        UUID of source and message id, or of source and content
     message         the message id, NULL where the source has none
     at, received    UTC
@@ -76,10 +75,18 @@ def checked(plan: Plan) -> str:
     )
 
 
+def rejected(table: RawTable, checked_rows: str) -> str:
+    """Return the query of rejected rows as the file has them: k, reasons, raw."""
+    return (
+        f"SELECT k, reasons, {table.content} AS raw FROM {table.relation} "
+        f"JOIN (SELECT k, reasons FROM {checked_rows} WHERE reasons IS NOT NULL) ON {table.number} = k "
+        "ORDER BY k"
+    )
+
+
 def _cells(plan: Plan, identities: Sequence[Input], others: Sequence[Input]) -> str:
     table = plan.table
-    columns = [f"{table.number} AS k", f"{table.content} AS content", f"{table.problem} AS problem"]
-    columns.append(f"{table.fingerprint} AS fingerprint")
+    columns = [f"{table.number} AS k", f"{table.problem} AS problem", f"{table.fingerprint} AS fingerprint"]
     columns += [f"{read(table, one).as_text} AS i{n}" for n, one in enumerate(identities)]
     columns += [f"{read(table, one).sql} AS c{n}" for n, one in enumerate(others)]
     return f"SELECT {', '.join(columns)} FROM {table.relation}"
@@ -121,7 +128,6 @@ def _outputs(plan: Plan, others: Sequence[Input], casts: dict[str, Cast]) -> str
     columns = [
         "k",
         f"CASE WHEN {is_good} THEN NULL ELSE list_filter([{reasons}], lambda o: o IS NOT NULL) END reasons",
-        f"CASE WHEN {is_good} THEN NULL ELSE content END AS raw",
         f"CAST(md5({literal(plan.name + SEPARATOR)} || {own}) AS UUID) AS event_id",
         f"CAST({text} AS VARCHAR) AS message",
         '"at"',

@@ -16,6 +16,8 @@ from tilltal.core.errors import Place, WorkspaceError
 from tilltal.customers.lifecycle.calendar import CALENDARS
 from tilltal.customers.lifecycle.days import to_date
 from tilltal.customers.lifecycle.occurrences import Past
+from tilltal.customers.lifecycle.stage import Terms
+from tilltal.customers.lifecycle.trends import dated_trend_steps, periodic_trend_steps
 from tilltal.customers.step import Step
 from tilltal.workspace.definitions.profile import Measure
 from tilltal.workspace.definitions.segments import Engagement
@@ -47,26 +49,26 @@ _MEASURES: dict[Measure, _Measure] = {
 _OF_ANYTHING: tuple[Measure, ...] = ("count", "exists", "distinct")
 
 
-def reading_steps(engagement: Engagement | None, past: Past) -> Iterator[Step]:
-    """Yield the steps up to `lifecycle_readings`; those of a measure read `lifecycle_relations`.
+def engagement_steps(engagement: Engagement | None, terms: Terms, past: Past) -> Iterator[Step]:
+    """Yield the steps from events and `lifecycle_relations` to `lifecycle_trends`.
 
     Raises:
         WorkspaceError: if the measure or its field cannot make a reading.
     """
-    if engagement is None:
-        yield Step("lifecycle_readings", _NONE)
-    elif engagement.measure is None:
-        yield Step("lifecycle_readings", _fields(engagement, past))
-    elif engagement.measure not in _MEASURES:
+    if engagement is None or engagement.measure is None:
+        yield Step("lifecycle_readings", _fields(engagement, past) if engagement else _NONE)
+        yield from dated_trend_steps(terms)
+    elif engagement.measure in _MEASURES:
+        yield Step("lifecycle_periods", _periods(engagement, engagement.measure, past))
+        yield Step("lifecycle_readings", _measured(engagement, engagement.measure, past))
+        yield from periodic_trend_steps(terms, CALENDARS[engagement.every])
+    else:
         raise WorkspaceError.of(
             "W166",
             f"the measure {engagement.measure} is no measure of engagement: it grows as engagement falls",
             place=Place(file="lifecycle.yaml"),
             valid=tuple(_MEASURES),
         )
-    else:
-        yield Step("lifecycle_periods", _periods(engagement, engagement.measure, past))
-        yield Step("lifecycle_readings", _measured(engagement, engagement.measure, past))
 
 
 def _fields(engagement: Engagement, past: Past) -> str:

@@ -8,7 +8,7 @@ Run the steps in order, each into a table of its name; the last three are what a
 from __future__ import annotations
 
 from tilltal.customers.lifecycle import transitions
-from tilltal.customers.lifecycle.engagement import reading_steps
+from tilltal.customers.lifecycle.engagement import engagement_steps
 from tilltal.customers.lifecycle.moments import moment_steps
 from tilltal.customers.lifecycle.occurrences import Past
 from tilltal.customers.lifecycle.stage import Terms
@@ -30,7 +30,7 @@ def lifecycle_steps(lifecycle: Lifecycle, schemas: Schemas, clock: Clock) -> tup
     return (
         *moment_steps(lifecycle, past),
         *relation_steps(past.today),
-        *reading_steps(lifecycle.engagement, past),
+        *engagement_steps(lifecycle.engagement, Terms.of(lifecycle), past),
         *stage_steps(lifecycle, past.today),
     )
 
@@ -44,10 +44,9 @@ def relation_steps(today: int) -> tuple[Step, ...]:
 
 
 def stage_steps(lifecycle: Lifecycle, today: int) -> tuple[Step, ...]:
-    """Return the steps from relations and `lifecycle_readings` to the tables that are kept, as of a day."""
+    """Return the steps from relations and `lifecycle_trends` to the tables that are kept, as of a day."""
     terms = Terms.of(lifecycle)
     return (
-        Step("lifecycle_trends", transitions.trends_sql(terms)),
         Step("transitions", transitions.transitions_sql(terms, lifecycle.names, today)),
         Step("relations", transitions.relation_dates_sql()),
         Step("lifecycle", transitions.standing_sql(today)),

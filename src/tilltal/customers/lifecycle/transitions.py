@@ -1,7 +1,6 @@
 """The lifecycle of all customers at once: SELECT texts that say what `stage.Timeline` says of one.
 
-Read from `lifecycle_moments` (profile, day, seq, what) and `lifecycle_readings` (profile, day, value; at most
-one a day, finite). Days are numbers since 1970-01-01. What happens at the same `seq` of a day follows the
+Read from `lifecycle_moments` (profile, day, seq, what) and `lifecycle_trends` (see `trends`). Days are numbers since 1970-01-01. What happens at the same `seq` of a day follows the
 order of the codes below: a closing ends what was opened at the same instant.
 """
 
@@ -9,7 +8,7 @@ from __future__ import annotations
 
 from tilltal.core.names import literal
 from tilltal.customers.lifecycle.days import to_date
-from tilltal.customers.lifecycle.stage import NOISE, Stage, Terms
+from tilltal.customers.lifecycle.stage import Stage, Terms
 from tilltal.workspace.definitions.segments import StageNames
 
 OPEN, CLOSE, NOTICE, WITHDRAWN = 1, 2, 3, 4
@@ -48,51 +47,6 @@ FROM (
   SELECT profile, relation, MAX(opened) AS opened,
     MAX(CASE WHEN what = {CLOSE} AND before = {OPEN} THEN day END) AS closed
   FROM lifecycle_marked WHERE relation > 0 GROUP BY profile, relation) AS each_relation"""
-
-
-def trends_sql(terms: Terms) -> str:
-    """Return `lifecycle_trends`: the readings at which, or `trend_days` after which, the trend turns.
-
-    A trend can change on the day of a reading and on the day a reading becomes the old one to compare with.
-    Both are judged against the day before; only turns are kept.
-    """
-    now = _fallen("value", "COALESCE(old, first)", terms)
-    # where the reading to compare with changes on the same day, that reading's own row sees both change
-    before_now = _fallen("previous", "COALESCE(old, first)", terms)
-    later = _fallen("later", "value", terms)
-    before_later = _fallen("sooner", "COALESCE(previous, first)", terms)
-    return f"""
-SELECT * FROM (
-  SELECT profile, day, next_opened, {now} AS now_fallen, COALESCE({before_now}, FALSE) AS before_now,
-    {later} AS later_fallen, {before_later} AS before_later
-  FROM ({_neighbours(terms.trend_days)}) AS neighbours) AS judged
-WHERE now_fallen <> before_now OR later_fallen <> before_later"""
-
-
-def _fallen(current: str, earlier: str, terms: Terms) -> str:
-    return f"({current} < {earlier} * CAST('{terms.keep!r}' AS DOUBLE) - ABS({earlier}) * {NOISE!r})"
-
-
-def _neighbours(trend_days: int) -> str:
-    """Return each reading with those before it, `trend_days` before it and `trend_days` after it."""
-
-    def last(until: str) -> str:
-        return (
-            "LAST_VALUE(value) OVER (PARTITION BY profile, opened ORDER BY day "
-            f"RANGE BETWEEN UNBOUNDED PRECEDING AND {until})"
-        )
-
-    return f"""
-    SELECT profile, day, next_opened, value,
-      LAG(value) OVER (PARTITION BY profile, opened ORDER BY day) AS previous,
-      FIRST_VALUE(value) OVER (PARTITION BY profile, opened ORDER BY day) AS first,
-      {last(f"{trend_days} PRECEDING")} AS old,
-      {last(f"{trend_days} FOLLOWING")} AS later,
-      {last(f"{trend_days - 1} FOLLOWING")} AS sooner
-    FROM (
-      SELECT r.profile, r.opened, r.next_opened, x.day, x.value
-      FROM lifecycle_readings AS x JOIN lifecycle_relations AS r
-        ON x.profile = r.profile AND x.day >= r.opened AND x.day < r.next_opened) AS own"""
 
 
 def transitions_sql(terms: Terms, names: StageNames, as_of_day: int) -> str:
@@ -138,7 +92,7 @@ def _events(terms: Terms, as_of_day: int) -> str:
         UNION ALL
         SELECT profile, day + {terms.trend_days}, 3, later_fallen, NULL FROM lifecycle_trends
         WHERE later_fallen <> before_later AND day + {terms.trend_days} <= {as_of_day}
-          AND day + {terms.trend_days} < next_opened"""
+          AND day + {terms.trend_days} < until"""
 
 
 def _code(terms: Terms) -> str:

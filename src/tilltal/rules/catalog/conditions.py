@@ -33,28 +33,28 @@ CONDITIONS = (
     ),
     entry(
         "IS NULL",
-        "a IS NULL, a IS NOT NULL",
+        "a IS NULL or a IS NOT NULL",
         "Whether there is a value.",
         nulls="Never unknown.",
         examples="NULL IS NULL → TRUE; 5 IS NULL → FALSE; 5 IS NOT NULL → TRUE",
     ),
     entry(
         "IS TRUE",
-        "a IS TRUE, a IS NOT TRUE",
+        "a IS TRUE or a IS NOT TRUE",
         "Whether a condition holds for certain.",
         nulls="Never unknown: NULL is not TRUE.",
         examples="1 = 1 IS TRUE → TRUE; NULL IS TRUE → FALSE; NULL IS NOT TRUE → TRUE",
     ),
     entry(
         "IS FALSE",
-        "a IS FALSE, a IS NOT FALSE",
+        "a IS FALSE or a IS NOT FALSE",
         "Whether a condition fails for certain.",
         nulls="Never unknown: NULL is not FALSE.",
         examples="1 = 2 IS FALSE → TRUE; NULL IS FALSE → FALSE; NULL IS NOT FALSE → TRUE",
     ),
     entry(
         "IN",
-        "a IN (x, y, ...), a NOT IN (x, y, ...)",
+        "a IN (x, y, ...) or a NOT IN (x, y, ...)",
         "Whether a value is one of a list of literals.",
         nulls=(
             "Unknown if the value is NULL, or if it is not found and the list holds a NULL: NOT IN with a "
@@ -67,7 +67,7 @@ CONDITIONS = (
     ),
     entry(
         "BETWEEN",
-        "a BETWEEN low AND high, a NOT BETWEEN ...",
+        "a BETWEEN low AND high or a NOT BETWEEN low AND high",
         "Whether a value lies within bounds, both included.",
         nulls="As `a >= low AND a <= high`.",
         examples=(
@@ -77,7 +77,7 @@ CONDITIONS = (
     ),
     entry(
         "LIKE",
-        "text LIKE 'pattern', LIKE 'pattern' ESCAPE '!'",
+        "text LIKE 'pattern' or text LIKE 'pattern' ESCAPE '!'",
         "Whether a text fits a pattern: `%` is any text, `_` one character, all else itself, upper and "
         "lower case apart. ESCAPE names a sign that takes `%` and `_` literally.",
         nulls="Unknown if the text is NULL.",
@@ -106,7 +106,7 @@ COMPARISONS = (
 CHOICES = (
     entry(
         "CASE",
-        "CASE WHEN condition THEN value ... ELSE value END, CASE x WHEN value THEN ... END",
+        "CASE WHEN condition THEN value ... ELSE value END or CASE x WHEN value THEN ... END",
         "The value of the first condition that is TRUE; without ELSE, NULL.",
         nulls="An unknown condition is passed over.",
         examples=(

@@ -134,7 +134,7 @@ NUMBERS = (
     ),
     entry(
         "ROUND",
-        "ROUND(number), ROUND(number, decimals)",
+        "ROUND(number) or ROUND(number, decimals)",
         "Nearest integer, or nearest number with so many decimals (a literal from 0 to 12); halves go "
         "away from zero. One argument gives an integer, NULL outside its 64 bits.",
         form("i", INTEGER, "{0}", "{0}"),

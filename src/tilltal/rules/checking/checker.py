@@ -120,7 +120,7 @@ class _Checker:
             f"{name} takes {' or '.join(map(str, sorted(counts)))}{' or more' if name in _MANY else ''} "
             f"{'argument' if counts == {1} and name not in _MANY else 'arguments'}, not {count}.",
             syntax,
-            hint=f"Write {FUNCTIONS[name].signature.replace('`', '')}.",
+            hint=f"Write {FUNCTIONS[name].signature}.",
         )
         return False
 

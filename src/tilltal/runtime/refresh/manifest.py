@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from tilltal.core.errors import Fault
+
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
     """How long a part of the refresh took, in seconds of wall clock and of all processors."""
@@ -14,7 +16,10 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """What a snapshot says of itself. Instants are ISO 8601 in UTC."""
+    """What a snapshot says of itself. Instants are ISO 8601 in UTC.
+
+    `warnings`: models that could not be trained, and why.
+    """
 
     name: str
     currency: str
@@ -25,4 +30,5 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     customers: int
     dropped_links: int
     trained: tuple[str, ...]
+    warnings: tuple[Fault, ...] = ()
     steps: tuple[Step, ...]

@@ -15,7 +15,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tilltal.core.errors import DataError
+from tilltal.core.errors import DataError, Fault
 from tilltal.core.names import literal, quote
 from tilltal.core.time import parse_instant
 from tilltal.customers.identity.bulk import resolve_table
@@ -88,6 +88,7 @@ class Refresh:
         self._progress = progress
         self._created = created
         self._steps: list[Step] = []
+        self._warnings: tuple[Fault, ...] = ()
 
     def run(self, folder: Path, as_of: datetime | None, *, retrain: bool, previous: Path | None) -> Manifest:
         """Fill a snapshot's folder; return its manifest."""
@@ -121,6 +122,7 @@ class Refresh:
             customers=decided.customers,
             dropped_links=dropped,
             trained=trained,
+            warnings=self._warnings,
             steps=tuple(self._steps),
         )
         (folder / "manifest.json").write_bytes(msgspec.json.format(msgspec.json.encode(manifest)))
@@ -152,6 +154,7 @@ class Refresh:
             if missing:
                 trainer = Trainer(engine, workspace, clock, memory, self._progress)
                 models |= trainer.train(missing, event_span(engine, workspace)[0], PRESENT)
+                self._warnings = trainer.faults
         with self._step("scores"):
             builder.extend("profiles_before_scores", "profiles", later)
         return models, missing

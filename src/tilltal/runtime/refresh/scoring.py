@@ -15,7 +15,7 @@ def score_table(engine: BatchEngine, scorer: Scorer, name: str, relation: str, c
     names = scorer.content.encoding.names if isinstance(scorer, TrainedModel) else ()
     columns = "".join(f", {quote(each)}" for each in names)
     table = engine.arrow(f"SELECT profile{columns} FROM {relation} WHERE is_known")
-    scores = scorer.score(table, clock.today, 0)
+    scores = pa.array(scorer.score(table, clock.today, 0), from_pandas=True)  # NaN: nothing is known, NULL
     engine.register("scored", pa.table({"profile": table.column("profile"), f"score.{name}": scores}))
     target = quote(f"made score.{name}")
     engine.run(f"CREATE OR REPLACE TABLE {target} AS SELECT * FROM scored")

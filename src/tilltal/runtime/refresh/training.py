@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 import pyarrow as pa
 
-from tilltal.core.errors import DataError
+from tilltal.core.errors import DataError, Fault
 from tilltal.core.names import quote
 from tilltal.core.ports import BatchEngine
 from tilltal.models.card.text import write_card
@@ -22,7 +22,7 @@ from tilltal.models.dataset.labels import eligible_sql, outcome_sql, training_ro
 from tilltal.models.dataset.snapshots import Snapshot, plan_snapshots
 from tilltal.models.fitting import Task
 from tilltal.models.model import Scorer, from_bytes
-from tilltal.models.training import train
+from tilltal.models.training import base_rate_only, train
 from tilltal.rules.clock import Clock
 from tilltal.rules.expression import parse
 from tilltal.rules.sql import to_sql
@@ -96,6 +96,7 @@ class Trainer:
         self._progress = progress
         self._schema = profile_schema(workspace)
         self._schemas = event_type_schemas(workspace)
+        self.faults: tuple[Fault, ...] = ()
 
     def train(self, names: tuple[str, ...], earliest: datetime | None, present: str) -> dict[str, Scorer]:
         """Train models.
@@ -104,6 +105,8 @@ class Trainer:
             names: which.
             earliest: first event of all; there is nothing to know before it.
             present: the schema of the refresh, where `transitions` is.
+
+        A model that cannot be trained answers with the base rate; `faults` then says why.
         """
         rows = self._rows(names, earliest, present)
         trained: dict[str, Scorer] = {}
@@ -116,9 +119,19 @@ class Trainer:
                 hash=definition_hash(self._workspace, model),
                 threads=self._workspace.settings.engine.threads or 0,
             )
-            trained[name] = train(rows[name], task)
+            try:
+                trained[name] = train(rows[name], task, undated=self._undated())
+            except DataError as error:  # one model's leak must not keep the others from being used
+                self.faults += error.faults
+                trained[name] = base_rate_only(rows[name], task, error.faults[0].message)
             self._progress.advance()
         return trained
+
+    def _undated(self) -> frozenset[str]:
+        """Return the attributes of records without a time of their own: they may be of later."""
+        sources = self._workspace.sources.values()
+        undated = [s for s in sources if s.kind == "record" and s.at is None and s.received is None]
+        return frozenset(name for source in undated for name in source.fields)
 
     def _rows(
         self, names: tuple[str, ...], earliest: datetime | None, present: str

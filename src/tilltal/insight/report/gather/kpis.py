@@ -87,9 +87,7 @@ def _periods(tables: Tables) -> list[tuple[date, date]]:
     return [(start, end) for start, end in reversed(rows)]
 
 
-def _series(
-    tables: Tables, periods: Sequence[tuple[date, date]]
-) -> dict[str, tuple[float | None, ...]]:
+def _series(tables: Tables, periods: Sequence[tuple[date, date]]) -> dict[str, tuple[float | None, ...]]:
     rows = tables.rows(f"SELECT kpi, period_start, value FROM kpis WHERE dimension = '{ALL}'")
     found = {(name, start): value for name, start, value in rows}
     names = {name for name, _, _ in rows}

@@ -79,7 +79,7 @@ def _history(tables: Tables, months: tuple[date, ...]) -> dict[tuple[str, date],
 
 def _flows(tables: Tables, start: date, end: date) -> tuple[Flow, ...]:
     rows = tables.rows(
-        'SELECT COALESCE(before, \'\'), "after", count(*) FROM ('
+        "SELECT COALESCE(before, ''), \"after\", count(*) FROM ("
         f"SELECT arg_max(to_stage, date) FILTER (WHERE date < DATE '{start}') AS before,"
         f" arg_max(to_stage, date) FILTER (WHERE date <= DATE '{end}') AS \"after\""
         ' FROM transitions GROUP BY profile) AS stages WHERE "after" IS NOT NULL GROUP BY ALL ORDER BY ALL'

@@ -35,8 +35,7 @@ def headline(
         known: how many customers are known.
     """
     rows = tables.rows(
-        "SELECT action, count(*), sum(P * V) FROM decisions WHERE rank = 1"
-        " GROUP BY action ORDER BY 2 DESC, 1"
+        "SELECT action, count(*), sum(P * V) FROM decisions WHERE rank = 1 GROUP BY action ORDER BY 2 DESC, 1"
     )
     decided = sum(row[1] for row in rows)
     most = rows[0] if rows else ("", 0, 0.0)
