@@ -30,7 +30,7 @@ bench: $(VENV)/dev  ## measured ratios as a table; long, and wants a quiet machi
 	$(BIN)/python -m benchmarks
 
 docs: $(VENV)/dev  ## write the generated reference pages and JSON Schemas anew
-	$(BIN)/python -m tilltal.rules.reference docs/reference/dialect.md
+	$(BIN)/python -m tilltal.rules.reference > docs/reference/dialect.md
 	$(BIN)/python -m tilltal.workspace.schemas docs/reference/schemas
 
 pins: $(VENV)/dev  ## pin all dependencies anew, with hashes

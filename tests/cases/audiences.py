@@ -20,7 +20,7 @@ from tilltal.customers.audiences import Membership, audiences_sql
 from tilltal.customers.profiles import RecordSource, attributes_sql
 from tilltal.customers.traits.batch import trait_plan
 from tilltal.customers.traits.online import Evaluator, Event, known
-from tilltal.customers.traits.timeline import changes, moments_of
+from tilltal.customers.traits.timeline import changes, moments_of, reads_now
 from tilltal.engines.duckdb import DuckDBEngine
 from tilltal.rules.clock import Clock
 from tilltal.rules.types import Type
@@ -254,6 +254,7 @@ def _timeline(
     expected = sorted(
         (parse_instant(each["at"], zone), each["customer"], each["change"]) for each in given["changes"]
     )
+    is_moving = reads_now(setup.traits, [setup.audience])
     found = []
     for number, customer in enumerate(setup.customers):
 
@@ -261,7 +262,7 @@ def _timeline(
             return frozenset({"case"} if online.customer(number, at)["audience.case"] else ())
 
         moments = moments_of(setup.traits, setup.events[number], after, until, zone)
-        for change in changes(members, moments, after, until):
+        for change in changes(members, moments, after, until, is_moving=is_moving):
             found.append((change.at, customer, "enter" if change.is_entry else "leave"))
     mismatches = []
     if sorted(found) != expected:

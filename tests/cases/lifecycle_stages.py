@@ -15,7 +15,7 @@ from tilltal.customers.lifecycle import transitions as sql
 from tilltal.customers.lifecycle.days import day_number
 from tilltal.customers.lifecycle.plan import relation_steps, stage_steps
 from tilltal.customers.lifecycle.stage import Entry, Terms, Timeline, What
-from tilltal.customers.lifecycle.trends import dated_trend_steps
+from tilltal.customers.lifecycle.trends import dated_turn_steps
 from tilltal.engines.duckdb import DuckDBEngine
 from tilltal.workspace.definitions.segments import Lifecycle, Moments, StageNames
 
@@ -66,9 +66,9 @@ def run_batch(
     moments, readings = history_tables(histories)
     engine.register("lifecycle_moments", moments)
     engine.register("lifecycle_readings", readings)
-    trend_steps = dated_trend_steps(Terms.of(lifecycle))
     today = day_number(until)
-    for step in (*relation_steps(today), *trend_steps, *stage_steps(lifecycle, today)):
+    turn_steps = dated_turn_steps(Terms.of(lifecycle), today)
+    for step in (*relation_steps(today), *turn_steps, *stage_steps(lifecycle, today)):
         engine.run(f"CREATE OR REPLACE TABLE {step.name} AS {step.sql}")
 
 

@@ -120,7 +120,7 @@ def test_a_file_that_cannot_be_used_changes_nothing(
 
 def test_no_file_at_all(bank: Bank) -> None:
     bank.write("sources/payments.yaml", PAYMENTS.replace("payments*", "paiments"))
-    with pytest.raises(SourceError, match="S301 .*'data/paiments.csv', and no file.*payments-0.csv"):
+    with pytest.raises(SourceError, match=r"S301 .*'data/paiments.csv', and no file.*payments-0.csv"):
         bank.ingest()
 
 
@@ -244,13 +244,16 @@ def test_fuzzed_files_are_taken_in_set_apart_or_refused_but_never_crash(bank: Ba
             )
         bank.write("data/payments-1.csv", bytes(content))
         before = bank.tree()
+        refused = ""
         try:
             (_, file) = bank.ingest().files
         except SourceError as error:
-            assert error.faults[0].code in {"S303", "S306"}
+            refused = error.faults[0].code
+        if refused:
+            assert refused in {"S303", "S306"}
             assert bank.tree() == before
         else:
-            assert file.rows == file.taken + file.duplicate + file.quarantined or file.is_unchanged
+            assert file.rows == file.taken + file.duplicate + file.quarantined
 
 
 @pytest.fixture
@@ -283,7 +286,7 @@ def test_a_full_disk_says_so_and_keeps_what_was(small_disk: Path, tmp_path: Path
     chance = random.Random(1)
     rows = (f"{chance.random()},K-{chance.random()},2026-05-01,1,{chance.random()}\n" for _ in range(100_000))
     (data / "payments-1.csv").write_text(HEAD + "".join(rows))
-    with pytest.raises(EngineError, match="E501 .*disk is full") as caught:
+    with pytest.raises(EngineError, match=r"E501 .*disk is full") as caught:
         bank.ingest(now=NOW)
     assert caught.value.exit_code == 5
     assert bank.tree() == before

@@ -314,8 +314,17 @@ LIFECYCLES = {
 }
 
 
-@pytest.mark.parametrize("name", LIFECYCLES)
-def test_sql_finds_what_loops_find(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "since"),
+    [
+        *((name, None) for name in LIFECYCLES),
+        *(
+            (name, FIRST.date())
+            for name in ("retailer", "exists by week", "sum", "counts a field by quarter")
+        ),
+    ],
+)
+def test_sql_finds_what_loops_find(name: str, since: date | None) -> None:
     lifecycle, made = LIFECYCLES[name], customers(20260101, 400)
     transitions: list[tuple[int, date, str | None, str]] = []
     relations: list[tuple[int, date, date | None]] = []
@@ -327,7 +336,7 @@ def test_sql_finds_what_loops_find(name: str) -> None:
             transitions.append((profile, one.on, before, one.after.called(lifecycle.names)))
     with DuckDBEngine() as engine:
         register(engine, made)
-        for step in lifecycle_steps(lifecycle, SCHEMAS, Clock(NOW, ZONE)):
+        for step in lifecycle_steps(lifecycle, SCHEMAS, Clock(NOW, ZONE), since=since):
             engine.run(f"CREATE TABLE {quote(step.name)} AS {step.sql}")
         ordered = "SELECT * FROM relations ORDER BY profile, opened, COALESCE(closed, DATE '9999-12-31')"
         assert engine.rows(ordered) == relations

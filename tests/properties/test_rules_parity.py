@@ -1,4 +1,7 @@
-"""One definition, two tempos: random expressions over random profiles give the same in DuckDB, in Python and fused."""
+"""One definition, two tempos: random expressions over random profiles give the same value.
+
+In DuckDB, in Python and fused with others; exactly, but for the last bits of LN, LOG10, EXP and POWER.
+"""
 
 from __future__ import annotations
 
@@ -50,11 +53,89 @@ CLOCKS = [
 
 # ------------------------------------------------------------------ profiles
 
-WORDS = ("", "a", "A", "Oslo", "osloo", "lån", "LÅN/bolån", "50%", "a_b", "a\\b", "it's", '"', "  x ", "ß", "İΣς", "😀é", "12.5", "-7", "1e3", "\n", "NaN")  # fmt: skip
+WORDS = (
+    "",
+    "a",
+    "A",
+    "Oslo",
+    "osloo",
+    "lån",
+    "LÅN/bolån",
+    "50%",
+    "a_b",
+    "a\\b",
+    "it's",
+    '"',
+    "  x ",
+    "ß",
+    "İΣς",
+    "😀é",
+    "12.5",
+    "-7",
+    "1e3",
+    "\n",
+    "NaN",
+)
 INTEGERS = (0, 1, -1, 2, 3, 7, -7, 10, 18, 100, 2**31, 2**53 + 1, -(2**53) - 1, 2**63 - 1, -(2**63))
-NUMBERS = (0.0, -0.0, 1.0, -1.0, 0.5, 1.5, 2.5, -2.5, 0.1, 0.3, 1.005, 18.0, 0.49999999999999994, 1e15 + 0.5, 2.0**53, 2.0**63, -(2.0**63), 1e300, -1e300, 1.7976931348623157e308, 5e-324, 1e-9)  # fmt: skip
-DATES = tuple(map(date.fromisoformat, ("0001-01-01", "1899-12-31", "1970-01-01", "2000-02-29", "2004-02-29", "2026-05-04", "2026-05-05", "2026-01-31", "2026-02-28", "9999-12-31")))  # fmt: skip
-INSTANTS = tuple(map(datetime.fromisoformat, ("0001-01-01 00:00:00", "1948-05-09 19:59:20", "1969-12-31 23:59:59.999999", "1970-01-01", "2026-03-29 00:59:59", "2026-03-29 01:00:00", "2026-05-04 21:59:59", "2026-05-04 22:00:00", "2026-10-25 00:30:00", "2026-10-25 01:30:00", "9999-12-31 23:59:59.999999")))  # fmt: skip
+NUMBERS = (
+    0.0,
+    -0.0,
+    1.0,
+    -1.0,
+    0.5,
+    1.5,
+    2.5,
+    -2.5,
+    0.1,
+    0.3,
+    1.005,
+    18.0,
+    0.49999999999999994,
+    1e15 + 0.5,
+    2.0**53,
+    2.0**63,
+    -(2.0**63),
+    1e300,
+    -1e300,
+    1.7976931348623157e308,
+    5e-324,
+    1e-9,
+)
+DATES = tuple(
+    map(
+        date.fromisoformat,
+        (
+            "0001-01-01",
+            "1899-12-31",
+            "1970-01-01",
+            "2000-02-29",
+            "2004-02-29",
+            "2026-05-04",
+            "2026-05-05",
+            "2026-01-31",
+            "2026-02-28",
+            "9999-12-31",
+        ),
+    )
+)
+INSTANTS = tuple(
+    map(
+        datetime.fromisoformat,
+        (
+            "0001-01-01 00:00:00",
+            "1948-05-09 19:59:20",
+            "1969-12-31 23:59:59.999999",
+            "1970-01-01",
+            "2026-03-29 00:59:59",
+            "2026-03-29 01:00:00",
+            "2026-05-04 21:59:59",
+            "2026-05-04 22:00:00",
+            "2026-10-25 00:30:00",
+            "2026-10-25 01:30:00",
+            "9999-12-31 23:59:59.999999",
+        ),
+    )
+)
 
 
 def random_value(kind: Type, rng: random.Random) -> Any:
@@ -147,7 +228,7 @@ ORDERED = (Type.INTEGER, Type.NUMBER, Type.TEXT, Type.DATE, Type.TIMESTAMP)
 
 def leaf(draw: Draw, kind: Type) -> str:
     if kind in (Type.BOOLEAN, Type.NUMBER, Type.TEXT) and draw(st.integers(0, 5)) == 0:
-        return draw(st.sampled_from(ASKED[kind])).format(draw(name_text(Type.ANY)))
+        return str(draw(st.sampled_from(ASKED[kind]))).format(draw(name_text(Type.ANY)))
     if kind is Type.TIMESTAMP and draw(st.integers(0, 5)) == 0:
         return "NOW()"
     if kind is Type.DATE and draw(st.integers(0, 5)) == 0:
@@ -164,7 +245,7 @@ def term(draw: Draw, kind: Type, depth: int) -> str:
     templates = PRODUCTIONS[kind]
     template, kinds = draw(st.sampled_from(templates))
     parts = [term(draw, part, depth - 1) for part in kinds]
-    return "(" + template.format(*parts, **SMALL(draw, template)) + ")"
+    return f"({str(template).format(*parts, **literals(draw, template))})"
 
 
 def choice(draw: Draw, kind: Type, depth: int) -> str:
@@ -182,7 +263,7 @@ def choice(draw: Draw, kind: Type, depth: int) -> str:
     return str(draw(st.sampled_from([*options, f"NULLIF({a}, {b})"])))
 
 
-def SMALL(draw: Draw, template: str) -> dict[str, str]:  # noqa: N802
+def literals(draw: Draw, template: str) -> dict[str, str]:
     """Fill the parts of a template that must be literals."""
     fills: dict[str, str] = {}
     if "{items}" in template:
@@ -218,8 +299,15 @@ PRODUCTIONS: dict[Type, list[tuple[str, tuple[Type, ...]]]] = {
         *[("page = answer", ()), ("page <> answer", ()), ("page < answer", ())],
     ],
     I: [
-        *[("{} + {}", (I, I)), ("{} - {}", (I, I)), ("{} * {}", (I, I)), ("{} % {}", (I, I)), ("- {}", (I,))] * 2,
-        *[("ABS({})", (I,)), ("SIGN({})", (N,)), ("ROUND({})", (N,)), ("FLOOR({})", (N,)), ("CEIL({})", (N,))],
+        *[("{} + {}", (I, I)), ("{} - {}", (I, I)), ("{} * {}", (I, I)), ("{} % {}", (I, I)), ("- {}", (I,))]
+        * 2,
+        *[
+            ("ABS({})", (I,)),
+            ("SIGN({})", (N,)),
+            ("ROUND({})", (N,)),
+            ("FLOOR({})", (N,)),
+            ("CEIL({})", (N,)),
+        ],
         *[("LENGTH({})", (T,)), ("YEAR({})", (D,)), ("MONTH({})", (D,)), ("DAY({})", (D,))],
         *[("QUARTER({})", (D,)), ("DAY_OF_WEEK({})", (D,)), ("AGE({})", (D,)), ("HOUR_OF({})", (S,))],
         *[(f"{unit}_BETWEEN({{}}, {{}})", (D, D)) for unit in ("DAYS", "MONTHS", "YEARS")],
@@ -227,7 +315,13 @@ PRODUCTIONS: dict[Type, list[tuple[str, tuple[Type, ...]]]] = {
     N: [
         *[(f"{{}} {sign} {{}}", (N, N)) for sign in "+-*/%"] * 2,
         *[("{} / {}", (I, I)), ("- {}", (N,)), ("ABS({})", (N,)), ("ROUND({}, {count})", (N,))],
-        *[("SQRT({})", (N,)), ("LN({})", (N,)), ("LOG10({})", (N,)), ("EXP({})", (N,)), ("POWER({}, {})", (N, N))],
+        *[
+            ("SQRT({})", (N,)),
+            ("LN({})", (N,)),
+            ("LOG10({})", (N,)),
+            ("EXP({})", (N,)),
+            ("POWER({}, {})", (N, N)),
+        ],
         *[("TO_NUMBER({})", (T,)), ("TO_NUMBER(page)", ()), ("{}", (I,))],
     ],
     T: [
@@ -238,7 +332,7 @@ PRODUCTIONS: dict[Type, list[tuple[str, tuple[Type, ...]]]] = {
     ],
     D: [("DATE_ADD_DAYS({}, {})", (D, I)), ("DATE_OF({})", (S,)), ("{}", (D,))],
     S: [("{}", (S,))],
-}  # fmt: skip
+}
 
 
 @st.composite
@@ -287,7 +381,7 @@ KINDS = st.sampled_from([B, B, B, I, N, T, D, S])
 BATCHES = st.lists(KINDS.flatmap(expressions), min_size=10, max_size=30)
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 @given(BATCHES, st.integers(0, 2**32), st.sampled_from(CLOCKS))
 def test_random_expressions_agree(batch: list[Expression], seed: int, clock: Clock) -> None:
     profiles = random_profiles(100, random.Random(seed))
@@ -299,7 +393,7 @@ def test_a_million_cells_agree() -> None:
     cells = 0
 
     @settings(
-        max_examples=400,
+        max_examples=250,
         deadline=None,
         suppress_health_check=list(HealthCheck),
         phases=[Phase.generate],

@@ -13,7 +13,7 @@ from tilltal.customers.audiences import Membership, compile_audiences
 from tilltal.customers.traits.compiled import compile_traits
 from tilltal.customers.traits.online import Evaluator, Event
 from tilltal.customers.traits.schema import EventType
-from tilltal.customers.traits.timeline import changes, moments_of
+from tilltal.customers.traits.timeline import changes, moments_of, reads_now
 from tilltal.rules.clock import Clock
 from tilltal.rules.types import Type
 from tilltal.workspace.definitions.profile import Trait
@@ -101,7 +101,8 @@ def test_a_condition_that_reads_the_clock_changes_at_its_microsecond(seed: int) 
         clock = Clock(at, ZONE)
         return membership.of(evaluator.evaluate(events, clock), clock)
 
-    found = changes(members, moments_of(TRAITS, events, AFTER, UNTIL, ZONE), AFTER, UNTIL, reads_now=True)
+    assert reads_now(TRAITS, OVERDUE)
+    found = changes(members, moments_of(TRAITS, events, AFTER, UNTIL, ZONE), AFTER, UNTIL, is_moving=True)
     for change in found:
         assert ("overdue" in members(change.at - TICK), "overdue" in members(change.at)) == (
             not change.is_entry,

@@ -56,7 +56,7 @@ def mapped(tables: ResolvedTables) -> list[tuple[object, ...]]:
 def test_an_identity_that_is_its_own_profile_is_not_listed() -> None:
     tables = resolved((1, {CRM: 100, EMAIL: 200, DEVICE: 300}))
     assert mapped(tables) == [(200, BEGINNING, None, 100), (300, BEGINNING, None, 100)]
-    assert tables.spine.to_pylist() == [{"profile": 100, "is_known": True}]
+    assert tables.spine.to_pylist() == [{"profile": 100, "is_known": True, "first_seen": on(1)}]
 
 
 def test_a_shared_device_has_a_row_per_owner_and_time() -> None:
@@ -91,7 +91,14 @@ def test_one_row_for_the_current_holder() -> None:
 
 
 def test_an_anonymous_device_is_a_profile_that_is_not_known() -> None:
-    assert resolved((1, {DEVICE: 300})).spine.to_pylist() == [{"profile": 300, "is_known": False}]
+    (profile,) = resolved((1, {DEVICE: 300})).spine.to_pylist()
+    assert profile == {"profile": 300, "is_known": False, "first_seen": on(1)}
+
+
+def test_a_profile_is_there_from_the_first_sighting_of_any_of_its_identifiers() -> None:
+    tables = resolved((7, {CRM: 100, EMAIL: 200}), (3, {EMAIL: 200}), (5, {CRM: 101}))
+    first = {row["profile"]: row["first_seen"] for row in tables.spine.to_pylist()}
+    assert first == {100: on(3), 101: on(5)}
 
 
 def test_a_profile_keeps_its_id_when_it_gains_a_smaller_identifier_later() -> None:

@@ -154,6 +154,28 @@ def test_holdings_are_known_from_their_opening_on(bank: Bank) -> None:
     ]
 
 
+def test_a_later_file_that_closes_a_holding_is_news_of_the_day_it_closed(bank: Bank) -> None:
+    source = """
+        kind: holding
+        read: {files: data/loans.csv}
+        identities: {crm: customer}
+        product: loan
+        opened: start
+        closed: end
+        """
+    bank.write("sources/loans.yaml", source)
+    bank.write("data/loans.csv", "customer,start,end\nK-1,2024-01-15,\nK-2,2024-01-15,\n")
+    bank.ingest("loans")
+    bank.write("data/loans.csv", "customer,start,end\nK-1,2024-01-15,2026-03-02\nK-2,2024-01-15,9999-12-31\n")
+    assert bank.ingest("loans").taken == 2
+    assert bank.rows("holdings", "received, closed", "received, closed") == [
+        (datetime(2024, 1, 14, 23), None),
+        (datetime(2024, 1, 14, 23), None),
+        (datetime(2026, 3, 1, 23), date(2026, 3, 2)),
+        (datetime(2026, 5, 4, 12), date(9999, 12, 31)),
+    ]
+
+
 def test_consents_keep_purpose_channel_and_answer(bank: Bank) -> None:
     source = """
         kind: consent
@@ -208,7 +230,7 @@ def test_a_source_that_fails_changes_nothing_and_the_others_are_taken_in(bank: B
 
 
 def test_an_unknown_source_is_named_with_its_neighbours(bank: Bank) -> None:
-    with pytest.raises(SourceError, match="S310 There is no source 'payment'. Valid: payments."):
+    with pytest.raises(SourceError, match=r"S310 There is no source 'payment'. Valid: payments."):
         bank.ingest("payment")
 
 

@@ -15,7 +15,11 @@ from tests.bank import PAYMENTS, Bank
 from tilltal.core.errors import SourceError
 from tilltal.engines.duckdb import DuckDBEngine
 
-TEXT = "message,customer,time,amount,shop\nm1,K-1,2026-05-01 10:00:00,12.50,Café Å\nm2,K-2,2026-05-01T10:00:00Z,0.10,\n"
+TEXT = (
+    "message,customer,time,amount,shop\n"
+    "m1,K-1,2026-05-01 10:00:00,12.50,Café Å\n"
+    "m2,K-2,2026-05-01T10:00:00Z,0.10,\n"
+)
 EXPECTED = [(datetime(2026, 5, 1, 8), 1250, "Café Å"), (datetime(2026, 5, 1, 10), 10, None)]
 JSON = (
     '{"message": "m1", "customer": "K-1", "time": "2026-05-01 10:00:00", "amount": 12.50, "shop": "Café Å"}\n'

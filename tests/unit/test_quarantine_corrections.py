@@ -128,14 +128,16 @@ def test_json_rows_go_out_and_come_back_also_broken_ones(bank: Bank) -> None:
     )
     bank.write(
         "data/p.jsonl",
-        '{"message": "j1", "customer": "K-1", "time": "2026-05-01", "amount": "x"}\n{"message": "j2", broken\n',
+        '{"message": "j1", "customer": "K-1", "time": "2026-05-01", "amount": "x"}\n'
+        '{"message": "j2", broken\n',
     )
     bank.ingest()
     found = [entry for entry in quarantine.entries(bank.store) if entry.file == "data/p.jsonl"]
     assert [(entry.row, entry.codes) for entry in found] == [(1, ("S332",)), (2, ("S326",))]
     path = bank.write(
         "fixed.jsonl",
-        f'{{"_quarantine": "{found[0].id}", "message": "j1", "customer": "K-1", "time": "2026-05-01", "amount": 1}}\n'
+        f'{{"_quarantine": "{found[0].id}", "message": "j1", "customer": "K-1", '
+        '"time": "2026-05-01", "amount": 1}\n'
         f'{{"_quarantine": "{found[1].id}", "_raw": "{{\\"message\\": \\"j2\\", still broken"}}\n',
     )
     report = retry(bank, path)

@@ -31,7 +31,8 @@ def outcome(
     """Return the value and the codes of the reasons for one cell."""
     how = cast(one, kind, "c", "v", Context(currency=currency, zone=STOCKHOLM))
     reasons = ", ".join(f"CASE WHEN {condition} THEN {reason} END" for condition, reason in how.faults)
-    query = f"SELECT {how.final}, [{reasons or 'NULL'}] FROM (SELECT *, {how.value} AS v FROM (SELECT {sql} AS c))"
+    valued = f"SELECT *, {how.value} AS v FROM (SELECT {sql} AS c)"
+    query = f"SELECT {how.final}, [{reasons or 'NULL'}] FROM ({valued})"
     value, found = engine.rows(query)[0]
     return value, [read(text).code for text in found if text is not None]
 

@@ -93,9 +93,14 @@ def test_a_snapshot_comes_into_force_whole(store: Store) -> None:
 def test_a_snapshot_that_fails_leaves_the_old_one_in_force(store: Store) -> None:
     with store.begin_snapshot("s1"):
         pass
-    with pytest.raises(RuntimeError), store.begin_snapshot("s2") as folder:
-        (folder / "half").write_bytes(b"")
-        raise RuntimeError
+
+    def fail() -> None:
+        with store.begin_snapshot("s2") as folder:
+            (folder / "half").write_bytes(b"")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
     assert store.current_snapshot().name == "s1"
     assert [path.name for path in store.snapshots.iterdir()] == ["s1"]
 

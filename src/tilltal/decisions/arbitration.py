@@ -14,13 +14,13 @@ from decimal import Context as Precision
 
 import msgspec
 
-from tilltal.workspace.definitions.policies import AppliesTo, Arbitration
+from tilltal.workspace.definitions.policies import AppliesTo, Arbitration, ContextRule
 
 Context = Mapping[str, str | int | float | bool]
 
 _PLACES = Decimal("1e-9")
 _ONE = Decimal(1)
-_EXACT = Precision(prec=100)  # four floats of 17 digits multiply without rounding
+_EXACT = Precision(prec=1500)  # the largest and the smallest floats multiply without rounding
 
 
 class Candidate(msgspec.Struct, frozen=True, kw_only=True):
@@ -138,12 +138,13 @@ def factors_of(candidate: Candidate, policy: Arbitration, context: Context) -> F
 
 def context_weight(candidate: Candidate, policy: Arbitration, context: Context) -> Decimal:
     """Return C = 1 + (sum of the weights of all matching rules) / 100, never below 0."""
-    weights = (
-        rule.weight
-        for rule in policy.context_rules
-        if has_value(context, rule.key, rule.value) and fits(rule.applies_to, candidate)
-    )
-    return _share(weights)
+    rules = (rule for rule in policy.context_rules if has_value(context, rule.key, rule.value))
+    return weight_of(rules, candidate)
+
+
+def weight_of(rules: Iterable[ContextRule], candidate: Candidate) -> Decimal:
+    """Return C of a candidate under the rules whose context holds."""
+    return _share(rule.weight for rule in rules if fits(rule.applies_to, candidate))
 
 
 def lever(candidate: Candidate, policy: Arbitration) -> Decimal:

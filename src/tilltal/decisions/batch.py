@@ -18,20 +18,34 @@ from tilltal.decisions.arbitration import (
     Candidate,
     Context,
     arbitrate,
-    fits,
     has_value,
     lever,
+    weight_of,
 )
 from tilltal.decisions.plan import ActionPlan, DecisionPlan
 from tilltal.decisions.single import NO_CHANNEL
 from tilltal.rules.clock import Clock
-from tilltal.rules.expression import Expression
+from tilltal.rules.expression import Expression, parse
 from tilltal.rules.sql import condition_sql, to_sql
+from tilltal.rules.types import Type
 from tilltal.workspace.definitions.policies import ContextRule
+
+_PYTHON: Mapping[Type, tuple[type, ...]] = {
+    Type.BOOLEAN: (bool,),
+    Type.INTEGER: (int, float),
+    Type.NUMBER: (int, float),
+    Type.TEXT: (str,),
+    Type.DATE: (),
+    Type.TIMESTAMP: (),
+}
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
+
+_FLOAT = 1e-14  # more than four factors and a rounding lose of a float's 16 digits
+_HALF_PLACE = 5e-10  # a priority up to it rounds to 0
+_WHOLE = 1e16  # floats from here on have no decimals
 
 _OWN_REASONS = ("", "invalid_propensity", "invalid_value", "not_positive")  # codes 0 to 3
 
@@ -72,7 +86,7 @@ def input_sql(plan: DecisionPlan, relation: str, clock: Clock, where: str = "TRU
             f"CAST({_value_sql(action, clock)} AS DOUBLE) AS v{index}",
         ]
     parts += [
-        f"COALESCE({quote(rule.key)} = {_constant(rule.value)}, FALSE) AS c{index}"
+        f"{_holds_sql(rule, plan.schema, clock)} AS c{index}"
         for index, rule in enumerate(plan.arbitration.context_rules)
         if rule.key in plan.schema
     ]
@@ -101,23 +115,26 @@ def rank(plan: DecisionPlan, table: pa.Table, context: Context) -> BatchDecision
         context: what is known of the moment, the same for all.
     """
     policy = plan.arbitration
-    reasons = _matrix(table, "f", plan, 0.0).astype(np.int64)
-    propensity, value = _matrix(table, "p", plan, np.nan), _matrix(table, "v", plan, np.nan)
-    reasons = np.where(np.isfinite(value) | np.isnan(value), reasons, 2)
-    is_invalid = ~np.isnan(propensity) & ~((propensity >= 0) & (propensity <= 1))
-    reasons = np.where(is_invalid, 1, reasons)
-    given = (propensity, value)
-    propensity = np.where(np.isnan(propensity), policy.defaults.propensity, propensity)
-    value = np.where(np.isnan(value), policy.defaults.value, value)
+    if not plan.actions:
+        return _silence(plan, table.num_rows)
+    given = _matrix(table, "p", plan, np.nan), _matrix(table, "v", plan, np.nan)
+    removed = _removed(_matrix(table, "f", plan, 0.0).astype(np.int64), *given)
+    propensity = np.where(np.isnan(given[0]), policy.defaults.propensity, given[0])
+    value = np.where(np.isnan(given[1]), policy.defaults.value, given[1])
     factors = _switched(plan, propensity, _context(plan, table, context), value)
-    priority = np.round(factors[0] * factors[1] * factors[2] * factors[3], 9)
+    with np.errstate(over="ignore", invalid="ignore"):  # beyond the floats: decided exactly below
+        product = factors[0] * factors[1] * factors[2] * factors[3]
+        priority = np.where(np.abs(product) < _WHOLE, np.round(product, 9), product)
     mandatory = np.array([action.definition.mandatory for action in plan.actions], dtype=bool)
-    if policy.offer_only_positive:
-        reasons = np.where((reasons == 0) & (priority <= 0) & ~mandatory, 3, reasons)
+    is_worthless = policy.offer_only_positive & (priority <= 0) & ~mandatory
+    reasons = np.where((removed == 0) & is_worthless, 3, removed)
     order = _order(priority, reasons, mandatory)
     shown = _take(plan, order, reasons)
-    for row in np.flatnonzero(_is_close(shown, order, factors, priority, reasons, mandatory)):
-        shown[row] = _exactly(plan, table, int(row), given, reasons, context)
+    unsure = _is_close(order, factors, priority, reasons, mandatory) | _is_doubtful(
+        product, removed, is_strict=policy.offer_only_positive
+    )
+    for row in np.flatnonzero(unsure):
+        shown[row], reasons[row] = _exactly(plan, table, int(row), given, removed, context)
     rows = np.arange(len(shown))[:, None]
     channel = _matrix(table, "h", plan, -1.0).astype(np.int64)
     picked = [np.where(shown >= 0, matrix[rows, shown], np.nan) for matrix in (priority, *factors)]
@@ -170,8 +187,18 @@ def _value_sql(action: ActionPlan, clock: Clock) -> str:
     return to_sql(value, quote, clock=clock) if isinstance(value, Expression) else repr(value)
 
 
-def _constant(value: str | float | bool) -> str:
-    return literal(value) if isinstance(value, str) else str(value).upper()
+def _holds_sql(rule: ContextRule, schema: Mapping[str, Type], clock: Clock) -> str:
+    """Return the condition that a profile's own name has the rule's value; a value of another type never is.
+
+    The same as `arbitration.has_value`, which takes 1 and TRUE, or 7 and '7', for different.
+    """
+    kind = schema[rule.key]
+    if kind is not Type.ANY and not isinstance(rule.value, _PYTHON[kind]):
+        return "FALSE"
+    if isinstance(rule.value, bool) is not (kind is Type.BOOLEAN) and kind is not Type.ANY:
+        return "FALSE"
+    value = literal(rule.value) if isinstance(rule.value, str) else str(rule.value).upper()
+    return condition_sql(parse(f"{rule.key} = {value}", schema, want=Type.BOOLEAN), quote, clock=clock)
 
 
 def _matrix(table: pa.Table, prefix: str, plan: DecisionPlan, missing: float) -> Floats:
@@ -184,27 +211,55 @@ def _matrix(table: pa.Table, prefix: str, plan: DecisionPlan, missing: float) ->
     return stacked
 
 
+def _removed(failed: Ints, propensity: Floats, value: Floats) -> Ints:
+    """Return why each candidate never comes to a comparison: its own numbers first, then the funnel."""
+    has_value = np.isnan(value) | np.isfinite(value)
+    has_propensity = np.isnan(propensity) | ((propensity >= 0) & (propensity <= 1))
+    return np.asarray(np.where(~has_propensity, 1, np.where(~has_value, 2, failed)))
+
+
+def _silence(plan: DecisionPlan, rows: int) -> BatchDecision:
+    """Return the decision of a workspace without actions."""
+    nothing = np.full((rows, plan.arbitration.slots), np.nan)
+    return BatchDecision(
+        actions=np.full(nothing.shape, -1, dtype=np.int64),
+        channels=np.full(nothing.shape, -1, dtype=np.int64),
+        priority=nothing,
+        propensity=nothing,
+        context=nothing,
+        value=nothing,
+        lever=nothing,
+        reasons=np.zeros((rows, 0), dtype=np.int64),
+        reason_names=reason_names(plan),
+    )
+
+
 def _context(plan: DecisionPlan, table: pa.Table, context: Context) -> Floats:
-    """Return C of every customer and action."""
-    weights = np.zeros((table.num_rows, len(plan.actions)))
-    for index, rule in enumerate(plan.arbitration.context_rules):
-        columns = [number for number, action in enumerate(plan.actions) if _rule_fits(rule, action)]
-        holds = _holds(table, index, rule, context)
-        if columns and holds is not None:
-            weights[:, columns] += np.where(holds, rule.weight, 0.0)[:, None]
-    return np.asarray(np.maximum(1 + weights / 100, 0))
+    """Return C of every customer and action, each a float of an exact sum: weights may cancel.
+
+    Few combinations of rules occur, so each is summed once.
+    """
+    rules = plan.arbitration.context_rules
+    holds = np.zeros((table.num_rows, len(rules)), dtype=bool)
+    for index, rule in enumerate(rules):
+        holds[:, index] = _holds(table, index, rule, context)
+    packed = np.packbits(holds, axis=1)
+    _, first, group = np.unique(packed, axis=0, return_index=True, return_inverse=True)
+    weights = [_weights(plan, holds[row]) for row in first]
+    return np.array(weights, dtype=np.float64).reshape(-1, len(plan.actions))[group.reshape(-1)]
 
 
-def _holds(table: pa.Table, index: int, rule: ContextRule, context: Context) -> Bools | None:
+def _weights(plan: DecisionPlan, holds: Bools) -> list[float]:
+    rules = [rule for rule, is_held in zip(plan.arbitration.context_rules, holds, strict=True) if is_held]
+    return [float(weight_of(rules, _candidate(action))) for action in plan.actions]
+
+
+def _holds(table: pa.Table, index: int, rule: ContextRule, context: Context) -> Bools | bool:
     """Say for whom a context rule holds; the moment's context goes before the profile's."""
     if rule.key in context:
-        return np.full(table.num_rows, has_value(context, rule.key, rule.value))
+        return has_value(context, rule.key, rule.value)
     name = f"c{index}"
-    return np.asarray(table.column(name).to_numpy()) if name in table.column_names else None
-
-
-def _rule_fits(rule: ContextRule, action: ActionPlan) -> bool:
-    return fits(rule.applies_to, _candidate(action))
+    return np.asarray(table.column(name).to_numpy()) if name in table.column_names else False
 
 
 def _candidate(action: ActionPlan, **given: float | str | None) -> Candidate:
@@ -224,7 +279,7 @@ def _switched(
     """Return P, C, V, L with those that are off, or that the mode does not use, set to 1."""
     on, is_full = plan.arbitration.factors, plan.arbitration.mode == "pcvl"
     ones = np.ones_like(propensity)
-    levers = ones * [float(lever(_candidate(action), plan.arbitration)) for action in plan.actions]
+    levers = ones * np.array([float(lever(_candidate(action), plan.arbitration)) for action in plan.actions])
     return (
         propensity if on.P else ones,
         context if on.C and is_full else ones,
@@ -268,12 +323,7 @@ def _take(plan: DecisionPlan, order: Ints, reasons: Ints) -> Ints:
 
 
 def _is_close(
-    shown: Ints,
-    order: Ints,
-    factors: Sequence[Floats],
-    priority: Floats,
-    reasons: Ints,
-    mandatory: Bools,
+    order: Ints, factors: Sequence[Floats], priority: Floats, reasons: Ints, mandatory: Bools
 ) -> Bools:
     """Say for which rows two neighbours in the order are so near that float rounding could swap them.
 
@@ -282,12 +332,21 @@ def _is_close(
     first, second = order[:, :-1], order[:, 1:]
     rows = np.arange(len(order))[:, None]
     left, right = priority[rows, first], priority[rows, second]
-    near = np.abs(left - right) <= 2e-9 + 1e-14 * np.abs(left)
+    with np.errstate(invalid="ignore"):
+        near = np.abs(left - right) <= 2e-9 + _FLOAT * np.abs(left)
     same = np.logical_and.reduce([factor[rows, first] == factor[rows, second] for factor in factors])
     same |= (left == 0) & (right == 0)
     both = (reasons[rows, first] == 0) & (reasons[rows, second] == 0)
     both &= mandatory[first] == mandatory[second]
-    return np.asarray((near & ~same & both).any(axis=1) & (shown[:, 0] >= 0))
+    return np.asarray((near & ~same & both).any(axis=1))
+
+
+def _is_doubtful(product: Floats, removed: Ints, *, is_strict: bool) -> Bools:
+    """Say for which rows a priority is beyond the floats, or so small that rounding says if it is 0."""
+    doubt = ~np.isfinite(product)
+    if is_strict:
+        doubt |= np.abs(product - _HALF_PLACE) < _FLOAT * _HALF_PLACE
+    return np.asarray((doubt & (removed == 0)).any(axis=1))
 
 
 def _exactly(
@@ -295,16 +354,16 @@ def _exactly(
     table: pa.Table,
     row: int,
     given: tuple[Floats, Floats],
-    reasons: Ints,
+    removed: Ints,
     context: Context,
-) -> Ints:
-    """Decide one row again with exact decimals; return its shown candidates."""
+) -> tuple[Ints, Ints]:
+    """Decide one row again with exact decimals; return its shown candidates and all reasons."""
     candidates = [
         _candidate(
             action,
             propensity=_known(given[0][row, index]),
             value=_known(given[1][row, index]),
-            failed=None if reasons[row, index] == 0 else "removed",
+            failed=None if removed[row, index] == 0 else "removed",
         )
         for index, action in enumerate(plan.actions)
     ]
@@ -316,7 +375,9 @@ def _exactly(
     ranking = arbitrate(candidates, plan.arbitration, moment)
     position = {action.name: index for index, action in enumerate(plan.actions)}
     shown = [position[entry.action] for entry in ranking.ranked]
-    return np.array(shown + [-1] * (plan.arbitration.slots - len(shown)), dtype=np.int64)
+    reasons = removed[row].copy()
+    reasons[[position[entry.action] for entry in ranking.lost if entry.reason == _OWN_REASONS[3]]] = 3
+    return np.array(shown + [-1] * (plan.arbitration.slots - len(shown)), dtype=np.int64), reasons
 
 
 def _known(number: float) -> float | None:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import msgspec
@@ -14,6 +15,7 @@ from tilltal.decisions.plan import ActionPlan, DecisionPlan
 from tilltal.rules.clock import Clock
 from tilltal.rules.expression import Expression
 from tilltal.rules.python import to_python
+from tilltal.rules.types import Type
 
 Row = Mapping[str, object]  # profile name → value, as the batch computed it
 
@@ -51,12 +53,17 @@ def decide(plan: DecisionPlan, row: Row, clock: Clock, context: Context) -> Deci
         context: what is known of the moment; the profile's own names serve as context too.
     """
     proposals = {action.name: propose(action, row, clock) for action in plan.actions}
-    keys = {rule.key for rule in plan.arbitration.context_rules}
+    keys = {rule.key for rule in plan.arbitration.context_rules} & plan.schema.keys()
     known = {key: value for key in keys if isinstance(value := row.get(key), str | int | float | bool)}
     ranking = arbitrate(
         [proposal.candidate for proposal in proposals.values()], plan.arbitration, {**known, **context}
     )
     return Decision(ranking=ranking, proposals=proposals)
+
+
+def as_row(stored: Mapping[str, object], schema: Mapping[str, Type]) -> Row:
+    """Return a stored profile as expressions read it: no number is None, and untyped JSON is its value."""
+    return {name: _value_of(value, schema.get(name)) for name, value in stored.items()}
 
 
 def propose(action: ActionPlan, row: Row, clock: Clock) -> Proposal:
@@ -75,6 +82,15 @@ def propose(action: ActionPlan, row: Row, clock: Clock) -> Proposal:
         failed=failed,
     )
     return Proposal(candidate=candidate, channel=channel, seen=seen)
+
+
+def _value_of(stored: object, kind: Type | None) -> object:
+    if isinstance(stored, float) and math.isnan(stored):
+        return None
+    if kind is Type.ANY and isinstance(stored, str):
+        value: object = msgspec.json.decode(stored)
+        return value
+    return stored
 
 
 def _removed(action: ActionPlan, row: Row, clock: Clock) -> tuple[str | None, Mapping[str, object]]:

@@ -44,9 +44,9 @@ class Bank(NamedTuple):
 
     def held(self, *products: int) -> Bools:
         """Who holds one of the products at the end of the month or of the one before, shape (n, months)."""
-        holds = self.story.holds[:, :, list(products)].any(axis=2)
-        holds[:, 1:] |= holds[:, :-1].copy()
-        return holds
+        holds = np.asarray(self.story.holds[:, :, list(products)].any(axis=2), dtype=np.bool_)
+        before = np.concatenate([holds[:, :1], holds[:, :-1]], axis=1)
+        return np.asarray(holds | before, dtype=np.bool_)
 
     def moments(
         self, rng: np.random.Generator, who: Ints, month: Ints, *, opens: int = 6, closes: int = 24

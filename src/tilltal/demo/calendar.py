@@ -1,7 +1,7 @@
 """The simulated span: whole months that end on a fixed day, so that results can be reproduced.
 
-Days count from the first simulated day; moments are local wall-clock seconds from that day's midnight. Nothing
-happens between midnight and six, so no moment falls into the hour that a clock change skips or repeats.
+Days count from the first simulated day; moments are local wall-clock seconds from that day's midnight.
+Nothing happens between midnight and six, so no moment falls into an hour that a clock change skips.
 """
 
 from __future__ import annotations

@@ -64,7 +64,7 @@ OWNED: Floats = np.array(
 NEWCOMER_SHARE: Floats = np.array([1.0, 0.5, 0.9, 0.3, 0.5, 0.5, 0.25, 0.25, 0.4, 0.4, 0.4])
 
 # Log odds of opening a product in an ordinary month without any need.
-OPENING: Floats = np.array([-4.0, -5.2, -4.8, -6.9, -7.7, -6.8, -6.6, -7.3, -7.2, -6.8, -6.5])
+OPENING: Floats = np.array([-4.0, -5.2, -4.8, -6.9, -7.8, -6.9, -6.9, -7.6, -7.6, -6.9, -6.6])
 # Chance a month that a product is given up although the relation goes on.
 GIVEN_UP: Floats = np.array([0.0, 0.002, 0.001, 0.004, 0.003, 0.012, 0.004, 0.0015, 0.004, 0.003, 0.006])
 
@@ -83,18 +83,18 @@ TASTE: Floats = np.array(
 )
 
 LIFE_EVENTS = ("moving", "new_child", "new_car", "pay_rise", "job_loss", "windfall", "trip", "retiring")
-# What a life event adds to the need for each product. Interest comes at once and fades by `FADING` a month; the
-# wish to buy follows: each month it is `RIPENING` × (the wish so far + the interest).
+# What a life event adds to the need for each product. Interest comes at once and fades by `FADING` a month;
+# the wish to buy follows: each month it is `RIPENING` × (the wish so far + the interest).
 NEEDS: Floats = np.array(
     [
         [0.0, 0.2, 0.0, 0.0, 4.2, 1.6, -0.3, 0.0, 0.3, 4.0, 0.0],
         [0.0, 1.8, 0.0, -0.3, 0.8, 0.6, 1.4, 0.8, 0.6, 1.6, -0.3],
-        [0.0, 0.0, 0.0, 0.0, 0.0, 3.2, -0.3, 0.0, 4.2, 0.0, 0.0],
-        [0.0, 1.0, 0.3, 2.0, 0.8, 0.0, 2.2, 2.2, 0.0, 0.0, 0.5],
+        [0.0, 0.0, 0.0, 0.0, 0.0, 3.4, -0.3, 0.0, 5.0, 0.0, 0.0],
+        [0.0, 1.0, 0.3, 2.0, 0.8, 0.0, 2.8, 2.4, 0.0, 0.0, 0.5],
         [0.0, -0.5, 0.0, -1.5, -2.0, 1.8, -1.5, -1.0, -0.5, 0.0, -1.0],
-        [0.0, 2.2, 0.0, 0.8, 0.4, -1.5, 4.0, 1.6, 0.0, 0.0, 0.5],
+        [0.0, 2.2, 0.0, 0.8, 0.4, -1.5, 4.8, 1.6, 0.0, 0.0, 0.5],
         [0.0, 0.0, 1.0, 2.2, 0.0, 0.7, 0.0, 0.0, 0.0, 0.0, 3.8],
-        [0.0, 0.8, 0.0, 0.0, -1.5, -0.5, 1.4, 4.0, 0.0, 0.0, 0.6],
+        [0.0, 0.8, 0.0, 0.0, -1.5, -0.5, 1.6, 4.8, 0.0, 0.0, 0.6],
     ]
 )
 FADING = 0.76
@@ -142,7 +142,7 @@ ACTIONS = (
     ActionTruth("winback_offer", "retention", -4.2, "", ("email", "letter", "call"), "personal_offers"),
     ActionTruth("welcome", "onboarding", -1.8, "", ("email", "push", "letter"), "service"),
     ActionTruth("salary_here", "onboarding", -3.4, "", ("email", "push", "call"), "marketing"),
-    ActionTruth("kyc_update", "compliance", -1.0, "", ("email", "push", "letter", "sms"), "service"),
+    ActionTruth("kyc_update", "compliance", 0.3, "", ("email", "push", "letter", "sms"), "service"),
 )
 ACTION = {action.name: index for index, action in enumerate(ACTIONS)}
 

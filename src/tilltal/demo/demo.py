@@ -16,7 +16,7 @@ _NOT_COPIED = (".tilltal", "data", "report", "__pycache__")
 
 
 def workspace_source() -> Path:
-    """Return the folder of the example workspace: beside this module in an installed package, else in the checkout.
+    """Return the folder of the example workspace: beside this module, or in the checkout.
 
     Raises:
         WorkspaceError: W101 if the installation lacks it.
@@ -56,7 +56,9 @@ def prepare(
     if earlier is not None and (earlier.customers, earlier.months, earlier.seed) == (customers, months, seed):
         return earlier
     _refuse_other(target)
-    shutil.copytree(workspace_source(), target, ignore=shutil.ignore_patterns(*_NOT_COPIED), dirs_exist_ok=True)
+    shutil.copytree(
+        workspace_source(), target, ignore=shutil.ignore_patterns(*_NOT_COPIED), dirs_exist_ok=True
+    )
     done = simulate(target, customers=customers, months=months, seed=seed, progress=progress)
     (target / _RECORD).write_bytes(msgspec.json.format(msgspec.json.encode(done)))
     return done

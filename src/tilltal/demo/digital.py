@@ -1,4 +1,4 @@
-"""What the bank's web site and app saw: pages read by cookies, logins that say who it was, taps in the app."""
+"""What the bank's web site and app saw: pages read by cookies, logins that say who it was, the app's taps."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ _CALCULATORS = ("mortgage", "consumer_loan", "fund", "pension", "savings_account
 _REFERRERS = ("direct", "search", "newsletter", "social", "partner")
 _SCREENS = ("phone", "desktop", "tablet")
 _APP_KINDS = ("app_open", "app_payment", "app_error")
+_JUNK_COOKIES = ("0000", "null", "undefined")
 _VERSIONS = ("7.2.0", "7.3.1", "8.0.0", "8.1.2")
 
 
@@ -68,7 +69,7 @@ def write_web(bank: Bank) -> int:
         "ts": spoil(rng, times, 0.0008, ["0001-01-01T00:00:00Z?", "tomorrow"]),
         "type": chosen(_KINDS, kind),
         "topic": chosen(TOPICS, topic),
-        "cookie": spoil(rng, numbered("c", bank.chunk * 10**7 + device), 0.002, ["0000", "null", "undefined"]),
+        "cookie": spoil(rng, numbered("c", bank.chunk * 10**7 + device), 0.002, _JUNK_COOKIES),
         "customer": pc.if_else(pa.array(rng.random(count) < 0.0003), "anonymous", number),
         "referrer": chosen(_REFERRERS, rng.choice(5, count, p=[0.5, 0.22, 0.14, 0.09, 0.05])),
         "screen": chosen(_SCREENS, rng.choice(3, count, p=[0.58, 0.36, 0.06])),
@@ -81,7 +82,7 @@ def _views(bank: Bank, rng: np.random.Generator) -> _Visits:
     """Pages read: interest follows need, and help or goodbye pages follow trouble."""
     pace = bank.busy() * bank.people.digital[:, None]
     need = np.clip(bank.story.interests[:, :, 1:], -2.5, 4.0)
-    interest = pace[:, :, None] * 0.08 * np.exp(1.1 * need)
+    interest = pace[:, :, None] * 0.06 * np.exp(1.1 * need)
     home = pace * 0.4
     rates = pace * 0.10 * np.exp(0.5 * np.clip(need[:, :, PRODUCT["mortgage"] - 1], -2, 3))
     support = pace * 0.15 * np.exp(-0.4 * bank.story.satisfactions)
@@ -92,7 +93,7 @@ def _views(bank: Bank, rng: np.random.Generator) -> _Visits:
 
 
 def _device(rng: np.random.Generator, who: Ints, second: float) -> Ints:
-    """Cookies: each customer's first, a second one, or for every eighth the laptop shared with a neighbour."""
+    """Cookies: each customer's first, a second one, or for every eighth a neighbour's laptop."""
     shared = np.where(who % 8 == 7, who - 1, who)
     return np.asarray(2 * shared + (rng.random(len(who)) < second), dtype=np.int64)
 
@@ -121,9 +122,9 @@ def _applications(bank: Bank, rng: np.random.Generator) -> _Visits:
     online &= rng.random(len(online)) < 0.45 * bank.people.digital[log["who"]]
     who, topic = log["who"][online], log["product"][online] - 1
     day = log["opened"][online] - rng.integers(0, 4, len(who))
-    given_up_who, month, given_up = occurrences(
-        rng, (bank.busy() * bank.people.digital[:, None])[:, :, None] * 0.004 * np.exp(0.6 * np.clip(bank.story.needs[:, :, 1:], -2, 4))
-    )  # fmt: skip
+    pace = 0.004 * bank.busy() * bank.people.digital[:, None]
+    wish = np.exp(0.6 * np.clip(bank.story.needs[:, :, 1:], -2, 4))
+    given_up_who, month, given_up = occurrences(rng, pace[:, :, None] * wish)
     moment = np.concatenate(
         [day * DAY_SECONDS + seconds_of_day(rng, len(who)), bank.moments(rng, given_up_who, month)]
     )
@@ -135,9 +136,9 @@ def _applications(bank: Bank, rng: np.random.Generator) -> _Visits:
 
 def _strangers(bank: Bank, rng: np.random.Generator) -> _Visits:
     """Cookies of people who never log in."""
-    cookies = max(bank.people.count // 12, 1)
+    cookies = max(bank.people.size // 12, 1)
     pages = 1 + rng.poisson(1.6, cookies)
-    device = np.repeat(2 * bank.people.count + np.arange(cookies, dtype=np.int64), pages)
+    device = np.repeat(2 * bank.people.size + np.arange(cookies, dtype=np.int64), pages)
     day = np.repeat(rng.integers(0, bank.span.days, cookies), pages)
     moment = day * DAY_SECONDS + seconds_of_day(rng, len(device))
     topic = rng.integers(0, len(TOPICS) - 1, len(device))
@@ -147,7 +148,7 @@ def _strangers(bank: Bank, rng: np.random.Generator) -> _Visits:
 def has_app(bank: Bank) -> Bools:
     """Who uses the app, shape (n,)."""
     rng = bank.random("app users")
-    return np.asarray(bank.people.digital + rng.normal(0, 0.2, bank.people.count) > 0.45, dtype=np.bool_)
+    return np.asarray(bank.people.digital + rng.normal(0, 0.2, bank.people.size) > 0.45, dtype=np.bool_)
 
 
 def _app_rates(bank: Bank) -> Floats:
@@ -167,6 +168,7 @@ def write_app(bank: Bank) -> int:
     rows = np.argsort(moment, kind="stable")[ids]
     who, moment, kind = who[rows], moment[rows], kind[rows]
     new_phone = (moment // DAY_SECONDS > (who * 37) % (2 * bank.span.days)).astype(np.int64)
+    minutes = pa.array(np.round(rng.gamma(1.3, 1.6, len(who)), 1)).cast(pa.string())
     version = np.minimum(moment // DAY_SECONDS * 4 // bank.span.days, 3)
     columns = {
         "event_id": numbered("a", bank.chunk * 10**9 + ids),
@@ -176,6 +178,6 @@ def write_app(bank: Bank) -> int:
         "install": numbered("i", bank.chunk * 10**7 + who * 2 + new_phone),
         "os": chosen(("ios", "android"), (who * 7 // 3) % 2),
         "version": chosen(_VERSIONS, version),
-        "minutes": spoil(rng, pa.array(np.round(rng.gamma(1.3, 1.6, len(who)), 1)).cast(pa.string()), 0.0008, ["soon"]),
+        "minutes": spoil(rng, minutes, 0.0008, ["soon"]),
     }  # fmt: skip
     return write_jsonl(bank.file("app", "telemetry", ".jsonl.zst"), columns)

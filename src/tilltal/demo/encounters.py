@@ -35,6 +35,7 @@ def write_calls(bank: Bank) -> int:
     month = np.searchsorted(bank.span.month_start, moment // DAY_SECONDS, side="right") - 1
     mood = 0.28 * bank.story.satisfactions[who, month] + rng.normal(0.1, 0.3, len(who))
     mood -= 0.5 * (reason == COMPLAINT) + 0.2 * (reason == CANCEL)
+    hundredths = np.round(np.clip(mood, -1, 1) * 100).astype(np.int64)
     says_number = rng.random(len(who)) < 0.8
     numbers = bank.people.numbers[who]
     columns = {
@@ -44,7 +45,7 @@ def write_calls(bank: Bank) -> int:
         "start": spoil(rng, written(bank.span.local(moment), "%d.%m.%Y %H:%M"), 0.002, ["i går"]),
         "årsak": chosen(_REASONS, reason),
         "varighet_sek": plain(np.round(rng.gamma(2.0, 140, len(who))).astype(np.int64)),
-        "stemning": spoil(rng, decimals(np.round(np.clip(mood, -1, 1) * 100).astype(np.int64)), 0.003, ["sint", "7,50"]),
+        "stemning": spoil(rng, decimals(hundredths), 0.003, ["sint", "7,50"]),
     }  # fmt: skip
     return write_csv(bank.file("calls", "samtaler", ".csv"), columns, delimiter=";", encoding="cp1252")
 
@@ -95,7 +96,7 @@ def write_surveys(bank: Bank) -> int:
     """What customers said of themselves (zero-party): NPS, attitudes and interests."""
     rng = bank.random("surveys")
     people = bank.people
-    who, month = np.nonzero(rng.random(people.count)[:, None] * bank.present_share() > 0)
+    who, month = np.nonzero(rng.random(people.size)[:, None] * bank.present_share() > 0)
     answers = rng.random(len(who)) < 0.03 + 0.03 * people.loyalty[who]
     who, month = who[answers], month[answers]
     moment = bank.moments(rng, who, month)

@@ -30,7 +30,7 @@ def write_csv(
     path.parent.mkdir(parents=True, exist_ok=True)
     # Without a file time in the gzip header the same rows are the same bytes.
     path.write_bytes(gzip.compress(content, 3, mtime=0) if path.suffix == ".gz" else content)
-    return table.num_rows
+    return int(table.num_rows)
 
 
 def write_parquet(path: Path, columns: Mapping[str, pa.Array]) -> int:
@@ -38,7 +38,7 @@ def write_parquet(path: Path, columns: Mapping[str, pa.Array]) -> int:
     table = pa.table(dict(columns))
     path.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(table, path, compression="zstd")
-    return table.num_rows
+    return int(table.num_rows)
 
 
 def write_jsonl(path: Path, columns: Mapping[str, pa.Array]) -> int:
@@ -51,4 +51,4 @@ def write_jsonl(path: Path, columns: Mapping[str, pa.Array]) -> int:
         connection.execute(
             f"COPY lines TO {literal(str(path))} (FORMAT json, COMPRESSION {compression})"
         ).fetchall()
-    return table.num_rows
+    return int(table.num_rows)

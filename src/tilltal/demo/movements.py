@@ -19,6 +19,8 @@ _CODES: Ints = np.array([code for _, code, _ in MERCHANTS], dtype=np.int64)
 _MEANS: Floats = np.array([mean for _, _, mean in MERCHANTS], dtype=np.float64)
 _WAYS = ("chip", "contactless", "online")
 _ABROAD = ("SE", "NO", "DK", "ES", "DE", "GB", "US", "TH")
+_JUNK_TIMES = ("2025-02-30 10:00", "00000000")
+_PREMIUMS = (("car_insurance", 55), ("home_insurance", 28), ("travel_insurance", 12))  # kronor a month
 _PAYMENT_CODES = ("LON", "INS", "OVFUT", "OVFIN", "SPAR", "AUTOGIRO")
 SALARY, DEPOSIT, OUT, IN, SAVING, BILL = range(len(_PAYMENT_CODES))
 
@@ -72,7 +74,7 @@ class _Payments(NamedTuple):
 
 
 def write_payments(bank: Bank) -> int:
-    """Salaries, deposits, transfers and bills as the core system's daily list: Swedish codes, decimal commas."""
+    """Salaries, deposits, transfers and bills, the core system's list: Swedish codes, decimal commas."""
     rng = bank.random("payments")
     parts = [_salaries(bank, rng), _windfalls(bank, rng), *_transfers(bank, rng)]
     who, moment, kind, amount = (np.concatenate(column) for column in zip(*parts, strict=True))
@@ -82,7 +84,7 @@ def write_payments(bank: Bank) -> int:
     columns = {
         "Verifikation": numbered("V", bank.chunk * 10**9 + ids),
         "Kundnr": spoil(rng, plain(bank.people.numbers[who]), 0.001, ["", "0000"]),
-        "Bokförd": spoil(rng, written(bank.span.local(moment), "%Y-%m-%d %H:%M"), 0.001, ["2025-02-30 10:00", "00000000"]),
+        "Bokförd": spoil(rng, written(bank.span.local(moment), "%Y-%m-%d %H:%M"), 0.001, _JUNK_TIMES),
         "Typ": chosen(_PAYMENT_CODES, kind),
         "Belopp": spoil(rng, decimals(amount), 0.0015, ["#SAKNAS", "1.2.3", "NaN"]),
     }  # fmt: skip
@@ -90,7 +92,7 @@ def write_payments(bank: Bank) -> int:
 
 
 def _salaries(bank: Bank, rng: np.random.Generator) -> _Payments:
-    paid_here = rng.random(bank.people.count) < 0.60 + 0.35 * bank.people.loyalty
+    paid_here = rng.random(bank.people.size) < 0.60 + 0.35 * bank.people.loyalty
     pay_day = bank.span.month_start[:-1] + 24
     inside = (
         (bank.story.first <= pay_day) & (bank.story.last >= pay_day) & bank.held(PRODUCT["current_account"])
@@ -152,8 +154,8 @@ def statements(bank: Bank) -> Statements:
     people, story = bank.people, bank.story
     shape = story.activity.shape
     savings = _savings(bank, rng)
-    mortgage = people.income * rng.uniform(1.5, 4.2, people.count)
-    lent = 60_000 * np.exp(rng.normal(0, 0.5, people.count))
+    mortgage = people.income * rng.uniform(1.5, 4.2, people.size)
+    lent = 60_000 * np.exp(rng.normal(0, 0.5, people.size))
     has_loan = bank.held(PRODUCT["consumer_loan"])
     loans = mortgage[:, None] * bank.held(PRODUCT["mortgage"]) + lent[:, None] * has_loan
     margin = 0.009 * mortgage[:, None] * bank.held(PRODUCT["mortgage"]) + 0.055 * lent[:, None] * has_loan
@@ -162,9 +164,9 @@ def statements(bank: Bank) -> Statements:
         0.006 * spend + 49 * bank.held(PRODUCT["premium_card"]) + 14 * bank.held(PRODUCT["current_account"])
     )
     covers = sum(
-        (weight * bank.held(PRODUCT[name]) for name, weight in (("car_insurance", 55), ("home_insurance", 28), ("travel_insurance", 12))),
+        (premium * bank.held(PRODUCT[name]) for name, premium in _PREMIUMS),
         start=np.zeros(shape),
-    )  # fmt: skip
+    )
     wealth = (0.010 + 0.006 * bank.held(PRODUCT["fund"])) * savings / 12 + 35 * bank.held(PRODUCT["pension"])
     cost = 38 + 25 * (1 - people.digital[:, None]) + rng.gamma(1.0, 14, shape)
     income = (margin / 12 + fees + covers + wealth - cost) * bank.present_share()
@@ -176,7 +178,7 @@ def _savings(bank: Bank, rng: np.random.Generator) -> Floats:
     start = (
         people.income
         * 0.22
-        * np.exp(rng.normal(0, 0.9, people.count))
+        * np.exp(rng.normal(0, 0.9, people.size))
         * np.clip((people.age - 16) / 30, 0.1, 1.8)
     )
     growth = rng.normal(0.006, 0.03, story.activity.shape) + 0.35 * _new_windfalls(bank)
@@ -196,7 +198,7 @@ def write_statements(bank: Bank) -> int:
     """The finance department's month-end list: Norwegian headings and dates, decimal commas, Latin-1."""
     rng = bank.random("statements")
     figures = statements(bank)
-    who, month = np.nonzero((bank.present_share() > 0))
+    who, month = np.nonzero(bank.present_share() > 0)
     order = np.argsort(bank.story.last[who, month], kind="stable")
     who, month = who[order], month[order]
     date = written(bank.span.local(bank.story.last[who, month] * DAY_SECONDS), "%d.%m.%Y")

@@ -1,7 +1,7 @@
 """The bank's campaigns so far: who was contacted about what, where, and how they answered.
 
-Like most banks this one sent nearly at random: what was on the month's list, to whoever may get it. A tenth of
-the customers were never contacted (a holdout) and a fifth were contacted far too often.
+Like most banks this one sent nearly at random: what was on the month's list, to whoever may get it. A tenth
+of the customers were never contacted (a holdout) and a fifth were contacted far too often.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from tilltal.demo.truth import click_probability, complaint_probability, respons
 
 _PRODUCT_OF: Ints = np.array([PRODUCT.get(action.product, -1) for action in ACTIONS], dtype=np.int64)
 _HOLDERS = {  # contacts for those who hold one of these
-    "mortgage_review": ("mortgage",), "insurance_review": ("car_insurance", "home_insurance", "travel_insurance"),
+    "mortgage_review": ("mortgage",),
+    "insurance_review": ("car_insurance", "home_insurance", "travel_insurance"),
     "collect_loans": ("consumer_loan",), "card_travel_tips": ("card",), "premium_card_offer": ("card",),
 }  # fmt: skip
 _MOST = 4  # contacts a month
@@ -32,7 +33,7 @@ class Outreach:
     def __init__(self, story: Story, seed: int, chunk: int) -> None:
         self.story = story
         self.rng = generator(seed, chunk, "outreach")
-        n, digital = story.people.count, story.people.digital
+        n, digital = story.people.size, story.people.digital
         slope = np.array([0.1, 0.0, 0.5, -0.2, 0.5, -0.2, -0.3])
         self.marketing: Bools = self.rng.random((n, len(CHANNELS))) < _MARKETING + slope * (
             digital[:, None] - 0.6
@@ -54,7 +55,7 @@ class Outreach:
         # One list a month for the whole bank, so it does not depend on the chunk.
         lists = generator(seed, 0, "campaigns").gamma(0.7, 1.0, (story.span.months, len(ACTIONS)))
         self.emphasis: Floats = np.log(lists + 0.05)
-        self.emphasis[:, ACTION["winback_offer"]] = 4.0
+        self.emphasis[:, [ACTION["winback_offer"], ACTION["kyc_update"]]] = 3.5
 
     def month(self, month: int) -> None:
         """Contact customers of one month and let them answer."""

@@ -39,14 +39,14 @@ class People(NamedTuple):
     is_married: Bools
 
     @property
-    def count(self) -> int:
+    def size(self) -> int:
         """How many customers the chunk has."""
         return len(self.persona)
 
     @property
     def numbers(self) -> Ints:
         """Customer numbers as the bank's systems know them: eight digits."""
-        return 10_000_019 + (self.first + np.arange(self.count, dtype=np.int64)) * 7
+        return 10_000_019 + (self.first + np.arange(self.size, dtype=np.int64)) * 7
 
 
 def draw_people(seed: int, chunk: int, first: int, count: int, span: Span) -> People:
@@ -84,7 +84,7 @@ def _region_shares() -> Floats:
 
 
 def _likings(rng: np.random.Generator, digital: Floats) -> Floats:
-    """Draw how much each channel is liked: digital people push and banners, others call, branch and letter."""
+    """Draw how much each channel is liked: by digital people push and banners, by others people and paper."""
     slope = np.array([0.0, 0.0, 2.0, 1.5, -0.8, -2.2, -2.0])
     weights = np.exp(slope * (digital[:, None] - 0.55) + rng.normal(0, 0.5, (len(digital), len(CHANNELS))))
     return np.asarray(weights / weights.mean(axis=1, keepdims=True), dtype=np.float64)

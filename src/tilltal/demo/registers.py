@@ -34,8 +34,8 @@ _WOMEN = (
 )
 _MEN = ("Erik", "Lars", "Karl", "Anders", "Johan", "Olof", "Nils", "Björn", "Åke", "Mikael", "Håkon", "Søren")
 _SURNAMES = (
-    "Berg", "Lind", "Dahl", "Sjöström", "Åkerlund", "Holm", "Ek", "Nyström", "Björk", "Strand", "Hauge", "Østby",
-    "Granlund", "Mårtensson", "Vik", "Falk",
+    "Berg", "Lind", "Dahl", "Sjöström", "Åkerlund", "Holm", "Ek", "Nyström", "Björk", "Strand", "Hauge",
+    "Østby", "Granlund", "Mårtensson", "Vik", "Falk",
 )  # fmt: skip
 _HOUSING = ("rental", "flat", "house")
 _TIERS = ("blå", "silver", "guld")
@@ -45,7 +45,7 @@ _EARLY_JUNK = ["", "2026-02-31"]
 
 def _names(bank: Bank) -> tuple[pa.Array, pa.Array]:
     rng = bank.random("names")
-    count = bank.people.count
+    count = bank.people.size
     number = rng.integers(0, len(_WOMEN), count)
     first = chosen(_WOMEN + _MEN, np.where(bank.people.is_female, number, number + len(_WOMEN)))
     return first, chosen(_SURNAMES, rng.integers(0, len(_SURNAMES), count))
@@ -73,7 +73,7 @@ def _versions(bank: Bank) -> tuple[Ints, Ints]:
     months = bank.span.month_start
     changed = np.isin(log["event"], [LIFE_EVENTS.index("moving"), LIFE_EVENTS.index("pay_rise")])
     changed &= bank.present_share()[log["who"], log["month"]] >= 1
-    who = np.concatenate([np.arange(bank.people.count), log["who"][changed]])
+    who = np.concatenate([np.arange(bank.people.size), log["who"][changed]])
     day = np.concatenate([bank.people.joined, months[log["month"][changed] + 1] - 1])
     seen = day < bank.span.days
     order = np.lexsort((who[seen], day[seen]))
@@ -174,9 +174,8 @@ def write_consents(bank: Bank) -> int:
     joined = np.flatnonzero(people.joined < bank.span.days)
     marketing = outreach.first_marketing[joined]
     who = np.concatenate([np.repeat(joined, len(CHANNELS)), joined, outreach.refusals["who"]])
-    channel = np.concatenate(
-        [np.tile(np.arange(len(CHANNELS)), len(joined)), np.full(len(joined) + len(outreach.refusals["who"]), len(CHANNELS))]
-    )  # fmt: skip
+    everywhere = np.full(len(joined) + len(outreach.refusals["who"]), len(CHANNELS))
+    channel = np.concatenate([np.tile(np.arange(len(CHANNELS)), len(joined)), everywhere])
     purpose = np.zeros(len(who), dtype=np.int64)
     purpose[marketing.size : marketing.size + len(joined)] = 1
     granted = np.concatenate(
@@ -208,7 +207,7 @@ def write_loyalty(bank: Bank) -> int:
     rng = bank.random("loyalty")
     people = bank.people
     member = np.flatnonzero(
-        (rng.random(people.count) < 0.25 + 0.35 * people.loyalty) & (people.joined < bank.span.days - 30)
+        (rng.random(people.size) < 0.25 + 0.35 * people.loyalty) & (people.joined < bank.span.days - 30)
     )
     points = np.round(rng.gamma(1.2, 900, len(member)) * people.spend[member]).astype(np.int64)
     day = np.maximum(people.joined[member], 0) + rng.integers(0, 30, len(member))
@@ -228,15 +227,16 @@ def write_households(bank: Bank) -> int:
     """A data vendor's household file (third party), matched to customer numbers by the vendor."""
     rng = bank.random("households")
     people = bank.people
-    matched = np.flatnonzero((rng.random(people.count) < 0.93) & (people.joined < bank.span.days))
+    matched = np.flatnonzero((rng.random(people.size) < 0.93) & (people.joined < bank.span.days))
     size = 1 + people.is_married[matched] + rng.poisson(1.1 * np.isin(people.persona[matched], (2, 3)))
     wealth = np.searchsorted([250_000, 600_000], people.income[matched] * rng.uniform(0.7, 1.4, len(matched)))
+    urban = np.array([region[3] for region in REGIONS], dtype=np.int32)[people.region[matched]]
     columns = {
         "customer_no": pa.array(people.numbers[matched]),
         "household_size": pa.array(size.astype(np.int32)),
         "housing": chosen(_HOUSING, wealth.astype(np.int64)),
         "cars": pa.array(np.minimum(rng.poisson(0.5 + 0.25 * size), 4).astype(np.int32)),
-        "urban_level": pa.array(np.array([region[3] for region in REGIONS], dtype=np.int32)[people.region[matched]]),
+        "urban_level": pa.array(urban),
         "area_income_index": pa.array(np.round(_area_index(rng, people.income[matched]), 1)),
     }  # fmt: skip
     return write_parquet(bank.file("households", "vendor", ".parquet"), columns)

@@ -1,7 +1,7 @@
 """Simulate a Nordic bank: raw files as its systems export them, and the truth behind them.
 
-Customers are simulated in chunks of a fixed size, each with its own random generators: memory stays the same for
-any number of customers, and the first ones are the same in a small bank and in a large one.
+Customers are simulated in chunks of a fixed size, each with its own random generators: memory stays the same
+for any number of customers, and a full chunk is the same in a small bank and in a large one.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from tilltal.runtime.progress import Progress, Silent
 
 CHUNK = 10_000
 
+_LATENT = ("age", "income", "digital", "price", "loyalty", "spend", "fatigue", "patience")
 _WRITERS: dict[str, Callable[[Bank], int]] = {
     "crm": write_crm,
     "relations": write_relations,
@@ -116,7 +117,7 @@ def write_truth(bank: Bank) -> None:
         "customer": plain(people.numbers),
         "persona": chosen([persona.name for persona in PERSONAS], people.persona),
         "is_holdout": pa.array(outreach.is_holdout),
-        **{name: _rounded(getattr(people, name)) for name in ("age", "income", "digital", "price", "loyalty", "spend", "fatigue", "patience")},
+        **{name: _rounded(getattr(people, name)) for name in _LATENT},
         **{f"liking_{channel}": _rounded(people.liking[:, index]) for index, channel in enumerate(CHANNELS)},
     }  # fmt: skip
     write_parquet(bank.file("truth/customers", "part", ".parquet"), customers)
@@ -165,7 +166,7 @@ def _summary(bank: Bank, rows: dict[str, int]) -> Simulated:
     counts = np.bincount(bank.story.holdings["product"][inside], minlength=len(PRODUCTS))
     closed = (relations["kind"] == CLOSED) & (relations["day"] >= 0) & (relations["day"] < days)
     return Simulated(
-        customers=bank.people.count,
+        customers=bank.people.size,
         months=bank.span.months,
         seed=bank.seed,
         rows=rows,

@@ -1,4 +1,4 @@
-"""The lives of one chunk of customers, month by month: needs, satisfaction, products, leaving, coming back."""
+"""The lives of one chunk of customers, month by month: needs, moods, products, leaving, coming back."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Story:
     def __init__(self, people: People, span: Span, seed: int, chunk: int) -> None:
         self.people, self.span = people, span
         self.rng = generator(seed, chunk, "story")
-        n, months, products, events = people.count, span.months, len(PRODUCTS), len(LIFE_EVENTS)
+        n, months, products, events = people.size, span.months, len(PRODUCTS), len(LIFE_EVENTS)
         self.relations = Log("who", "day", "kind")
         self.holdings = Log("who", "product", "opened", "closed")
         self.happenings = Log("who", "event", "month")

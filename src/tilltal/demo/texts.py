@@ -1,4 +1,4 @@
-"""Columns as a bank's systems write them: numbers with commas, ids with prefixes, and rows that are broken."""
+"""Columns as a bank's systems write them: numbers with commas, ids with prefixes, and what is broken."""
 
 from __future__ import annotations
 

@@ -8,10 +8,11 @@ the customer tires (1 = average), n for contacts and k for contacts of the same 
     click      the same + 1.6
     complaint  logit p = -7.2 + 0.30 f n - 0.5 s
     opening    logit p = base(product) + z, per month, without any contact
-    leaving    logit p = -4.7 - 1.1 s + 1.6 (price - 0.5) - 0.30 (products - 3) - 0.06 min(years, 10) + 0.05 f n
+    leaving    logit p = -4.7 - 1.1 s + 1.6 (price - 0.5) - 0.30 (products - 3)
+               - 0.06 min(years, 10) + 0.05 f n
 
-A contacted customer opens the product unless both the wish and the answer fail to appear, so the true uplift of
-a contact on opening is (1 - opening) × response. All functions are vectorised and pure.
+A contacted customer opens the product unless both the wish and the answer fail to appear, so the true uplift
+of a contact on opening is (1 - opening) × response. All functions are vectorised and pure.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ _CLICK = 1.6
 NOTICE_PROBABILITY = 0.30  # a month, once a customer has begun to leave
 STAY_PROBABILITY = 0.12  # a month, that a customer who has begun to leave thinks better of it
 WITHDRAWAL_PROBABILITY = 0.12  # that a notice is withdrawn before the closing
-RETURN_PROBABILITY = 0.028  # a month, from the second month after the closing
+RETURN_PROBABILITY = 0.042  # a month, from the second month after the closing
 KEPT_BY_RETENTION = 0.5  # that a yes to a retention action ends the leaving
 
 

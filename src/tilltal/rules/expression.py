@@ -12,6 +12,7 @@ import msgspec
 from tilltal.core.errors import Fault, Place, WorkspaceError
 from tilltal.rules.checking.checker import check
 from tilltal.rules.checking.fitting import fit, fits, misfit_hint
+from tilltal.rules.functions import FUNCTIONS
 from tilltal.rules.grammar import syntax_of
 from tilltal.rules.tokens import Source
 from tilltal.rules.tree import Call, Name, Node, walk
@@ -91,4 +92,4 @@ def _too_large(source: Source) -> Fault:
 def _mentions(tree: Node) -> tuple[frozenset[str], frozenset[str]]:
     nodes = list(walk(tree))
     names = frozenset(node.name for node in nodes if isinstance(node, Name))
-    return names, frozenset(node.op for node in nodes if isinstance(node, Call))
+    return names, frozenset(node.op for node in nodes if isinstance(node, Call)) & FUNCTIONS.keys()

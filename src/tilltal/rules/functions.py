@@ -1,7 +1,6 @@
 """Every operator and function of the dialect, in one table.
 
-The checker, the engines, the reference page and the golden tests read it. The families stand in `catalog`, one
-module each.
+The checker, the engines, the reference page and the golden tests read it. The families stand in `catalog`.
 """
 
 from __future__ import annotations

@@ -43,7 +43,9 @@ _BINARY = {
 _WORDS = {"OR": _OR, "AND": _AND, "IS": _IS, "IN": _AMONG, "BETWEEN": _AMONG, "LIKE": _AMONG, "NOT": _AMONG}
 _FLAT = ("OR", "AND", "||")  # chains of these are one node of many arguments
 _RESERVED = frozenset((*_WORDS, "NULL", "TRUE", "FALSE", "CASE", "WHEN", "THEN", "ELSE", "END", "ESCAPE"))
+_CASE = "Write CASE WHEN condition THEN value ... ELSE value END."
 _FOREIGN_WORDS = {
+    "AS": "Values are never cast, nothing is renamed; TO_NUMBER and TO_TEXT convert.",
     "SELECT": "An expression reads names of the profile, not tables.",
     "FROM": "An expression reads names of the profile, not tables.",
     "WHERE": "An expression reads names of the profile, not tables.",
@@ -156,7 +158,7 @@ class _Reader:
             if self.take_word(word):
                 node = self.node(f"IS {word}", at, left)
                 return self.node("NOT", at, node) if is_not else node
-        raise self.unexpected("NULL, TRUE or FALSE", "IS NOT NULL, IS TRUE; compare values with = or <>.")
+        raise self.unexpected("NULL, TRUE or FALSE", "Compare values with = or <>.")
 
     def among(self, left: Syntax, token: Token) -> Syntax:
         """Read `[NOT] IN (...)`, `[NOT] BETWEEN a AND b`, `[NOT] LIKE 'x' [ESCAPE 'y']`."""
@@ -169,7 +171,7 @@ class _Reader:
                 node = self.node("IN", at, left, *self.arguments("IN"))
             case "BETWEEN":
                 low = self.expression(_AMONG)
-                self.expect_word("AND", "BETWEEN a AND b")
+                self.expect_word("AND", "Write BETWEEN a AND b.")
                 node = self.node("BETWEEN", at, left, low, self.expression(_AMONG))
             case "LIKE":
                 pattern = (self.expression(_AMONG),)
@@ -248,12 +250,12 @@ class _Reader:
             when_at = self.advance().at
             condition = self.expression()
             args.append(self.node("=", when_at, subject, condition) if subject else condition)
-            self.expect_word("THEN", "CASE WHEN condition THEN value ... ELSE value END")
+            self.expect_word("THEN", _CASE)
             args.append(self.expression())
         if not args:
-            raise self.unexpected("WHEN", "CASE WHEN condition THEN value ... ELSE value END")
+            raise self.unexpected("WHEN", _CASE)
         args.append(self.expression() if self.take_word("ELSE") else Syntax("literal:null", at))
-        self.expect_word("END", "CASE WHEN condition THEN value ... ELSE value END")
+        self.expect_word("END", _CASE)
         return self.node("CASE", at, *args)
 
     def node(self, op: str, at: int, *args: Syntax, text: str = "") -> Syntax:
@@ -288,7 +290,9 @@ class _Reader:
 
     def unexpected(self, expected: str, hint: str = "") -> WorkspaceError:
         found = "the expression ends" if self.token.kind == "end" else f"{self.token.text!r} stands there"
-        hint = hint or _FOREIGN_WORDS.get(self.token.word, "")
+        hint = _FOREIGN_WORDS.get(self.token.word, hint)
+        if self.token.text == ")" and expected != ")":
+            hint = hint or "Each ) needs its (, and something between them."
         return self.error(f"Expected {expected}, but {found}.", hint)
 
     def error(self, message: str, hint: str = "") -> WorkspaceError:

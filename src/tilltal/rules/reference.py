@@ -1,6 +1,6 @@
 """The reference page of the dialect, written from the table of functions.
 
-    python -m tilltal.rules.reference > docs/reference/dialect.md
+python -m tilltal.rules.reference > docs/reference/dialect.md
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from tilltal.rules.functions import FAMILIES
 
 _INTRODUCTION = """# The expression dialect
 
-<!-- Written by `python -m tilltal.rules.reference` from the table of functions; change that, not this page. -->
+<!-- Written by `python -m tilltal.rules.reference` from the table of functions: change that, not this. -->
 
-Wherever a workspace asks for a condition or a value, you write one expression: who belongs to an audience, when an
-action is eligible, what a customer is worth. It looks like the condition of a SQL query and means exactly the same
-in the nightly refresh (DuckDB or Spark) and for a single customer online (Python).
+Wherever a workspace asks for a condition or a value, you write one expression: who belongs to an audience,
+when an action is eligible, what a customer is worth. It looks like the condition of a SQL query and means
+exactly the same in the nightly refresh (DuckDB or Spark) and for a single customer online (Python).
 
 ```
 age BETWEEN 18 AND 30 AND city IN ('Oslo', 'Bergen')
@@ -29,8 +29,8 @@ CASE value.segment WHEN 'Royals' THEN 500 WHEN 'Loyals' THEN 300 ELSE 100 END
 ## Names and values
 
 Names are attributes, traits and the segments of a customer: `age`, `spend_30d`, `lifecycle.stage`,
-`consent.marketing.email`. Upper and lower case matter in names, not in words such as `AND` or in functions. A name
-with spaces or signs stands in double quotes: `persona."Careful savers"`.
+`consent.marketing.email`. Upper and lower case matter in names, not in words such as `AND` or in functions.
+A name with spaces or signs stands in double quotes: `persona."Careful savers"`.
 
 | type | written | note |
 |---|---|---|
@@ -39,45 +39,48 @@ with spaces or signs stands in double quotes: `persona."Careful savers"`.
 | number | `0.5`, `1e6` | double precision; a calculation that is not finite is NULL |
 | boolean | `TRUE`, `FALSE` | a boolean name is a condition by itself: `is_known AND age > 17` |
 | date | `DATE '2026-05-04'` | |
-| timestamp | `TIMESTAMP '2026-05-04 09:30:00'` | in the workspace's time zone, or with an offset: `+02:00`, `Z` |
+| timestamp | `TIMESTAMP '2026-05-04 09:30:00'` | in the workspace's zone, or with an offset: `+02:00`, `Z` |
 | nothing | `NULL` | fits every type |
 
-Integers may stand where numbers are wanted. No other type turns into another by itself: `age > '18'` is refused, with
-a word on what to write instead. A field of type *any* (an untyped property of an event) is read as the expression
-asks: as a number next to a number, as a text next to a text; a value of another kind is NULL there.
+Integers may stand where numbers are wanted. No other type turns into another by itself: `age > '18'` is
+refused, with a word on what to write. A field of type *any* (an untyped property of an event) is
+read as the expression asks: as a number next to a number, as a text next to a text; a value of another kind
+is NULL there.
 
 ## When a value is missing
 
-A missing value is NULL. A comparison with NULL is neither true nor false but *unknown*, and only what is certainly
-true makes a member. So `spend_30d < 100` leaves out customers without any spending; to include them, say so:
-`COALESCE(spend_30d, 0) < 100` or `spend_30d IS NULL OR spend_30d < 100`. NOT of unknown is unknown too; `TRUE OR`
-unknown is true, `FALSE AND` unknown is false.
+A missing value is NULL. A comparison with NULL is neither true nor false but *unknown*, and only what is
+certainly true makes a member. So `spend_30d < 100` leaves out customers without any spending; to include
+them, say so: `COALESCE(spend_30d, 0) < 100` or `spend_30d IS NULL OR spend_30d < 100`. NOT of unknown is
+unknown too; `TRUE OR` unknown is true, `FALSE AND` unknown is false.
 
 ## Which operator comes first
 
-From tightest to loosest: sign, `* / %`, `+ -`, `||`, `IN BETWEEN LIKE`, comparisons, `IS`, `NOT`, `AND`, `OR`.
-Parentheses decide otherwise. An expression has at most 40 levels; what is larger is better split into traits and
-audiences with names of their own.
+From tightest to loosest: sign, `* / %`, `+ -`, `||`, `IN BETWEEN LIKE`, comparisons, `IS`, `NOT`, `AND`,
+`OR`. Parentheses decide otherwise. An expression has at most 40 levels; what is larger is better split into
+traits and audiences with names of their own.
 
 ## What there is
 
-Every line below is run by the tests, in Python and in the databases: the left side of `→` gives the right side.
+Every line below is run by the tests, in Python and in the databases: the left side of `→` gives the right
+side.
 """
 
 _ENDING = """
 ## What there is not
 
-No subqueries, no casts, no aggregates, no windows, no comments, no chance: an expression sees one customer at one
-instant and always answers the same. Sums and counts over events are *traits*; other customers are the business of
-*models* and *lookalikes*. Errors point at line and column, name what would be valid and say what to write instead
-(codes D201 to D210).
+No subqueries, no casts, no aggregates, no windows, no comments, no chance: an expression sees one customer
+at one instant and always answers the same. Sums and counts over events are *traits*; other customers are
+the business of *models* and *lookalikes*. Errors point at line and column, name what would be valid and say
+what to write instead (codes D201 to D210).
 """
 
 
 def page() -> str:
     """Return the page in Markdown."""
     families = (
-        f"\n### {family}\n\n" + "\n".join(map(_paragraph, functions)) for family, functions in FAMILIES.items()
+        f"\n### {family}\n\n" + "\n".join(map(_paragraph, functions))
+        for family, functions in FAMILIES.items()
     )
     return _INTRODUCTION + "".join(families) + _ENDING
 

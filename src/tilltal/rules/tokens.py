@@ -93,6 +93,9 @@ _STRAY = {
 }
 
 
+_NUMBER = "Leave a space after a number; a name does not begin with a digit, a text stands in quotes."
+
+
 def tokenize(source: Source) -> list[Token]:
     """Split an expression into tokens, the last of kind `end`.
 
@@ -107,7 +110,9 @@ def tokenize(source: Source) -> list[Token]:
             raise WorkspaceError(_unreadable(source, at))
         kind = found.lastgroup
         if kind == "number" and found.end() < len(source.text) and source.text[found.end()].isidentifier():
-            raise WorkspaceError(_unreadable(source, found.end()))
+            raise WorkspaceError(
+                source.fault("D201", f"Cannot read {found[0]!r} and letters together.", at, hint=_NUMBER)
+            )
         if kind != "space":
             tokens.append(_token(kind, found[0], at))
         at = found.end()

@@ -190,15 +190,20 @@ def _schema_only() -> pa.Table:
 
 def _relate(desk: Desk, name: str, source: Source, path: Path, earlier: Sequence[Path]) -> None:
     """Make the relations that `sources.history` speaks of."""
-    manifests = desk.store.manifests(name)
-    accepted = [desk.store.root / part for manifest in manifests for part in manifest.parts]
-    own = [part for part in (*accepted, *earlier) if _view_of(desk, part) not in _BESIDE]
+    own = _own_parts(desk, name, earlier)
     make = "CREATE OR REPLACE TEMP"
     desk.engine.run(f"{make} VIEW checked AS FROM {_parquet(path)}")
     desk.engine.run(f"{make} TABLE repeats AS {history.REPEATS}")
     desk.engine.run(f"{make} VIEW good AS {history.good(source)}")
     desk.engine.run(f"{make} TABLE known AS {history.known([str(part) for part in own])}")
     desk.engine.run(f"{make} VIEW taken AS {history.TAKEN}")
+
+
+def _own_parts(desk: Desk, name: str, earlier: Sequence[Path]) -> list[Path]:
+    """Return what history holds of a source, with the parts that its earlier drafts wrote."""
+    manifests = desk.store.manifests(name)
+    accepted = [desk.store.root / part for manifest in manifests for part in manifest.parts]
+    return [part for part in (*accepted, *earlier) if _view_of(desk, part) not in _BESIDE]
 
 
 def _view_of(desk: Desk, part: Path) -> str:
@@ -214,8 +219,12 @@ def _written(
     earlier: Sequence[Path],
 ) -> Draft:
     """Write the new rows to history, and what the vault is to keep to the scratch folder."""
+    if source.kind == "holding":
+        own = [str(part) for part in _own_parts(desk, name, earlier)]
+        desk.engine.run(f"CREATE OR REPLACE TEMP TABLE restated AS {history.restated(own)}")
     parts = []
-    for view in history.views(name, source, _event_types(desk, source)):
+    types, zone = _event_types(desk, source), desk.context.zone
+    for view in history.views(name, source, types, now=desk.now, zone=zone):
         parts.append(_copy_part(desk, view.folder, view.query, draft.id))
     names = [namespace.name for namespace in namespaces]
     parts.append(_copy_part(desk, "observations", history.observations(name, names), draft.id))

@@ -71,7 +71,8 @@ def open_snapshot(workspace: Workspace) -> Iterator[Snapshot]:
         for name in HISTORY_TABLES:
             engine.run(f"CREATE VIEW history.{name} AS SELECT * FROM {_read(folder, name)}")
         engine.run(
-            f"CREATE VIEW history.people_spine AS SELECT profile, is_known FROM {_read(folder, 'profiles')}"
+            "CREATE VIEW history.people_spine AS SELECT profile, is_known, "
+            f"TIMESTAMP '0001-01-01' AS first_seen FROM {_read(folder, 'profiles')}"
         )
         open_views(engine, workspace, snapshot.clock, "present")
         for path in sorted(folder.glob("*.parquet")):

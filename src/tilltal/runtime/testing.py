@@ -205,7 +205,7 @@ def _load(engine: DuckDBEngine, workspace: Workspace, case: Case) -> None:
         "CREATE TABLE history.identity_map (identity BIGINT, valid_from TIMESTAMP, valid_to TIMESTAMP, "
         "profile BIGINT); CREATE TABLE history.shared_values (identity BIGINT, namespace VARCHAR); "
         f"CREATE TABLE history.people_spine AS SELECT CAST({_ONE} AS BIGINT) AS profile, "
-        "TRUE AS is_known"
+        "TRUE AS is_known, TIMESTAMP '0001-01-01' AS first_seen"
     )
 
 

@@ -7,10 +7,14 @@ They speak of relations that `runtime.intake` makes: `checked` (see `checked`), 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
+from zoneinfo import ZoneInfo
 
 import msgspec
 
 from tilltal.core.names import literal, quote
+from tilltal.core.time import sql_timestamp
+from tilltal.sources import clock
 from tilltal.sources.inputs import Input, fields_of
 from tilltal.workspace.definitions.identity import Namespace
 from tilltal.workspace.definitions.sources import Source
@@ -62,8 +66,28 @@ def known(files: Sequence[str]) -> str:
     return f"SELECT k FROM good SEMI JOIN (SELECT event_id FROM {parquet(files)}) USING (event_id)"
 
 
-def views(name: str, source: Source, event_types: Sequence[str]) -> list[View]:
-    """Return the views of history that taken rows go to."""
+def restated(files: Sequence[str]) -> str:
+    """Return the query of taken holdings that history knows already in another state, given its files."""
+    if not files:
+        return "SELECT k FROM taken WHERE false"
+    return f"SELECT k FROM taken SEMI JOIN {parquet(files)} USING (identity, product, opened)"
+
+
+def restated_arrival(now: datetime, zone: ZoneInfo) -> str:
+    """Return SQL of when a holding arrived of which the file does not say it.
+
+    A holding told for the first time was known from its opening on. Told again, the news is its closing,
+    known from that day on; any other news is known from now on.
+    """
+    closing = clock.to_utc("CAST(closed AS TIMESTAMP)", zone)
+    news = f"CASE WHEN {closing} <= {sql_timestamp(now)} THEN {closing} ELSE {sql_timestamp(now)} END"
+    return f"CASE WHEN k IN (SELECT k FROM restated) THEN {news} ELSE received END"
+
+
+def views(
+    name: str, source: Source, event_types: Sequence[str], *, now: datetime, zone: ZoneInfo
+) -> list[View]:
+    """Return the views of history that taken rows go to; holdings also read `restated`."""
     common = 'event_id, "at", received'
     origin = f"{literal(name)} AS source, identity"
     fields = "".join(f", field_{n} AS {quote(one.name)}" for n, one in kept_fields(source))
@@ -76,7 +100,9 @@ def views(name: str, source: Source, event_types: Sequence[str]) -> list[View]:
         return [_view(f"records/{name}", f"{common}, identity{fields}")]
     if source.kind == "holding":
         closed = "closed" if source.closed is not None else "CAST(NULL AS DATE) AS closed"
-        return [_view("holdings", f"event_id, received, {origin}, product, opened, {closed}")]
+        is_told = source.received is not None or source.closed is None
+        arrival = "received" if is_told else f"{restated_arrival(now, zone)} AS received"
+        return [_view("holdings", f"event_id, {arrival}, {origin}, product, opened, {closed}")]
     channel = "coalesce(channel, '*') AS channel" if source.channel is not None else "'*' AS channel"
     return [_view("consents", f"{common}, {origin}, purpose, {channel}, granted")]
 

@@ -41,7 +41,7 @@ class ResolvedTables(msgspec.Struct, frozen=True, kw_only=True):
     `identity_map`: identity, valid_from, valid_to (NULL = open), profile; only identities that are not their
     own profile, at most one row for any instant. `people`: profile, identity, namespace. `dropped_links`: a,
     b, reason, first_seen, last_seen. `shared_values`: identity, namespace. `refused`: observation, reason.
-    `spine`: profile, is_known.
+    `spine`: profile, is_known, first_seen: the first sighting of any of its identifiers.
     """
 
     identity_map: pa.Table
@@ -158,4 +158,8 @@ def _spine(seen: Sightings, profile: Ints) -> pa.Table:
     ids, place = np.unique(profile[used], return_inverse=True)
     is_known = np.zeros(len(ids), dtype=np.bool_)
     is_known[place[seen.is_person[used]]] = True
-    return pa.table({"profile": ids, "is_known": is_known})
+    first = np.full(len(ids), OPEN, dtype=np.int64)
+    np.minimum.at(first, place, seen.first_us[used])
+    return pa.table(
+        {"profile": ids, "is_known": is_known, "first_seen": pa.array(first, pa.int64()).cast(_STAMP)}
+    )

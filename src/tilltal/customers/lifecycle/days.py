@@ -13,6 +13,8 @@ from zoneinfo import ZoneInfo
 from tilltal.core.time import sql_timestamp
 
 EPOCH = date(1970, 1, 1)
+_DAY_US = 86_400_000_000
+_SHIFT_DAYS = 1_000_000  # makes every instant positive, so that integer division rounds down
 _FIRST = datetime(1845, 1, 1, tzinfo=UTC)  # before any zone had a clock change
 
 
@@ -31,20 +33,20 @@ def of_date(value: str) -> str:
     return f"CAST({value} - DATE '1970-01-01' AS INTEGER)"
 
 
-def local_date_sql(at: str, zone: ZoneInfo, last: datetime) -> str:
-    """Return SQL for the local DATE of a UTC timestamp that lies at or before `last`."""
+def local_day_sql(instant: str, zone: ZoneInfo, last: datetime) -> str:
+    """Return SQL for the local day number of a UTC timestamp that lies at or before `last`."""
     base, changes = _changes(zone, last.astimezone(UTC).year + 1)
     cases = "".join(
-        f" WHEN {at} >= {sql_timestamp(moment)} THEN {_interval(offset)}"
+        f" WHEN {instant} >= {sql_timestamp(moment)} THEN {_shifted(offset)}"
         for moment, offset in reversed(changes)
     )
-    shift = f"CASE{cases} ELSE {_interval(base)} END" if cases else _interval(base)
-    return f"CAST({at} + {shift} AS DATE)"
+    shift = f"CASE{cases} ELSE {_shifted(base)} END" if cases else str(_shifted(base))
+    return f"(CAST((EPOCH_US({instant}) + {shift}) // {_DAY_US} AS INTEGER) - {_SHIFT_DAYS})"
 
 
-def _interval(offset: timedelta) -> str:
-    seconds = int(offset.total_seconds())
-    return f"INTERVAL '{seconds}' SECOND"
+def _shifted(offset: timedelta) -> int:
+    """Return an offset in microseconds, and so much more that no instant stays negative."""
+    return offset // timedelta(microseconds=1) + _SHIFT_DAYS * _DAY_US
 
 
 @cache

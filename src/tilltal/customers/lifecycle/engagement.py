@@ -9,15 +9,17 @@ nothing happened. What it measures is what the customer did in the periods, when
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import date
 
 import msgspec
 
 from tilltal.core.errors import Place, WorkspaceError
-from tilltal.customers.lifecycle.calendar import CALENDARS
+from tilltal.customers.lifecycle.calendar import CALENDARS, Calendar
 from tilltal.customers.lifecycle.days import to_date
+from tilltal.customers.lifecycle.few_periods import ADDITIVE, MOST_PERIODS, few_turn_steps
 from tilltal.customers.lifecycle.occurrences import Past
 from tilltal.customers.lifecycle.stage import Terms
-from tilltal.customers.lifecycle.trends import dated_trend_steps, periodic_trend_steps
+from tilltal.customers.lifecycle.trends import dated_turn_steps, periodic_turn_steps
 from tilltal.customers.step import Step
 from tilltal.workspace.definitions.profile import Measure
 from tilltal.workspace.definitions.segments import Engagement
@@ -36,7 +38,7 @@ _LATEST = "{'at': instant, 'id': event_id, 'value': value}"
 _MEASURES: dict[Measure, _Measure] = {
     "count": _Measure("CAST(COUNT(*) AS DOUBLE) AS n", "SUM(n) OVER covered"),
     "exists": _Measure("1 AS n", "MAX(n) OVER covered"),
-    "sum": _Measure("SUM(value) AS s", "SUM(s) OVER covered"),
+    "sum": _Measure("SUM(value) AS n", "SUM(n) OVER covered"),
     "avg": _Measure(
         "SUM(value) AS s, CAST(COUNT(*) AS DOUBLE) AS n", "SUM(s) OVER covered / SUM(n) OVER covered"
     ),
@@ -49,19 +51,29 @@ _MEASURES: dict[Measure, _Measure] = {
 _OF_ANYTHING: tuple[Measure, ...] = ("count", "exists", "distinct")
 
 
-def engagement_steps(engagement: Engagement | None, terms: Terms, past: Past) -> Iterator[Step]:
-    """Yield the steps from events and `lifecycle_relations` to `lifecycle_trends`.
+def engagement_steps(
+    engagement: Engagement | None, terms: Terms, past: Past, since: date | None
+) -> Iterator[Step]:
+    """Yield the steps from events and `lifecycle_relations` to `lifecycle_turns`.
+
+    `since` is a day before which nothing happened, if known: few periods can be compared side by side.
 
     Raises:
         WorkspaceError: if the measure or its field cannot make a reading.
     """
     if engagement is None or engagement.measure is None:
         yield Step("lifecycle_readings", _fields(engagement, past) if engagement else _NONE)
-        yield from dated_trend_steps(terms)
+        yield from dated_turn_steps(terms, past.today)
     elif engagement.measure in _MEASURES:
         yield Step("lifecycle_periods", _periods(engagement, engagement.measure, past))
-        yield Step("lifecycle_readings", _measured(engagement, engagement.measure, past))
-        yield from periodic_trend_steps(terms, CALENDARS[engagement.every])
+        calendar = CALENDARS[engagement.every]
+        spans = _spans_sql(calendar, past)
+        numbers = calendar.number(since or date.min), calendar.number(past.clock.today)
+        if engagement.measure in ADDITIVE and 0 < numbers[1] - numbers[0] < MOST_PERIODS:
+            yield from few_turn_steps(engagement, terms, past.clock.today, numbers, spans)
+        else:
+            yield Step("lifecycle_readings", _measured(engagement, engagement.measure, spans))
+            yield from periodic_turn_steps(terms, calendar, past.today)
     else:
         raise WorkspaceError.of(
             "W166",
@@ -103,23 +115,30 @@ def _periods(engagement: Engagement, measure: Measure, past: Past) -> str:
 SELECT profile, number, {_MEASURES[measure].parts} FROM ({numbered}) AS numbered GROUP BY profile, number"""
 
 
-def _measured(engagement: Engagement, measure: Measure, past: Past) -> str:
+def _spans_sql(calendar: Calendar, past: Past) -> str:
+    """Return each relation with the numbers of the periods in which it opened, and is last open."""
+    until = f"LEAST(COALESCE(closed - 1, {past.today}), {past.today})"
+    return f"""
+SELECT profile, opened, closed, opened_in, ended_in
+FROM (
+  SELECT profile, opened, closed, {calendar.number_sql(to_date("opened"))} AS opened_in,
+    {calendar.number_sql(to_date(until))} AS ended_in
+  FROM lifecycle_relations) AS numbered
+WHERE opened_in < ended_in"""
+
+
+def _measured(engagement: Engagement, measure: Measure, spans: str) -> str:
     """Return a reading for each period that ends while a relation is open."""
     over = 1 if measure == "distinct" else engagement.over
-    calendar = CALENDARS[engagement.every]
-    until = f"LEAST(COALESCE(closed - 1, {past.today}), {past.today})"
-    begin, end = calendar.number_sql(to_date("opened")), calendar.number_sql(to_date(until))
     return f"""
 SELECT profile, opened, closed, number, COALESCE(CAST(value AS DOUBLE), 0) AS value
 FROM (
   SELECT d.profile, d.opened, d.closed, d.number, d.opened_in, {_MEASURES[measure].value} AS value
   FROM (
     SELECT *, UNNEST(GENERATE_SERIES(opened_in + {1 - over}, ended_in)) AS number
-    FROM (
-      SELECT profile, opened, closed, {begin} AS opened_in, {end} AS ended_in
-      FROM lifecycle_relations) AS spans
-    WHERE opened_in < ended_in) AS d
+    FROM ({spans}) AS spans) AS d
   LEFT JOIN lifecycle_periods AS p ON p.profile = d.profile AND p.number = d.number
   WINDOW covered AS (
-    PARTITION BY d.profile, d.opened ORDER BY d.number ROWS BETWEEN {over} PRECEDING AND 1 PRECEDING)) AS taken
+    PARTITION BY d.profile, d.opened ORDER BY d.number
+    ROWS BETWEEN {over} PRECEDING AND 1 PRECEDING)) AS taken
 WHERE number > opened_in"""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from tilltal.core.names import quote
-from tilltal.customers.lifecycle.days import day_number, local_date_sql, of_date
+from tilltal.customers.lifecycle.days import day_number, local_day_sql, to_date
 from tilltal.customers.traits.columns import FieldReader
 from tilltal.customers.traits.compiled import CompiledTrait, compile_trait
 from tilltal.customers.traits.schema import Schemas
@@ -25,14 +25,14 @@ class Past(msgspec.Struct, frozen=True):
         return day_number(self.clock.today)
 
     @property
-    def local_date(self) -> str:
-        """SQL for the local DATE of the column `instant`."""
-        return local_date_sql("instant", self.clock.zone, self.clock.now)
-
-    @property
     def local_day(self) -> str:
         """SQL for the local day, in days since 1970-01-01, of the column `instant`."""
-        return of_date(self.local_date)
+        return local_day_sql("instant", self.clock.zone, self.clock.now)
+
+    @property
+    def local_date(self) -> str:
+        """SQL for the local DATE of the column `instant`."""
+        return to_date(self.local_day)
 
     def events(self, types: tuple[str, ...], where: str | None) -> str:
         """Return a SELECT of `profile`, `instant` of the events of these types that fulfil a condition."""

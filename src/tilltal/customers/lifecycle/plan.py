@@ -7,6 +7,8 @@ Run the steps in order, each into a table of its name; the last three are what a
 
 from __future__ import annotations
 
+from datetime import date
+
 from tilltal.customers.lifecycle import transitions
 from tilltal.customers.lifecycle.engagement import engagement_steps
 from tilltal.customers.lifecycle.moments import moment_steps
@@ -20,8 +22,17 @@ from tilltal.workspace.definitions.segments import Lifecycle
 KEPT = ("transitions", "relations", "lifecycle")
 
 
-def lifecycle_steps(lifecycle: Lifecycle, schemas: Schemas, clock: Clock) -> tuple[Step, ...]:
+def lifecycle_steps(
+    lifecycle: Lifecycle, schemas: Schemas, clock: Clock, *, since: date | None = None
+) -> tuple[Step, ...]:
     """Return the steps that make the lifecycle as of the clock.
+
+    Args:
+        lifecycle: the definition.
+        schemas: the event types.
+        clock: the instant it is seen from, and the zone of its dates.
+        since: a local day before which nothing happened, if known. The result is the same; a short history
+            takes less time.
 
     Raises:
         WorkspaceError: if the definition does not fit the event types or itself.
@@ -30,7 +41,7 @@ def lifecycle_steps(lifecycle: Lifecycle, schemas: Schemas, clock: Clock) -> tup
     return (
         *moment_steps(lifecycle, past),
         *relation_steps(past.today),
-        *engagement_steps(lifecycle.engagement, Terms.of(lifecycle), past),
+        *engagement_steps(lifecycle.engagement, Terms.of(lifecycle), past, since),
         *stage_steps(lifecycle, past.today),
     )
 
@@ -44,7 +55,7 @@ def relation_steps(today: int) -> tuple[Step, ...]:
 
 
 def stage_steps(lifecycle: Lifecycle, today: int) -> tuple[Step, ...]:
-    """Return the steps from relations and `lifecycle_trends` to the tables that are kept, as of a day."""
+    """Return the steps from relations and `lifecycle_turns` to the tables that are kept, as of a day."""
     terms = Terms.of(lifecycle)
     return (
         Step("transitions", transitions.transitions_sql(terms, lifecycle.names, today)),

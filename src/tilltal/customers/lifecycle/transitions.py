@@ -1,7 +1,8 @@
 """The lifecycle of all customers at once: SELECT texts that say what `stage.Timeline` says of one.
 
-Read from `lifecycle_moments` (profile, day, seq, what) and `lifecycle_trends` (see `trends`). Days are numbers since 1970-01-01. What happens at the same `seq` of a day follows the
-order of the codes below: a closing ends what was opened at the same instant.
+Read from `lifecycle_moments` (profile, day, seq, what) and `lifecycle_turns` (profile, day, fallen). Days are
+numbers since 1970-01-01. What happens at the same `seq` of a day follows the order of the codes below: a
+closing ends what was opened at the same instant.
 """
 
 from __future__ import annotations
@@ -87,12 +88,7 @@ def _events(terms: Terms, as_of_day: int) -> str:
         WHERE opened + {terms.new_days} <= {as_of_day}
           AND opened + {terms.new_days} < LEAST(next_opened, COALESCE(closed, 2147483647))
         UNION ALL
-        SELECT profile, day, 3, now_fallen, NULL FROM lifecycle_trends
-        WHERE now_fallen <> before_now AND day <= {as_of_day}
-        UNION ALL
-        SELECT profile, day + {terms.trend_days}, 3, later_fallen, NULL FROM lifecycle_trends
-        WHERE later_fallen <> before_later AND day + {terms.trend_days} <= {as_of_day}
-          AND day + {terms.trend_days} < until"""
+        SELECT profile, day, 3, fallen, NULL FROM lifecycle_turns"""
 
 
 def _code(terms: Terms) -> str:

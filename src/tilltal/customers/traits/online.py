@@ -13,7 +13,7 @@ import msgspec
 from tilltal.core.time import Unit, Window, local_date
 from tilltal.customers.traits.compiled import CompiledTrait
 from tilltal.customers.traits.schema import Schemas, field_type
-from tilltal.customers.traits.values import distinct_key, number_of
+from tilltal.customers.traits.values import distinct_key, numbers_in
 from tilltal.rules.clock import Clock
 from tilltal.rules.python import to_python
 from tilltal.rules.types import Type
@@ -129,9 +129,7 @@ def _of_values(trait: CompiledTrait, values: Sequence[object]) -> object:
         case "first" | "last":
             return _major(values[0 if trait.measure == "first" else -1], trait) if values else None
         case _:
-            return _of_numbers(
-                trait, [number for value in values if (number := number_of(value)) is not None]
-            )
+            return _of_numbers(trait, numbers_in(values, as_floats=trait.of_type is Type.ANY))
 
 
 def _of_numbers(trait: CompiledTrait, numbers: Sequence[float]) -> object:

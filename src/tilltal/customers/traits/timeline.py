@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from tilltal.core.time import Unit, day_start, local_date
+from tilltal.customers.derived import Derived
 from tilltal.customers.traits.compiled import CompiledTrait
 from tilltal.customers.traits.online import Event
 
@@ -39,20 +40,20 @@ def changes(
     after: datetime,
     until: datetime,
     *,
-    reads_now: bool = False,
+    is_moving: bool = False,
 ) -> list[Change]:
     """Return the changes of membership after `after`, up to and including `until`.
 
     `members` gives the audiences at an instant; between `moments` (see `moments_of`) it must not change,
-    unless it `reads_now`: then every quarter of an hour is compared with the one before and a change
-    between them is found to the microsecond. Two changes within one quarter that undo each other are not
-    seen.
+    unless it `is_moving` (see `reads_now`): then every quarter of an hour is compared with the one before and
+    a change between them is found to the microsecond. Two changes within one quarter that undo each other
+    are not seen.
     """
     stops = [after, *sorted({moment for moment in moments if after < moment < until}), until]
     states = [(stop, members(stop)) for stop in stops]
     found: list[Change] = []
     for (start, before), (end, now) in pairwise(states):
-        found += _moving(members, start, end) if reads_now else _at(end, before, now)
+        found += _moving(members, start, end) if is_moving else _at(end, before, now)
     return found
 
 
@@ -71,6 +72,12 @@ def moments_of(
             unit = timedelta(seconds=trait.unit.seconds)
             moments.update(moment for at in own for moment in _steps(at, unit, after, until))
     return {moment for moment in moments if after < moment <= until}
+
+
+def reads_now(traits: Iterable[CompiledTrait], conditions: Iterable[Derived]) -> bool:
+    """True where a condition moves with NOW(), so that its changes must be searched for."""
+    expressions = [trait.where for trait in traits if trait.where is not None]
+    return any("NOW" in one.functions for one in (*expressions, *(one.expression for one in conditions)))
 
 
 def _midnights(after: datetime, until: datetime, zone: ZoneInfo) -> Iterator[datetime]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 
-def number_of(value: object) -> float | int | None:
-    """Return a value if it is a number; texts and booleans are never converted."""
-    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+def numbers_in(values: Iterable[object], *, as_floats: bool) -> list[float]:
+    """Return the numbers among values; texts and booleans are never converted."""
+    numbers = [value for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
+    return [float(number) for number in numbers] if as_floats else numbers
 
 
 def distinct_key(value: object) -> object:

@@ -8,7 +8,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from tilltal.insight.report import story, words
 from tilltal.insight.report.charts.persona_map import key, persona_map
-from tilltal.insight.report.charts.plane import short
+from tilltal.insight.report.charts.plane import per_cent, short
 from tilltal.insight.report.charts.quality import gains, reliability
 from tilltal.insight.report.charts.trend import sparkline, trend
 from tilltal.insight.report.data import ReportData
@@ -29,7 +29,6 @@ def _environment() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        extensions=["jinja2.ext.do"],
     )
     environment.filters |= {
         each.__name__: each
@@ -39,7 +38,8 @@ def _environment() -> Environment:
         )
     }  # fmt: skip
     environment.globals |= {
-        "story": story, "words": words, "steps": STEPS, "title_of": title_of, "trend": trend, "sparkline": sparkline,
-        "gains": gains, "reliability": reliability, "persona_map": persona_map, "key": key, "short": short,
+        "story": story, "words": words, "steps": STEPS, "title_of": title_of,
+        "trend": trend, "sparkline": sparkline, "short": short, "per_cent": per_cent,
+        "gains": gains, "reliability": reliability, "persona_map": persona_map, "key": key,
     }  # fmt: skip
     return environment

@@ -85,8 +85,8 @@ def value(view: ValueView) -> str:
 def personas(view: PersonaView) -> str:
     """Name the largest persona, and say how far to trust the division."""
     first = view.personas[0]
-    text = f"{count(len(view.personas), 'persona')}; the largest is {name(first.name)} with {share(first.share)}."
-    return f"{text} {stability(view.stability)}"
+    largest = f"the largest is {name(first.name)} with {share(first.share)}"
+    return f"{count(len(view.personas), 'persona')}; {largest}. {stability(view.stability)}"
 
 
 def stability(value: float | None) -> str:
@@ -146,7 +146,8 @@ def ordering(model: ModelView) -> str:
         return "It could not be tested."
     value = model.test.auc.value
     word = "Strong" if value >= 0.8 else "Good" if value >= 0.7 else "Moderate" if value >= 0.6 else "Weak"
-    return f"{word}: of two customers, one of whom says yes, it names the right one {round(100 * value)} times in 100."
+    times = f"{round(100 * value)} times in 100"
+    return f"{word}: of two customers, one of whom says yes, it names the right one {times}."
 
 
 def calibration(model: ModelView) -> str:
@@ -157,7 +158,8 @@ def calibration(model: ModelView) -> str:
     said = f"On average it said {share(test.expected)}, and {share(test.base_rate)} came true."
     if test.ece <= max(2 * test.ece_by_chance, 0.005):
         return f"{said} Its probabilities can be taken at their word."
-    return f"{said} They are off by {number(100 * test.ece, 1)} points on average: trust the order more than the level."
+    off = f"They are off by {number(100 * test.ece, 1)} points on average"
+    return f"{said} {off}: trust the order more than the level."
 
 
 def actions(view: ActionView) -> str:
@@ -182,7 +184,7 @@ def why_not(view: WhyNot) -> str:
         for step, customers in action.ends:
             totals[step] = totals.get(step, 0) + customers
     everything = sum(totals.values())
-    lost = {step: customers for step, customers in totals.items() if step != "won"}
+    lost: dict[Loss, int] = {step: customers for step, customers in totals.items() if step != "won"}
     if not any(lost.values()):
         return "Nothing stands between customers and actions."
     step = max(lost, key=lambda each: lost[each])

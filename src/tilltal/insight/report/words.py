@@ -48,17 +48,18 @@ def figure(value: float | None) -> str:
 
 
 def share(value: float | None) -> str:
-    """Write a share as per cent: whole from 10 %, one digit from 0.1 %, two below.
+    """Write a share as per cent: whole in the middle, one digit towards 0 and 100 %, two below 0.1 %.
 
-    >>> [share(v).replace("\u202f", " ") for v in (0.341, 0.0532, 0.0004, 0.0, 1.0, 0.9996)]
-    ['34 %', '5.3 %', '0.04 %', '0 %', '100 %', '>99 %']
+    >>> [share(v).replace("\u202f", " ") for v in (0.341, 0.0532, 0.0004, 0.0, 1.0, 0.984, 0.9996)]
+    ['34 %', '5.3 %', '0.04 %', '0 %', '100 %', '98.4 %', '>99.9 %']
     """
     if value is None or value != value:
         return _DASH
     per_cent = 100 * value
-    if 99.5 <= per_cent < 100:
-        return f">99{SPACE}%"
-    digits = 0 if abs(per_cent) >= 9.95 or per_cent == 0 else 1 if abs(per_cent) >= 0.095 else 2
+    if 99.95 <= per_cent < 100:
+        return f">99.9{SPACE}%"
+    is_middle = 9.95 <= abs(per_cent) < 90 or per_cent in (0, 100)
+    digits = 0 if is_middle else 1 if abs(per_cent) >= 0.095 else 2
     return f"{number(per_cent, digits)}{SPACE}%"
 
 
@@ -160,8 +161,8 @@ def month(value: date) -> str:
 def period(value: date, kind: str) -> str:
     """Write the period that begins on a date.
 
-    >>> period(date(2026, 4, 1), "month"), period(date(2026, 4, 1), "quarter"), period(date(2026, 1, 1), "year")
-    ('Apr 2026', 'Q2 2026', '2026')
+    >>> [period(date(2026, 4, 1), kind) for kind in ("month", "quarter", "year")]
+    ['Apr 2026', 'Q2 2026', '2026']
     """
     if kind == "quarter":
         return f"Q{(value.month + 2) // 3} {value.year}"

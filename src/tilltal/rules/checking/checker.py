@@ -145,12 +145,12 @@ class _Checker:
     def is_literal(self, name: str, position: int, node: Node, syntax: Syntax) -> bool:
         low, high = _BOUNDS.get((name, position), (0, 0))
         if not isinstance(node, Literal) or node.value in (None, ""):
-            wanted = f"an integer from {low} to {high}" if high else "a text that is not empty"
+            wanted = f"as an integer from {low} to {high}" if high else "as a text that is not empty"
         elif high and not low <= int(str(node.value)) <= high:
-            wanted = f"from {low} to {high}"
+            wanted = f"as an integer from {low} to {high}"
         else:
             return True
-        self.fault("D207", f"This argument of {name} must be written out, {wanted}.", syntax)
+        self.fault("D207", f"This argument of {name} must be written out {wanted}.", syntax)
         return False
 
     def misfit(self, name: str, forms: Sequence[Form], syntax: Syntax, args: Arguments) -> Typed:
@@ -159,10 +159,11 @@ class _Checker:
         for position, arg in enumerate(args):
             wanted = tuple(dict.fromkeys(form.takes[position] for form in forms))
             if arg is not None and not any(fits(arg, kind) for kind in wanted):
-                what = " or ".join(f"{_article(kind)} {kind}" for kind in wanted)
+                *others, last = map(_a, wanted)
+                what = f"{', '.join(others)} or {last}" if others else last
                 return self.fault(
                     "D205",
-                    f"{shown} takes {what}, not {_article(arg.type)} {arg.type}.",
+                    f"{shown} takes {what}, not {_a(arg.type)}.",
                     syntax.args[position],
                     hint=misfit_hint(arg, wanted[0]),
                 )
@@ -173,7 +174,7 @@ class _Checker:
         if not fits(arg, Type.BOOLEAN) and arg is not None:
             self.fault(
                 "D205",
-                f"{owner} takes a condition, not {_article(arg.type)} {arg.type}.",
+                f"{owner} takes a condition, not {_a(arg.type)}.",
                 syntax,
                 hint=misfit_hint(arg, Type.BOOLEAN),
             )
@@ -189,38 +190,46 @@ class _Checker:
 
     def alike(self, args: Arguments, syntaxes: Sequence[Syntax]) -> Type | None:
         """Return the type that all arguments share, None if they share none or have none."""
-        known: Typed = None
+        shared: Type | None = None
         for arg, syntax in zip(args, syntaxes, strict=True):
-            if known is not None and arg is not None and shared_type(known.type, arg.type) is None:
-                self.fault(
-                    "D205",
-                    f"{_article(known.type).capitalize()} {known.type} and {_article(arg.type)} "
-                    f"{arg.type} do not go together.",
-                    syntax,
-                    hint=misfit_hint(arg, known.type) or misfit_hint(known, arg.type),
-                )
+            if arg is None:
+                continue
+            met = shared_type(shared or arg.type, arg.type)
+            if met is None:
+                self.unlike(shared or arg.type, arg, syntax)
                 return None
-            if known is None or (arg is not None and shared_type(known.type, arg.type) != known.type):
-                known = arg or known
-        return known.type if known else None
+            shared = met
+        return shared
+
+    def unlike(self, shared: Type, arg: Node, syntax: Syntax) -> None:
+        """Note that an argument does not go with those before it."""
+        self.fault(
+            "D205",
+            f"{_a(shared).capitalize()} and {_a(arg.type)} do not go together.",
+            syntax,
+            hint=misfit_hint(arg, shared) or misfit_hint(Name(shared, ""), arg.type),
+        )
 
     def is_ordered(self, kind: Type, op: str, syntax: Syntax) -> bool:
         if kind not in (Type.BOOLEAN, Type.ANY):
             return True
-        hint = "Write flag or NOT flag." if kind is Type.BOOLEAN else _SAY_TYPE
+        is_untyped = kind is Type.ANY
+        shown, hint = ("untyped", _SAY_TYPE) if is_untyped else ("boolean", "Write flag or NOT flag.")
         self.fault(
-            "D205", f"{op} orders numbers, texts, dates and times, not {kind} values.", syntax, hint=hint
+            "D205", f"{op} orders numbers, texts, dates and times, not {shown} values.", syntax, hint=hint
         )
         return False
 
     def comparison(self, op: str, syntax: Syntax, args: Arguments) -> Typed:
+        if any(part.op in _SIGNS for part in syntax.args) and _types(args[1:]) - {Type.BOOLEAN, Type.ANY}:
+            return self.fault("D205", "Comparisons do not chain.", syntax, hint="Write a < b AND b < c.")
         faults = len(self.faults)
         kind = self.alike(args, syntax.args) or Type.TEXT
-        if kind is Type.ANY:
+        if kind is Type.ANY and None not in args:
             return self.untyped_comparison(op, syntax, args)
         if len(self.faults) > faults or (op not in ("=", "<>") and not self.is_ordered(kind, op, syntax)):
             return None
-        return Call(Type.BOOLEAN, op, tuple(fit(arg, kind) for arg in args))
+        return self.fitted(Type.BOOLEAN, op, args, Type.TEXT if kind is Type.ANY else kind)
 
     def untyped_comparison(self, op: str, syntax: Syntax, args: Arguments) -> Typed:
         """Compare two untyped names as numbers, as texts or as booleans, whichever both are."""
@@ -273,7 +282,7 @@ class _Checker:
     def misfit_text(self, op: str, syntax: Syntax, arg: Node) -> Typed:
         return self.fault(
             "D205",
-            f"{op} takes a text, not {_article(arg.type)} {arg.type}.",
+            f"{op} takes a text, not {_a(arg.type)}.",
             syntax.args[0],
             hint=misfit_hint(arg, Type.TEXT),
         )
@@ -294,8 +303,12 @@ class _Checker:
     def choice(self, op: str, syntax: Syntax, args: Arguments) -> Typed:
         """Check COALESCE, NULLIF, LEAST and GREATEST: all arguments of one type, which is the result's."""
         kind = self.alike(args, syntax.args)
-        if kind is None or (op != "COALESCE" and kind is Type.ANY and not self.is_ordered(kind, op, syntax)):
+        if kind is None:
             return None
+        if op == "NULLIF" and args[1] is None:
+            return args[0]
+        if op == "NULLIF" and kind is Type.ANY:
+            return self.fault("D205", f"Nothing says what type {op} compares.", syntax, hint=_SAY_TYPE)
         if op in ("LEAST", "GREATEST") and not self.is_ordered(kind, op, syntax):
             return None
         return self.fitted(kind, op, args, kind)
@@ -303,7 +316,7 @@ class _Checker:
     def joined(self, op: str, syntax: Syntax, args: Arguments) -> Typed:
         for arg, part in zip(args, syntax.args, strict=True):
             if arg is not None and not fits(arg, Type.TEXT):
-                shown = f"{op} takes texts, not {_article(arg.type)} {arg.type}."
+                shown = f"{op} takes texts, not {_a(arg.type)}."
                 return self.fault("D205", shown, part, hint=misfit_hint(arg, Type.TEXT))
         return self.fitted(Type.TEXT, op, args, Type.TEXT)
 
@@ -327,19 +340,19 @@ class _Checker:
     def local(self, op: str, syntax: Syntax, args: Arguments) -> Typed:
         arg = args[0]
         if arg is not None and arg.type is not Type.TIMESTAMP:
-            return self.fault(
-                "D205", f"{op} takes a timestamp, not {_article(arg.type)} {arg.type}.", syntax.args[0]
-            )
+            return self.fault("D205", f"{op} takes a timestamp, not {_a(arg.type)}.", syntax.args[0])
         kind = Type.DATE if op == "DATE_OF" else Type.INTEGER
         return self.fitted(kind, op, args, Type.TIMESTAMP)
 
     def fitted(self, gives: Type, op: str, args: Arguments, kind: Type) -> Typed:
-        """Make a call whose arguments all become one type; none if they cannot."""
+        """Make a call whose arguments all become one type; None if they cannot, which is noted by then."""
         if not all(fits(arg, kind) for arg in args):
+            assert self.faults
             return None
         return Call(gives, op, tuple(fit(arg, kind) for arg in args))
 
 
+_SIGNS = frozenset(("=", "<>", "<", "<=", ">", ">="))
 _SAY_TYPE = "Give the field a type in its source, or compare with a literal."
 _SPELLED = frozenset(
     ("AND", "OR", "NOT", "IS NULL", "IS TRUE", "IS FALSE", "IN", "BETWEEN", "LIKE", "CASE", "negative", "||",
@@ -347,7 +360,7 @@ _SPELLED = frozenset(
 )  # fmt: skip  # written as signs and words, not called
 _RULES: Mapping[str, Callable[[_Checker, str, Syntax, Arguments], Typed]] = {
     **dict.fromkeys(("AND", "OR", "NOT", "IS TRUE", "IS FALSE"), _Checker.logic),
-    **dict.fromkeys(("=", "<>", "<", "<=", ">", ">="), _Checker.comparison),
+    **dict.fromkeys(_SIGNS, _Checker.comparison),
     **dict.fromkeys(("COALESCE", "NULLIF", "LEAST", "GREATEST"), _Checker.choice),
     **dict.fromkeys(("CASE", "IF"), _Checker.case),
     **dict.fromkeys(("||", "CONCAT"), _Checker.joined),
@@ -362,5 +375,12 @@ _RULES: Mapping[str, Callable[[_Checker, str, Syntax, Arguments], Typed]] = {
 }
 
 
-def _article(kind: Type) -> str:
-    return "an" if kind in (Type.INTEGER, Type.ANY) else "a"
+def _types(args: Arguments) -> set[Type]:
+    return {arg.type for arg in args if arg is not None}
+
+
+def _a(kind: Type) -> str:
+    """Name a type with its article."""
+    if kind is Type.ANY:
+        return "an untyped value"
+    return f"an {kind}" if kind is Type.INTEGER else f"a {kind}"

@@ -74,8 +74,8 @@ def misfit_hint(node: Node, wanted: Type) -> str:
             return "Write DATE '2026-05-04'."
         if wanted is Type.TIMESTAMP:
             return "Write TIMESTAMP '2026-05-04 09:30:00'."
-        if wanted is Type.BOOLEAN:
-            return "Write TRUE or FALSE without quotes."
+    if isinstance(node, Literal) and wanted is Type.BOOLEAN:
+        return "Write TRUE or FALSE."
     return _HINTS.get((node.type, wanted), "")
 
 

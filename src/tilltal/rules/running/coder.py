@@ -114,7 +114,7 @@ class Coder:
         names: list[str] = []
         for node in nodes:
             text = self.value(node)
-            if text.isidentifier() or isinstance(node, Literal):
+            if text != "None" and (text.isidentifier() or isinstance(node, Literal)):
                 names.append(text)
                 if is_nullable(node):
                     checks.append(f"{text} is None")

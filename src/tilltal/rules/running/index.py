@@ -132,5 +132,5 @@ def _before(value: Any) -> Any:
 
 def _other(values: Collection[Any]) -> Any:
     """Return a value that is none of these."""
-    greatest = max(values)
-    return _after(greatest) if _after(greatest) is not None else _before(min(values))
+    neighbours = (neighbour for value in values for neighbour in (_after(value), _before(value)))
+    return next(neighbour for neighbour in neighbours if neighbour is not None and neighbour not in values)

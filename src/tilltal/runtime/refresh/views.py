@@ -74,7 +74,7 @@ def open_views(
 ) -> None:
     """Make the views of data.md as of an instant, in a schema of their own, which becomes the current one.
 
-    Needs the tables `history.identity_map`, `history.shared_values` and `history.people_spine`. Rows of values that
+    Needs the tables of identity in schema `history`. Rows of values that
     identify nobody, and of devices while nobody held them, are left out.
 
     Args:
@@ -100,7 +100,11 @@ def open_views(
             f"CREATE VIEW {quote(name)} AS SELECT * FROM ({_of_profiles(name, kind, is_mapped)}) "
             f"WHERE {known} AND ({sample})"
         )
-    engine.run(f"CREATE VIEW spine AS SELECT * FROM history.people_spine WHERE {sample}")
+    # who was first seen later is not there either: a training row must not know of a customer to come
+    engine.run(
+        "CREATE VIEW spine AS SELECT profile, is_known FROM history.people_spine "
+        f"WHERE first_seen <= {now} AND ({sample})"
+    )
 
 
 def event_span(engine: BatchEngine, workspace: Workspace) -> tuple[datetime | None, datetime | None]:

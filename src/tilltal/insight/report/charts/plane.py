@@ -79,7 +79,7 @@ def ticks(low: float, high: float, count: int = 3) -> tuple[float, ...]:
     span = (high - low) or abs(high) or 1.0
     rough = span / count
     size = 10.0 ** math.floor(math.log10(rough))
-    step = next(size * factor for factor in (1, 2, 2.5, 5, 10) if size * factor >= rough * (1 - 1e-9))
+    step = next(size * factor for factor in (1, 2, 5, 10) if size * factor >= rough * (1 - 1e-9))
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
     return tuple(round(number * step, 12) for number in range(first, max(last, first + 1) + 1))
 
@@ -104,6 +104,15 @@ def short(value: float) -> str:
         if abs(value) >= size:
             return words.figure(value / size) + letter
     return words.figure(value)
+
+
+def per_cent(value: float) -> str:
+    """Write a share for an axis.
+
+    >>> per_cent(0.985), per_cent(0.3)
+    ('98.5 %', '30 %')
+    """
+    return f"{100 * value:.10g} %"
 
 
 def _plain(value: str | float) -> str:

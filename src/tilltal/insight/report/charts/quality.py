@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
-from tilltal.insight.report import words
-from tilltal.insight.report.charts.plane import Plane, Point, element, grid, picture, ticks
+from tilltal.insight.report.charts.plane import Plane, Point, element, grid, per_cent, picture, ticks
 from tilltal.models.quality.evaluation import Evaluation
 from tilltal.models.quality.reliability import ReliabilityBin
 
@@ -49,10 +48,10 @@ def reliability(test: Evaluation, label: str) -> Markup:
 
 
 def _frame(plane: Plane, levels: Sequence[float], below: str, above: str) -> list[Markup]:
-    parts = grid(plane, [(level, words.share(level)) for level in levels])
+    parts = grid(plane, [(level, per_cent(level)) for level in levels])
     for level in levels:
         anchor = "end" if level == levels[-1] else "middle"
-        text = words.share(level)
+        text = per_cent(level)
         parts.append(element("text", text, x=plane.x(level), y=plane.height - 24, text_anchor=anchor))
     middle = (plane.left + plane.width - plane.right) / 2
     parts.append(element("text", below, x=middle, y=plane.height - 6, text_anchor="middle", class_="axis"))

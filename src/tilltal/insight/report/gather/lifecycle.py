@@ -22,7 +22,7 @@ def lifecycle(tables: Tables, names: StageNames, today: date) -> LifecycleView |
     """Return stages, history and flows; None where the snapshot has none."""
     if not tables.has("profiles", "lifecycle.stage") or not tables.has("transitions"):
         return None
-    sizes = dict(
+    sizes: dict[str, int] = dict(
         tables.rows(
             'SELECT "lifecycle.stage", count(*) FROM profiles WHERE is_known'
             ' AND "lifecycle.stage" IS NOT NULL GROUP BY ALL'

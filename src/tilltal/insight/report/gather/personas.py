@@ -17,7 +17,7 @@ def personas(tables: Tables, centroids: Centroids | None) -> PersonaView | None:
     """Return the personas, largest first; None where the snapshot has none."""
     if centroids is None or not tables.has("profiles", "persona.name") or not tables.has("persona_map"):
         return None
-    sizes = dict(
+    sizes: dict[str, int] = dict(
         tables.rows(
             'SELECT "persona.name", count(*) FROM profiles WHERE "persona.name" IS NOT NULL GROUP BY ALL'
         )
@@ -58,8 +58,9 @@ def _sample(tables: Tables) -> dict[str, list[tuple[float, float]]]:
 def _particulars(centroids: Centroids, index: int) -> tuple[Particular, ...]:
     """Return the features in which a centroid lies furthest from the average customer."""
     deviations = np.array(centroids.points[index]) / np.sqrt(np.array(centroids.scale.weight))
-    here = centroids.in_own_units[index]
-    everywhere = centroids.scale.undo(np.zeros((1, len(deviations))))[0]
+    with np.errstate(over="ignore"):  # the exponential is also tried on features that are not logarithms
+        here = centroids.in_own_units[index]
+        everywhere = centroids.scale.undo(np.zeros((1, len(deviations))))[0]
     order = np.argsort(-np.abs(deviations), kind="stable")[:_PARTICULARS]
     return tuple(
         Particular(

@@ -33,7 +33,7 @@ def why_not(tables: Tables, actions: dict[str, Action], known: int) -> WhyNot | 
     """Return what became of every action; None where the snapshot does not say."""
     if not tables.has("funnel") or not actions:
         return None
-    won = dict(tables.rows("SELECT action, count(*) FROM decisions WHERE rank = 1 GROUP BY action"))
+    won: dict[str, int] = dict(tables.rows("SELECT action, count(*) FROM decisions WHERE rank = 1 GROUP BY action"))
     found: dict[str, list[tuple[str, int]]] = {name: [] for name in actions}
     for action, reason, customers in tables.rows("SELECT action, reason, customers FROM funnel ORDER BY ALL"):
         found.setdefault(action, []).append((reason, customers))
@@ -77,8 +77,7 @@ def in_words(reason: str, action: Action | None) -> str:
     if step == "contact_policy" and kind == "cap":
         return f"Contact limit: {words.lower(detail)}"
     condition = next((each for each in _conditions(action, step) if each.name == rule), None)
-    text = condition.description.rstrip(".") if condition and condition.description else words.name(rule)
-    return text
+    return condition.description.rstrip(".") if condition and condition.description else words.name(rule)
 
 
 def _losses(name: str, action: Action | None, rows: list[tuple[str, int]], won: int) -> Losses:
