@@ -10,8 +10,8 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-
 from tests.bank import Bank
+
 from tilltal.customers.personas.centroids import Centroids, fit_centroids, place_on_map
 from tilltal.customers.personas.features import parse_features
 from tilltal.models.fitting import Task
@@ -37,7 +37,12 @@ ACTIONS = {
     "never": ("Never wanted", "cards"),
 }
 _FILES = {
-    "tilltal.yaml": "{name: testbank, time_zone: Europe/Stockholm, currency: SEK, description: 'Bank <i>of</i> tests'}",
+    "tilltal.yaml": """
+        name: testbank
+        description: Bank <i>of</i> tests
+        time_zone: Europe/Stockholm
+        currency: SEK
+    """,
     "sources/crm.yaml": """
         kind: record
         read: {files: data/crm.csv}
@@ -73,8 +78,11 @@ _FILES = {
 }  # fmt: skip
 
 
-def report_bank(root: Path, *, leave_out: frozenset[str] = frozenset()) -> Bank:
-    """Write the workspace and its snapshot; `leave_out` names tables and definition files to do without."""
+def report_bank(root: Path, *, leave_out: frozenset[str] = frozenset(), is_empty: bool = False) -> Bank:
+    """Write the workspace and its snapshot; `leave_out` names tables and definition files to do without.
+
+    With `is_empty` all tables are there, without a row.
+    """
     bank = Bank(root)
     for file, text in _FILES.items():
         if file not in leave_out:
@@ -82,7 +90,7 @@ def report_bank(root: Path, *, leave_out: frozenset[str] = frozenset()) -> Bank:
     folder = root / ".tilltal/snapshots/one"
     for name, table in tables().items():
         if name not in leave_out:
-            _write(folder / f"{name}.parquet", table)
+            _write(folder / f"{name}.parquet", table.slice(0, 0) if is_empty else table)
     if "models" not in leave_out:
         for name, content in _models().items():
             bank.write(f".tilltal/snapshots/one/models/{name}/model", content)
@@ -142,14 +150,15 @@ def _profiles() -> pa.Table:
         "age": rng.integers(18, 90, PEOPLE).astype(np.float64),
         "savings": rng.lognormal(9, 1.5, PEOPLE),
         "net_income": income,
+        "leading_product": rng.choice(["fund", "current_account"], PEOPLE),
         "affinity": affinity,
-        "lifecycle.stage": pa.array(np.where(is_known, stage, None), pa.string()),
+        "lifecycle.stage": pa.array(stage, pa.string(), mask=~is_known),
         "value.income": pa.array([each[0] for each in classes]),
         "value.affinity": pa.array([each[1] for each in classes]),
         "value.segment": pa.array(
             [CELLS[each] if has else None for each, has in zip(classes, has_value, strict=True)]
         ),
-        "persona.name": pa.array(np.where(is_known, persona, None), pa.string()),
+        "persona.name": pa.array(persona, pa.string(), mask=~is_known),
     }
     return pa.table(table)
 
@@ -179,7 +188,7 @@ def _persona_map(profiles: pa.Table) -> pa.Table:
 def _transitions(profiles: pa.Table) -> pa.Table:
     """Everybody joined as New; many have moved since, some of them in April 2026."""
     rng = np.random.default_rng(3)
-    rows = []
+    rows: list[tuple[int, date, str | None, str]] = []
     known = profiles.slice(0, KNOWN)
     for profile, stage in zip(
         known.column("profile").to_pylist(), known.column("lifecycle.stage").to_pylist(), strict=True
@@ -274,7 +283,7 @@ def _penetration() -> pa.Table:
 
 def _micro_segments() -> pa.Table:
     difference = {"name": "card_spend_90d", "here": 9000.0, "everywhere": 3000.0, "deviations": 1.4}
-    segments = [(f"Loyal · Royals · careful · product_{number}", 90 - number) for number in range(15)]
+    segments = [(f"Loyal · Royals · careful · {_product(number)}", 90 - number) for number in range(15)]
     rows = [*segments, ("(small) · (small) · (small) · (small)", 77)]
     return pa.Table.from_pylist(
         [
@@ -282,6 +291,10 @@ def _micro_segments() -> pa.Table:
             for name, size in rows
         ]
     )
+
+
+def _product(number: int) -> str:
+    return f"product_{number}" if number else "–"
 
 
 @cache

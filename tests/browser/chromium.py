@@ -7,13 +7,21 @@ import json
 import os
 import shutil
 import subprocess
-import tempfile
+import sys
 import time
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 _LIMIT_SECONDS = 60.0
+# the browser reads its pipe at descriptor 3 and writes at 4; this puts them there and becomes the browser
+_AS_3_AND_4 = """
+import fcntl, os, sys
+reading, writing = (fcntl.fcntl(int(number), fcntl.F_DUPFD, 10) for number in sys.argv[1:3])
+os.dup2(reading, 3)
+os.dup2(writing, 4)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
 PROGRAM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 
@@ -24,7 +32,7 @@ class Chromium:
         to_browser, self._write = os.pipe()
         self._read, from_browser = os.pipe()
         self._process = subprocess.Popen(
-            ["/bin/sh", "-c", f'exec "$0" "$@" 3<&{to_browser} 4>&{from_browser}', str(PROGRAM),
+            [sys.executable, "-c", _AS_3_AND_4, str(to_browser), str(from_browser), str(PROGRAM),
              "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--disable-dev-shm-usage",
              "--no-first-run", "--disable-background-networking", "--remote-debugging-pipe",
              f"--user-data-dir={profile}", "about:blank"],
@@ -36,10 +44,6 @@ class Chromium:
         self._buffer = b""
         self._number = 0
         self._session = ""
-        target = self.call("Target.createTarget", url="about:blank")["targetId"]
-        self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-        for domain in ("Page", "Runtime", "Network", "Log"):
-            self.call(f"{domain}.enable")
 
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:
         """Send a command and return its result; events that come before it are kept."""
@@ -86,11 +90,23 @@ class Chromium:
         return [event["params"] for event in self.events if event.get("method") == method]
 
     def __enter__(self) -> Self:
+        try:
+            target = self.call("Target.createTarget", url="about:blank")["targetId"]
+            self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+            for domain in ("Page", "Runtime", "Network", "Log"):
+                self.call(f"{domain}.enable")
+        except BaseException:
+            self.close()
+            raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the browser: it goes when its pipe does."""
         os.close(self._write)
         os.close(self._read)
         try:
@@ -108,8 +124,3 @@ class Chromium:
             self._buffer += part
         message, _, self._buffer = self._buffer.partition(b"\0")
         return dict(json.loads(message))
-
-
-def browser() -> Chromium:
-    """Start a browser with a profile of its own."""
-    return Chromium(Path(tempfile.mkdtemp(prefix="tilltal-browser-")))

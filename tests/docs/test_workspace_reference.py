@@ -36,6 +36,7 @@ KINDS = {
     "contact": "policies/contact.yaml",
     "data_use": "policies/data_use.yaml",
     "kpis": "kpis.yaml",
+    "cases": "cases/<name>.yaml",
 }
 
 

@@ -314,7 +314,7 @@ def mismatches(plan: DecisionPlan, table: pa.Table, context: Context) -> list[st
     ]
 
 
-SETTINGS = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=60)
+SETTINGS = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=40)
 
 
 @SETTINGS
@@ -326,7 +326,7 @@ def test_random_plans_decide_alike(seed: int, context: Context) -> None:
 
 
 @pytest.mark.slow
-@settings(SETTINGS, max_examples=2_000)
+@settings(SETTINGS, max_examples=1_000)
 @given(st.integers(0, 2**48), st.sampled_from(MOMENTS))
 def test_many_random_plans_decide_alike(seed: int, context: Context) -> None:
     rng = random.Random(seed)

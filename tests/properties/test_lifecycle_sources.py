@@ -77,7 +77,7 @@ def customers(seed: int, count: int) -> list[Customer]:
         for _ in range(chance.randrange(4)):
             opened = FIRST.date() + timedelta(days=chance.randrange(490))
             closed = chance.choice([None, opened + timedelta(days=chance.choice([-1, 0, 1, 30, 30, 200]))])
-            holdings.append(Holding(chance.choice(["card", "loan"]), opened, closed))
+            holdings += [Holding(chance.choice(["card", "loan"]), opened, closed)] * chance.choice([1, 1, 2])
         made.append(Customer(tuple(sorted(events, key=lambda one: (one.at, one.id))), tuple(holdings)))
     return made
 

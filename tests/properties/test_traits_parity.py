@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from random import Random
+from typing import Literal
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -51,6 +52,7 @@ STORED = {
     Type.TIMESTAMP: pa.timestamp("us"),
     Type.ANY: pa.string(),
 }
+Unit = Literal["seconds", "minutes", "hours", "days"]
 MEASURES: tuple[Measure, ...] = (
     "count",
     "sum",
@@ -240,6 +242,34 @@ def compare(
 def engine() -> Iterator[DuckDBEngine]:
     with DuckDBEngine(threads=1) as opened:
         yield opened
+
+
+def _every_trait() -> dict[str, Trait]:
+    """Each measure of each field that fits it, in all windows, under conditions in turn."""
+    fields = {
+        measure: NUMERIC if measure in ("sum", "avg", "min", "max") else tuple(FIELDS) for measure in MEASURES
+    }
+    optional: dict[Measure, tuple[None, ...]] = {"count": (None,), "exists": (None,), "recency": (None,)}
+    units: tuple[Unit, ...] = ("seconds", "minutes", "hours", "days")
+    made: dict[str, Trait] = {}
+    for measure in MEASURES:
+        for number, of in enumerate((*optional.get(measure, ()), *fields[measure])):
+            conditions = CONDITIONS + OWN_CONDITIONS
+            for index, window in enumerate((None, *WINDOWS)):
+                made[f"{measure}_{of}_{index}"] = Trait(
+                    measure=measure,
+                    of=of,
+                    from_=("buy", "look") if number % 2 else ("buy",),
+                    where=conditions[number % len(conditions)],
+                    window=window,
+                    unit=units[index % len(units)],
+                )
+    return made
+
+
+@pytest.mark.parametrize("now", NOWS)
+def test_every_measure_field_and_window_in_sql_equals_python(engine: DuckDBEngine, now: datetime) -> None:
+    assert compare(engine, _every_trait(), seed=7, now=now, customers=25)
 
 
 @settings(max_examples=12, deadline=None, derandomize=True)

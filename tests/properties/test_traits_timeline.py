@@ -26,7 +26,7 @@ SCHEMAS = {
 TRAITS = compile_traits(
     {
         "bought": Trait(measure="sum", of="amount", from_=("buy",), window="2 days"),
-        "looked": Trait(measure="count", from_=("look", "buy"), window="90 minutes"),
+        "looked": Trait(measure="count", from_=("look", "buy"), window="95 minutes"),
         "quiet": Trait(measure="recency", from_=("look",), unit="hours"),
         "days": Trait(measure="recency", from_=("buy",), unit="days"),
         "due": Trait(measure="last", of="due", from_=("buy",)),
@@ -37,7 +37,7 @@ SCHEMA = {trait.name: trait.type for trait in TRAITS}
 AUDIENCES = compile_audiences(
     {
         "spender": "bought > 8",
-        "browsing": "looked >= 2 AND NOT COALESCE(bought > 12, FALSE)",
+        "browsing": "looked >= 1 AND NOT COALESCE(bought > 12, FALSE)",
         "silent": "quiet % 5 = 3",
         "fading": "days BETWEEN 1 AND 2 OR audience.silent",
         "weekend": "DAY_OF_WEEK(TODAY()) > 5",

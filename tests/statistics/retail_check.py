@@ -42,7 +42,9 @@ from tilltal.workspace.definitions.segments import (
 )
 
 DATA = Path(os.environ.get("TILLTAL_SHARED", Path(__file__).resolve().parents[2].parent / "shared")) / "data"
-NEW, LOYAL, RETAIN, REGAIN, COMEBACK = msgspec.structs.astuple(StageNames())
+_NAMES = StageNames()
+NEW, LOYAL, RETAIN = _NAMES.new, _NAMES.loyal, _NAMES.retain
+REGAIN, COMEBACK = _NAMES.regain, _NAMES.comeback
 SCHEMAS = {"purchase": EventType(fields={"amount": Type.NUMBER, "month": Type.TEXT}, money={"amount": 100})}
 CELLS = (
     ("Low", "Low", "Prisjägare"),

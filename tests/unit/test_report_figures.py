@@ -12,8 +12,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-
 from tests.report_bank import ACTIONS, CELLS, KNOWN, PEOPLE, STAGES, TODAY, report_bank, tables
+
 from tilltal.insight.report.data import ReportData
 from tilltal.insight.report.gather.lifecycle import last_month
 from tilltal.runtime.report import read_snapshot

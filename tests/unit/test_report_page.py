@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from functools import cache
 from html.parser import HTMLParser
@@ -9,8 +10,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-
 from tests.report_bank import report_bank
+
 from tilltal.runtime.report import write_report
 
 VOID = {"meta", "link", "br", "img", "input", "hr"}
@@ -109,7 +110,7 @@ def test_headings_leave_out_no_level() -> None:
     levels = [int(tag[1]) for tag, _, _ in page_of().elements if re.fullmatch("h[1-6]", tag)]
     assert levels[0] == 1
     assert levels.count(1) == 1
-    assert all(after <= before + 1 for before, after in zip(levels, levels[1:], strict=False))
+    assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
 
 
 def test_every_picture_says_in_words_what_it_shows() -> None:
@@ -151,6 +152,12 @@ def test_what_scrolls_can_be_reached_and_named() -> None:
         assert region["aria-label"]
 
 
+def test_a_micro_segment_says_what_it_has_none_of() -> None:
+    headings = [text for _, text in page_of().all("h3")]
+    assert "Loyal · Royals · Careful · no leading product" in headings
+    assert "Loyal · Royals · Careful · Product 1" in headings
+
+
 def test_names_are_text_whatever_they_hold() -> None:
     page = page_of()
     assert "Card &lt;b&gt;&amp; more&lt;/b&gt;" in page.source
@@ -184,7 +191,14 @@ def test_a_section_without_data_is_left_out_and_not_linked(missing: tuple[str, .
     }
 
 
-# -- contrast, as WCAG 2.2 defines it (1.4.3: 4.5 : 1 for text, 1.4.11: 3 : 1 for what a picture needs) --------
+def test_a_bank_without_customers_has_a_page(tmp_path: Path) -> None:
+    bank = report_bank(tmp_path, is_empty=True)
+    page = Page(write_report(bank.workspace).read_text(encoding="utf-8"))
+    assert "Nobody has a next best action today" in page.source
+    assert "nan" not in re.sub(r"<style>.*</style>", "", page.source, flags=re.DOTALL).lower().split()
+
+
+# -- contrast as WCAG 2.2 defines it: 4.5 : 1 for text (1.4.3), 3 : 1 for what a picture needs (1.4.11) ------
 
 
 def luminance(colour: tuple[float, float, float]) -> float:

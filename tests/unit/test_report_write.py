@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
-
 from tests.bank import Bank
 from tests.report_bank import report_bank
+
 from tilltal.core.errors import DataError, EngineError
 from tilltal.runtime.report import write_report
 

@@ -128,3 +128,12 @@ def test_no_traits_give_the_bare_spine() -> None:
     plan = _plan()
     assert plan.steps == ()
     assert plan.select == "SELECT spine.profile FROM spine"
+
+
+def test_equal_numbers_of_an_untyped_field_are_one_value() -> None:
+    schemas = {"buy": EventType({"anything": Type.ANY})}
+    traits = {"distinct": Trait(measure="distinct", of="anything", from_=("buy",))}
+    buys = _buys([None] * 6, CLOCK.now).append_column(
+        "anything", pa.array(["1", "1.0", '"1"', "true", '"a"', '"A"'])
+    )
+    assert _row(trait_plan(compile_traits(traits, schemas), schemas, CLOCK), buys)["distinct"] == 5

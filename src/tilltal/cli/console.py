@@ -21,6 +21,8 @@ from rich.table import Table
 
 from tilltal.core.errors import Fault
 
+_UNBOUNDED = 1_000  # columns of a file or a pipe, which have no width
+
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
@@ -80,10 +82,10 @@ def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[objec
     raw = Table(title=title, title_justify="left", title_style="bold", header_style="bold", box=None)
     for index, name in enumerate(columns):
         is_number = all(_is_number(row[index]) for row in made) if made else False
-        raw.add_column(name, justify="right" if is_number else "left", overflow="fold")
+        raw.add_column(name, justify="right" if is_number else "left", overflow="fold", no_wrap=is_number)
     for row in made:
         raw.add_row(*row)
-    out.print(raw)
+    out.print(raw, width=None if out.is_terminal else _UNBOUNDED)
 
 
 def show_faults(faults: Sequence[Fault], *, as_json: bool) -> None:

@@ -143,9 +143,13 @@ def show_explanation(found: Explanation, currency: str) -> None:
                 each.action,
                 each.reason,
                 each.words,
-                ", ".join(f"{name} = {value}" for name, value in each.saw.items()),
+                ", ".join(f"{name} = {_seen(value)}" for name, value in each.saw.items()),
             )
             for each in found.not_chosen
         ],
     )
     console.out.print(f"\nDefinitions {found.definitions[:12]}", style="dim")
+
+
+def _seen(value: object) -> object:
+    return "unknown" if value is None else value

@@ -20,7 +20,7 @@ from tilltal.workspace.check import usable
 
 _SHOWN = 20
 
-quarantine = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+quarantine = typer.Typer(rich_markup_mode=None)
 
 
 def add_to(app: typer.Typer) -> None:

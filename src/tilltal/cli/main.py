@@ -7,8 +7,8 @@ source; 4 stored data; 5 engine or disk; 64 a wrong command line; 130 interrupte
 from __future__ import annotations
 
 import sys
+from typing import Protocol, cast
 
-import click
 import typer
 
 from tilltal.cli import console, customers, data, definitions, demo
@@ -17,7 +17,6 @@ from tilltal.core.errors import EngineError, Fault, TilltalError
 USAGE, INTERRUPTED = 64, 130
 
 app = typer.Typer(
-    no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
     help="Tilltal turns a bank's mass mailings into a personal dialogue.",
@@ -27,12 +26,24 @@ for module in (definitions, data, customers, demo):
     module.add_to(app)
 
 
+class _Usage(Protocol):
+    """What this module reads of a wrong command line."""
+
+    ctx: typer.Context | None
+
+    def format_message(self) -> str: ...
+
+
+# The class stands in click, or in a copy of click within typer: only its child is public in both.
+_USAGE_ERROR: type[BaseException] = typer.BadParameter.__mro__[1]
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; end the process with its exit code."""
     given = sys.argv[1:] if arguments is None else arguments
     as_json = "--json" in given
     try:
-        code = app(given, standalone_mode=False, prog_name="tilltal")
+        code = app(given or ["--help"], standalone_mode=False, prog_name="tilltal")
     except TilltalError as error:
         console.show_faults(error.faults, as_json=as_json)
         code = error.exit_code
@@ -40,11 +51,14 @@ def main(arguments: list[str] | None = None) -> None:
         fault = Fault(code="E505", message=f"{error.filename or 'A file'}: {error.strerror or error}.")
         console.show_faults([fault], as_json=as_json)
         code = EngineError.exit_code
-    except click.exceptions.Abort:
+    except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
-    except KeyboardInterrupt:
-        code = INTERRUPTED
-    except click.ClickException as error:
-        error.show()
+    except _USAGE_ERROR as error:
+        console.show_faults([_usage_fault(cast("_Usage", error))], as_json=as_json)
         code = USAGE
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _usage_fault(error: _Usage) -> Fault:
+    command = error.ctx.command_path if error.ctx else "tilltal"
+    return Fault(code="C104", message=f"{error.format_message().rstrip('.')}.", hint=f"See {command} --help.")

@@ -98,14 +98,14 @@ def other_actions(plan: DecisionPlan, decision: Decision) -> tuple[NotChosen, ..
 def in_words(reason: str, description: str = "") -> str:
     """Say a reason so that a customer would understand it.
 
-    >>> in_words("eligibility:adult", "Only for adults")
-    'The customer may not have it: Only for adults.'
+    >>> in_words("eligibility:adult", "only for adults")
+    'The customer may not have it: only for adults.'
     """
     head, _, rest = reason.partition(":")
     if head == "contact_policy":
         return f"{_STAGES[head]}: {_contact_words(rest)}."
     if head in _STAGES:
-        return f"{_STAGES[head]}: {(description or rest.replace('_', ' ')).rstrip('.')}."
+        return f"{_STAGES[head]}: {_rule_words(rest, description)}."
     sentences = {
         "outranked": f"{rest} has a higher priority.",
         "tie_name": f"{rest} has the same priority and comes first by name.",
@@ -116,6 +116,11 @@ def in_words(reason: str, description: str = "") -> str:
         "invalid_value": "Its value is no finite number.",
     }
     return sentences.get(head, reason)
+
+
+def _rule_words(rule: str, description: str) -> str:
+    lives = {"not_started": "it has not started yet", "expired": "it has ended"}
+    return description.rstrip(".") or lives.get(rule) or f"the rule {rule!r} does not hold"
 
 
 def _contact_words(rest: str) -> str:

@@ -81,7 +81,7 @@ def write_web(bank: Bank) -> int:
 def _views(bank: Bank, rng: np.random.Generator) -> _Visits:
     """Pages read: interest follows need, and help or goodbye pages follow trouble."""
     pace = bank.busy() * bank.people.digital[:, None]
-    need = np.clip(bank.story.interests[:, :, 1:], -2.5, 4.0)
+    need = np.clip(bank.story.interests[:, :, 1:], -2.5, 3.3)
     interest = pace[:, :, None] * 0.06 * np.exp(1.1 * need)
     home = pace * 0.4
     rates = pace * 0.10 * np.exp(0.5 * np.clip(need[:, :, PRODUCT["mortgage"] - 1], -2, 3))

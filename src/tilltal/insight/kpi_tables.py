@@ -152,7 +152,7 @@ def _activity_sql(kpis: Kpis, periods: Periods, past: Past) -> str:
 SELECT a.profile, a.number, CASE WHEN r.profile IS NULL THEN 0 ELSE a.active END AS active, a.sales, a.income
 FROM (
   SELECT profile, number, MAX(active) AS active, SUM(sales) AS sales, COALESCE(SUM(income), 0) AS income
-  FROM (SELECT *, {periods.number_sql(past.local_date)} AS number FROM ({events}) AS events) AS dated
+  FROM (SELECT *, {periods.calendar.number_sql(past.local_date)} AS number FROM ({events}) AS events) AS dated
   WHERE number >= {periods.first} GROUP BY profile, number) AS a
 LEFT JOIN (
   SELECT DISTINCT r.profile, p.number FROM kpi_relations AS r JOIN kpi_periods AS p

@@ -46,12 +46,13 @@ FROM (
   SELECT profile, product, MIN(opened) AS opened, MAX(closed) AS closed
   FROM (
     SELECT *, SUM(CASE WHEN opened <= reach THEN 0 ELSE 1 END) OVER (
-      PARTITION BY profile, product ORDER BY opened, closed ROWS UNBOUNDED PRECEDING) AS stretch
+      PARTITION BY profile, product ORDER BY opened ROWS UNBOUNDED PRECEDING) AS stretch
     FROM (
-      SELECT *, MAX(closed) OVER (PARTITION BY profile, product ORDER BY opened, closed
+      SELECT *, MAX(closed) OVER (PARTITION BY profile, product ORDER BY opened
         ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS reach
-      FROM (SELECT profile, product, opened, COALESCE(closed, {_LAST_DAY}) AS closed FROM holdings
-        WHERE COALESCE(closed > opened, opened IS NOT NULL)) AS held) AS reached) AS grouped
+      FROM (SELECT profile, product, opened, MAX(COALESCE(closed, {_LAST_DAY})) AS closed FROM holdings
+        WHERE COALESCE(closed > opened, opened IS NOT NULL)
+        GROUP BY profile, product, opened) AS held) AS reached) AS grouped
   GROUP BY profile, product, stretch) AS h
 JOIN relations AS r ON r.profile = h.profile
   AND h.opened < COALESCE(r.closed, {_LAST_DAY}) AND r.opened < h.closed"""

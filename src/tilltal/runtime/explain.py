@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
+
+import pyarrow as pa
 
 from tilltal.core.ids import profile_text
 from tilltal.decisions.arbitration import Context
 from tilltal.decisions.explanation import Explanation, chosen_actions, other_actions
 from tilltal.decisions.plan import DecisionPlan
-from tilltal.decisions.single import Row, decide
+from tilltal.decisions.single import Row, as_row, decide
 from tilltal.models.model import TrainedModel
 from tilltal.runtime.refresh.deciding import INPUT, decision_plan, open_input
 from tilltal.runtime.snapshot import Snapshot, find_profile, open_snapshot
@@ -28,15 +29,16 @@ def explain(workspace: Workspace, customer: str, context: Context) -> Explanatio
         context: what is known of the moment.
 
     Raises:
-        DataError: E507 without a snapshot; P355 for an unknown customer.
+        DataError: E507 without a snapshot; P365 for an unknown customer.
     """
     with open_snapshot(workspace) as snapshot:
         profile = find_profile(snapshot, customer)
         plan = decision_plan(workspace, snapshot.clock)
         open_input(snapshot.engine, workspace, plan, snapshot.clock, "profiles", only_known=False)
-        row = _row(snapshot, profile)
+        table = snapshot.engine.arrow(f"SELECT * FROM {INPUT} WHERE profile = {profile}")
+        row = as_row(table.to_pylist()[0], plan.schema)
         decision = decide(plan, row, snapshot.clock, context)
-        because = _because(snapshot, plan, profile, [entry.action for entry in decision.ranking.ranked])
+        because = _because(snapshot, plan, table, [entry.action for entry in decision.ranking.ranked])
         return Explanation(
             profile=profile_text(profile),
             as_of=snapshot.manifest.as_of,
@@ -52,21 +54,11 @@ def explain(workspace: Workspace, customer: str, context: Context) -> Explanatio
         )
 
 
-def _row(snapshot: Snapshot, profile: int) -> Row:
-    table = snapshot.engine.arrow(f"SELECT * FROM {INPUT} WHERE profile = {profile}")
-    return {name: _plain(value) for name, value in table.to_pylist()[0].items()}
-
-
-def _plain(value: object) -> object:
-    return None if isinstance(value, float) and math.isnan(value) else value
-
-
 def _because(
-    snapshot: Snapshot, plan: DecisionPlan, profile: int, actions: list[str]
+    snapshot: Snapshot, plan: DecisionPlan, table: pa.Table, actions: list[str]
 ) -> Mapping[str, tuple[str, ...]]:
     """Return the model's reasons, in words, of each shown action that a model scores."""
     models = snapshot.models
-    table = snapshot.engine.arrow(f"SELECT * FROM {INPUT} WHERE profile = {profile}")
     found: dict[str, tuple[str, ...]] = {}
     for action in plan.actions:
         model = models.get(action.model or "")
@@ -84,5 +76,6 @@ def _known(workspace: Workspace, row: Row) -> dict[str, object]:
         for name, value in row.items()
         if name.startswith(_SEGMENTS)
         and (name in schema or name.startswith("persona."))
-        and value not in (None, False)
+        and value is not None
+        and value is not False
     }

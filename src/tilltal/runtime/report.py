@@ -101,7 +101,7 @@ def _gather(
         why_not=why_not(tables, workspace.actions, known),
         kpis=kpis(tables, workspace.kpis.period, order, clock.today),
         penetration=penetration(tables, order),
-        micro_segments=micro_segments(tables),
+        micro_segments=micro_segments(tables, workspace.micro_segments.dimensions),
     )
 
 

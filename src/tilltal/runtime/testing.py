@@ -6,55 +6,33 @@ in force, and are empty without one; quantile cuts of the value grid mean nothin
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import date, datetime
+from datetime import date
 from pathlib import Path
-from typing import TypeVar
-from zoneinfo import ZoneInfo
 
 import msgspec
-import pyarrow as pa
 
-from tilltal.core.errors import DataError, Place, TilltalError, WorkspaceError, nearest
-from tilltal.core.money import minor_per_major
+from tilltal.core.errors import DataError, Place, WorkspaceError, nearest
 from tilltal.core.names import quote
-from tilltal.core.time import parse_instant, utc_naive
 from tilltal.customers.audiences import PREFIX
-from tilltal.decisions.single import decide
+from tilltal.decisions.single import as_row, decide
 from tilltal.engines.duckdb import DuckDBEngine
-from tilltal.rules.clock import Clock
+from tilltal.runtime.case_story import ONE, CaseStory
 from tilltal.runtime.ingest import store_of
 from tilltal.runtime.progress import Silent
 from tilltal.runtime.refresh.deciding import INPUT, decision_plan, open_input
 from tilltal.runtime.refresh.personas import PersonaMemory
 from tilltal.runtime.refresh.profiles import ProfileBuilder
 from tilltal.runtime.refresh.run import current_or_none
-from tilltal.runtime.refresh.views import declared_views, open_views, view_name
+from tilltal.runtime.refresh.views import open_views
 from tilltal.workspace.definitions.cases import Case, CaseFile, Scalar
-from tilltal.workspace.definitions.sources import FieldType
 from tilltal.workspace.graph import dependencies
-from tilltal.workspace.names import declared_type, event_fields
 from tilltal.workspace.shape import shape
 from tilltal.workspace.workspace import Workspace
 from tilltal.workspace.yaml_tree import parse as parse_yaml
 
-_ONE = 1  # the profile of a case's only customer
 _TOLERANCE = 1e-6
-_ARROW = {
-    "BIGINT": pa.int64(),
-    "DOUBLE": pa.float64(),
-    "VARCHAR": pa.string(),
-    "BOOLEAN": pa.bool_(),
-    "DATE": pa.date32(),
-    "TIMESTAMP": pa.timestamp("us"),
-    "UUID": pa.string(),
-    "STRUCT(namespace VARCHAR, token BIGINT)[]": pa.string(),  # nobody is resolved here
-}
-
-Row = dict[str, object]
-T = TypeVar("T")
 
 
 class CaseResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,7 +58,7 @@ def run_cases(workspace: Workspace, files: Sequence[Path] | None) -> CaseReport:
     """Run case files, or all of the workspace's `cases/`.
 
     Raises:
-        DataError: E511 where there are no cases.
+        DataError: E511 where there are no cases; E512 where a case names what does not exist.
         WorkspaceError: with the faults of the case files.
     """
     root = Path(workspace.root)
@@ -92,13 +70,16 @@ def run_cases(workspace: Workspace, files: Sequence[Path] | None) -> CaseReport:
     results = []
     for path in chosen:
         for case in _read(path):
+            story = CaseStory(workspace, case, str(path))
             results.append(
-                CaseResult(file=path.name, title=case.title, differences=tuple(_run(workspace, case)))
+                CaseResult(file=path.name, title=case.title, differences=tuple(_run(workspace, case, story)))
             )
     return CaseReport(cases=tuple(results))
 
 
 def _read(path: Path) -> tuple[Case, ...]:
+    if not path.is_file():
+        raise DataError.of("E511", "There is no such case file.", place=Place(file=str(path)))
     try:
         document = parse_yaml(path.read_text(encoding="utf-8"), str(path))
     except UnicodeDecodeError as error:
@@ -108,11 +89,12 @@ def _read(path: Path) -> tuple[Case, ...]:
     return shape(document, CaseFile).cases
 
 
-def _run(workspace: Workspace, case: Case) -> Iterator[str]:
+def _run(workspace: Workspace, case: Case, story: CaseStory) -> Iterator[str]:
     """Yield each difference of a case."""
-    clock = Clock(_instant(case.as_of, workspace.zone, case), workspace.zone)
+    story.check()
+    clock = story.clock
     with DuckDBEngine(threads=1) as engine:
-        _load(engine, workspace, case)
+        story.tell(engine)
         open_views(engine, workspace, clock, "present")
         memory = PersonaMemory(current_or_none(store_of(workspace)), may_learn=False)
         builder = ProfileBuilder(
@@ -122,10 +104,7 @@ def _run(workspace: Workspace, case: Case) -> Iterator[str]:
         builder.build("profiles", frozenset(nodes) - {"micro_segments"})
         plan = decision_plan(workspace, clock)
         open_input(engine, workspace, plan, clock, "profiles", only_known=False)
-        row = engine.arrow(f"SELECT * FROM {INPUT}").to_pylist()[0]
-    row = {
-        name: None if isinstance(value, float) and math.isnan(value) else value for name, value in row.items()
-    }
+        row = as_row(engine.arrow(f"SELECT * FROM {INPUT}").to_pylist()[0], plan.schema)
     ranking = decide(plan, row, clock, case.context).ranking
     yield from _profile_differences(case, row)
     shown = [entry.action for entry in ranking.ranked]
@@ -186,118 +165,6 @@ def _score(engine: DuckDBEngine, case: Case, name: str) -> str:
     score = "NULL" if value is None else repr(value)
     engine.run(
         f"CREATE OR REPLACE TABLE {table} AS "
-        f"SELECT {_ONE} AS profile, CAST({score} AS DOUBLE) AS {quote('score.' + name)}"
+        f"SELECT {ONE} AS profile, CAST({score} AS DOUBLE) AS {quote('score.' + name)}"
     )
     return table
-
-
-def _load(engine: DuckDBEngine, workspace: Workspace, case: Case) -> None:
-    """Make the schema `history` of one customer."""
-    rows = _rows(workspace, case)
-    engine.run("CREATE SCHEMA history")
-    for view, columns in declared_views(workspace).items():
-        schema = pa.schema(
-            [("identity", pa.int64()), *((name, _ARROW[kind]) for name, kind in columns.items())]
-        )
-        engine.register("given", pa.Table.from_pylist(rows.get(view, []), schema=schema))
-        engine.run(f"CREATE TABLE history.{quote(view_name(view))} AS SELECT * FROM given")
-    engine.run(
-        "CREATE TABLE history.identity_map (identity BIGINT, valid_from TIMESTAMP, valid_to TIMESTAMP, "
-        "profile BIGINT); CREATE TABLE history.shared_values (identity BIGINT, namespace VARCHAR); "
-        f"CREATE TABLE history.people_spine AS SELECT CAST({_ONE} AS BIGINT) AS profile, "
-        "TRUE AS is_known, TIMESTAMP '0001-01-01' AS first_seen"
-    )
-
-
-def _rows(workspace: Workspace, case: Case) -> dict[str, list[Row]]:
-    """Return the case's rows for each view of history, typed."""
-    zone, rows = workspace.zone, dict[str, list[Row]]()
-    fields = event_fields(workspace)
-    for number, event in enumerate(case.customer.events):
-        kinds = _known(event.type, fields, "event type", case)
-        at = utc_naive(_instant(event.at, zone, case))
-        rows.setdefault(f"events/{event.type}", []).append(
-            {**_head(number, at), "source": "case", **_typed(event.fields, kinds, workspace, case)}
-        )
-    as_of = utc_naive(_instant(case.as_of, zone, case))
-    records = {name: source for name, source in workspace.sources.items() if source.kind == "record"}
-    for name, values in case.customer.records.items():
-        source = _known(name, records, "record source", case)
-        kinds = {field: declared_type(kind) for field, kind in source.fields.items()}
-        rows[f"records/{name}"] = [{**_head(0, as_of), **_typed(values, kinds, workspace, case)}]
-    rows["holdings"] = [
-        {
-            "identity": _ONE,
-            "received": utc_naive(_instant(held.opened, zone, case)),
-            "source": "case",
-            "product": held.product,
-            "opened": date.fromisoformat(held.opened),
-            "closed": date.fromisoformat(held.closed) if held.closed else None,
-        }
-        for held in case.customer.holdings
-    ]
-    rows["consents"] = [
-        {
-            "identity": _ONE,
-            "at": utc_naive(_instant(consent.at, zone, case)),
-            "received": utc_naive(_instant(consent.at, zone, case)),
-            "purpose": consent.purpose,
-            "channel": consent.channel,
-            "granted": consent.granted,
-        }
-        for consent in case.customer.consents
-    ]
-    return rows
-
-
-def _head(number: int, at: datetime) -> Row:
-    return {"identity": _ONE, "event_id": f"00000000-0000-0000-0000-{number:012d}", "at": at, "received": at}
-
-
-def _typed(
-    values: Mapping[str, Scalar], kinds: Mapping[str, FieldType], workspace: Workspace, case: Case
-) -> Row:
-    return {
-        name: _value(value, _known(name, kinds, "field", case), workspace, case)
-        for name, value in values.items()
-    }
-
-
-def _value(value: Scalar, kind: FieldType, workspace: Workspace, case: Case) -> object:
-    """Return a value as history keeps it."""
-    if kind == "any":
-        return None if value is None else json.dumps(value, ensure_ascii=False)
-    if value is None:
-        return None
-    try:
-        match kind:
-            case "money":
-                return round(float(value) * minor_per_major(workspace.currency))
-            case "number":
-                return float(value)
-            case "date":
-                return date.fromisoformat(str(value))
-            case "timestamp":
-                return utc_naive(parse_instant(str(value), workspace.zone))
-            case "text":
-                return str(value)
-    except ValueError as error:
-        raise TilltalError.of("E512", f"{case.title}: {value!r} is no {kind}.") from error
-    if isinstance(value, bool) != (kind == "boolean") or not isinstance(value, int):
-        raise TilltalError.of("E512", f"{case.title}: {value!r} is no {kind}.")
-    return value
-
-
-def _known(name: str, known: Mapping[str, T], kind: str, case: Case) -> T:
-    if name not in known:
-        raise TilltalError.of(
-            "E512", f"{case.title}: there is no {kind} {name!r}.", valid=nearest(name, known)
-        )
-    return known[name]
-
-
-def _instant(text: str, zone: ZoneInfo, case: Case) -> datetime:
-    try:
-        return parse_instant(text, zone)
-    except ValueError as error:
-        raise TilltalError.of("E512", f"{case.title}: {text!r} is no instant.") from error

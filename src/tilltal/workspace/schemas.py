@@ -9,6 +9,7 @@ import msgspec
 
 from tilltal.workspace.definitions.actions import Action, Treatment
 from tilltal.workspace.definitions.base import Definition
+from tilltal.workspace.definitions.cases import CaseFile
 from tilltal.workspace.definitions.models import Model
 from tilltal.workspace.definitions.profile import Trait
 from tilltal.workspace.definitions.segments import Audience
@@ -30,6 +31,7 @@ def kinds() -> dict[str, type[Definition]]:
         "model": Model,
         "action": Action,
         "treatment": Treatment,
+        "cases": CaseFile,
     }
     return dict(sorted((single | many).items()))
 

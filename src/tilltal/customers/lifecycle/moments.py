@@ -164,13 +164,13 @@ FROM (
   SELECT profile, MIN(opened) AS taken, MAX(closed) AS given_up
   FROM (
     SELECT *, SUM(CASE WHEN opened <= reach THEN 0 ELSE 1 END) OVER (
-      PARTITION BY profile ORDER BY opened, closed ROWS UNBOUNDED PRECEDING) AS stretch
+      PARTITION BY profile ORDER BY opened ROWS UNBOUNDED PRECEDING) AS stretch
     FROM (
       SELECT *, MAX(closed) OVER (
-        PARTITION BY profile ORDER BY opened, closed
-        ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS reach
+        PARTITION BY profile ORDER BY opened ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS reach
       FROM (
-        SELECT profile, {of_date("opened")} AS opened, COALESCE({of_date("closed")}, {_NEVER}) AS closed
+        SELECT profile, {of_date("opened")} AS opened, MAX(COALESCE({of_date("closed")}, {_NEVER})) AS closed
         FROM holdings
-        WHERE opened IS NOT NULL AND COALESCE(closed > opened, TRUE){chosen}) AS held) AS reached) AS grouped
+        WHERE COALESCE(closed > opened, opened IS NOT NULL){chosen}
+        GROUP BY profile, opened) AS held) AS reached) AS grouped
   GROUP BY profile, stretch) AS stretches"""

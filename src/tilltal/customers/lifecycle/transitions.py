@@ -34,7 +34,7 @@ FROM (
   SELECT *, COALESCE(LAST_VALUE(CASE WHEN what <= {CLOSE} THEN what END IGNORE NULLS) OVER (
     PARTITION BY profile ORDER BY day, seq, what
     ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS before
-  FROM lifecycle_moments WHERE day <= {as_of_day}) AS entries
+  FROM (SELECT DISTINCT * FROM lifecycle_moments WHERE day <= {as_of_day}) AS moments) AS entries
 WINDOW past AS (
   PARTITION BY profile ORDER BY day, seq, what ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW)"""
 

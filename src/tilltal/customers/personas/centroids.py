@@ -59,7 +59,7 @@ class Centroids(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def fit_centroids(definition: Personas, features: Sequence[Feature], raw: Floats) -> Centroids:
-    """Learn, or place, the personas of a population.
+    """Learn, or place, the personas of a population. The order of the rows changes nothing.
 
     Args:
         definition: `clusters` to learn, or `centroids` given in the features' own units.
@@ -69,6 +69,7 @@ def fit_centroids(definition: Personas, features: Sequence[Feature], raw: Floats
     Raises:
         DataError: if there are fewer customers than personas to learn.
     """
+    raw = raw[np.lexsort(raw.T)]  # customers come by pseudonym, whose order differs from vault to vault
     scale = fit_scale(features, raw)
     scaled = scale.apply(raw)
     if definition.centroids:

@@ -124,7 +124,7 @@ class Particular(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Persona(msgspec.Struct, frozen=True, kw_only=True):
-    """A persona: its size, its place on the map, what is particular, and a sample of its customers' places."""
+    """A persona: its size, its place on the map, what is particular, and where a sample of it lies."""
 
     name: str
     customers: int
@@ -289,6 +289,7 @@ class PenetrationView(msgspec.Struct, frozen=True, kw_only=True):
 class MicroSegmentView(msgspec.Struct, frozen=True, kw_only=True):
     """The largest micro-segments with names; how many there are; how many customers are in none."""
 
+    dimensions: tuple[str, ...]
     shown: tuple[MicroSegment, ...]
     count: int
     elsewhere: int

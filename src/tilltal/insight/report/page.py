@@ -33,8 +33,8 @@ def _environment() -> Environment:
     environment.filters |= {
         each.__name__: each
         for each in (
-            words.number, words.figure, words.share, words.money, words.name, words.lower, words.channel,
-            words.dimension, words.segment, words.day, words.month,
+            words.number, words.figure, words.share, words.rough, words.money,
+            words.name, words.inline, words.channel, words.dimension, words.segment, words.day, words.month,
         )
     }  # fmt: skip
     environment.globals |= {

@@ -11,18 +11,19 @@ from tilltal.insight.report.data import (
     Loss,
     MicroSegmentView,
     ModelView,
-    Particular,
     PenetrationView,
     PersonaView,
     ValueView,
     WhyNot,
 )
 from tilltal.insight.report.words import (
+    by_channel,
     count,
     day,
+    dimension,
     in_unit,
+    inline,
     listing,
-    lower,
     month,
     name,
     number,
@@ -47,10 +48,10 @@ def contrast(headline: Headline) -> str:
     """Say how far the choice is from a mass mailing."""
     if not headline.actions:
         return "Nobody has a next best action today."
-    one = f"the most common, “{headline.most_common}”, suits {share(headline.most_common_share)}"
     if headline.actions == 1:
         return "All of them get the same action."
-    return f"A mass mailing would say one thing to all; {one}."
+    one = f"The most common here, “{headline.most_common}”, is best for {share(headline.most_common_share)}"
+    return f"A mass mailing says one thing to all. {one}."
 
 
 def lifecycle(view: LifecycleView) -> str:
@@ -79,7 +80,9 @@ def value(view: ValueView) -> str:
     if total <= 0:
         return text
     part = richest.customers * (richest.average_income or 0.0) / total
-    return f"{text} {richest.name}, {share(richest.share)} of customers, bring {share(part)} of the income."
+    return (
+        f"{text} {share(part)} of the income comes from {richest.name}, {share(richest.share)} of customers."
+    )
 
 
 def personas(view: PersonaView) -> str:
@@ -99,11 +102,6 @@ def stability(value: float | None) -> str:
     if value >= 0.5:
         return f"Learned anew, most customers would land in a like persona {measured}; the borders are soft."
     return f"Learned anew, they would come out differently {measured}: a rough guide, not a fact of nature."
-
-
-def particular(each: Particular) -> str:
-    """Say how a persona differs in a feature: `much higher`, `higher`, `lower`, `much lower`."""
-    return degree(each.deviations)
 
 
 def degree(deviations: float) -> str:
@@ -173,7 +171,7 @@ def actions(view: ActionView) -> str:
     )
     if view.channels:
         first = view.channels[0]
-        text += f" {share(first.share)} of them go by {lower(first.name)}."
+        text += f" {share(first.share)} of them go by {by_channel(first.name)}."
     return text
 
 
@@ -194,6 +192,11 @@ def why_not(view: WhyNot) -> str:
     )
 
 
+def steps_used(view: WhyNot) -> frozenset[Loss]:
+    """Return the steps at which anybody ended; the others need no column."""
+    return frozenset(step for action in view.actions for step, customers in action.ends if customers)
+
+
 def kpis(view: KpiView, currency: str) -> str:
     """Give the main figures of the last complete period."""
     if view.complete < 0:
@@ -210,8 +213,8 @@ def kpis(view: KpiView, currency: str) -> str:
 def penetration(view: PenetrationView) -> str:
     """Name the most and the least common product."""
     most, least = view.products[0], view.products[-1]
-    text = f"{share(most.share)} of customers hold {lower(most.name)}"
-    return f"{text}." if most is least else f"{text}; {lower(least.name)} reaches {share(least.share)}."
+    text = f"{share(most.share)} of customers hold {inline(most.name)}"
+    return f"{text}." if most is least else f"{text}; {inline(least.name)} reaches {share(least.share)}."
 
 
 def micro_segments(view: MicroSegmentView) -> str:
@@ -225,6 +228,17 @@ def micro_segments(view: MicroSegmentView) -> str:
     return f"{count(view.count, 'micro-segment')}. {shown}; they hold {share(covered)} of customers."
 
 
-def crossing_name(values: tuple[str, ...]) -> str:
-    """Write the name of a micro-segment."""
-    return " · ".join(segment(value) for value in values)
+def crossing_name(values: tuple[str, ...], dimensions: tuple[str, ...]) -> str:
+    """Write the name of a micro-segment; where it has no value, say what it has none of.
+
+    >>> crossing_name(("Loyal", "–"), ("lifecycle.stage", "persona.name"))
+    'Loyal · no persona'
+    >>> crossing_name(("Loyal", "–"), ("lifecycle.stage",))
+    'Loyal · –'
+    """
+    if len(values) != len(dimensions):  # the definition has changed since the snapshot
+        return " · ".join(values)
+    return " · ".join(
+        f"no {dimension(key).lower()}" if value == "–" else segment(value)
+        for value, key in zip(values, dimensions, strict=True)
+    )

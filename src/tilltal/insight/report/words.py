@@ -63,6 +63,19 @@ def share(value: float | None) -> str:
     return f"{number(per_cent, digits)}{SPACE}%"
 
 
+def rough(value: float | None) -> str:
+    """Write a share for a dense table: whole per cents, a dash for nothing.
+
+    >>> [rough(v).replace("\u202f", " ") for v in (0.0, 0.004, 0.055, 0.996, 1.0)]
+    ['–', '<1 %', '6 %', '>99 %', '100 %']
+    """
+    if not value:
+        return _DASH
+    if value < 0.01:
+        return f"<1{SPACE}%"
+    return f">99{SPACE}%" if 0.99 < value < 1 else f"{number(100 * value)}{SPACE}%"
+
+
 def money(value: float | None, currency: str) -> str:
     """Write an amount: whole, with the currency; from a hundred thousand in thousands or millions.
 
@@ -92,21 +105,23 @@ def in_unit(value: float | None, unit: Unit, currency: str, period: str) -> str:
 def name(text: str) -> str:
     """Write a definition's name as words, its window last.
 
-    >>> name("card_spend_90d"), name("young_family"), name("Kungliga")
-    ('Card spend, 90 days', 'Young family', 'Kungliga')
+    >>> name("card_spend_90d"), name("holding.fund"), name("Kungliga"), name("value.income")
+    ('Card spend, 90 days', 'Holding: fund', 'Kungliga', 'Income class')
     """
+    if text in _DIMENSIONS:
+        return _DIMENSIONS[text]
     found = _WINDOW.search(text)
-    words = (text[: found.start()] if found else text).replace("_", " ").strip()
+    words = (text[: found.start()] if found else text).replace("_", " ").replace(".", ": ").strip()
     if found:
         count, unit = int(found[1]), _UNITS[found[2]]
         words += f", {count} {unit}{'' if count == 1 else 's'}"
     return words[:1].upper() + words[1:]
 
 
-def lower(text: str) -> str:
+def inline(text: str) -> str:
     """Write a definition's name as words within a sentence.
 
-    >>> lower("card_spend_90d")
+    >>> inline("card_spend_90d")
     'card spend, 90 days'
     """
     words = name(text)
@@ -122,13 +137,23 @@ def channel(text: str) -> str:
     return _CHANNELS.get(text, name(text))
 
 
+def by_channel(text: str) -> str:
+    """Write a channel's name within a sentence.
+
+    >>> by_channel("email"), by_channel("sms")
+    ('e-mail', 'SMS')
+    """
+    words = channel(text)
+    return words if words.isupper() else words.lower()
+
+
 def dimension(text: str) -> str:
     """Write a dimension's name.
 
     >>> dimension("persona.name"), dimension("home_town")
     ('Persona', 'Home town')
     """
-    return _DIMENSIONS.get(text, name(text))
+    return name(text)
 
 
 def segment(text: str) -> str:

@@ -8,10 +8,11 @@ from zoneinfo import ZoneInfo
 
 from tilltal.core.errors import Fault
 from tilltal.core.time import parse_duration, parse_instant
+from tilltal.rules.types import Type
 from tilltal.workspace.checks.scope import At, Scope
 from tilltal.workspace.definitions.actions import Action
 from tilltal.workspace.definitions.policies import AppliesTo, Cap
-from tilltal.workspace.names import event_fields
+from tilltal.workspace.names import Schema, event_fields
 
 _UTC = ZoneInfo("UTC")
 _STAGES = ("eligibility", "applicability", "suitability")
@@ -96,6 +97,8 @@ def _arbitration(scope: Scope) -> Iterator[Fault]:
 def _contact(scope: Scope) -> Iterator[Fault]:
     at, contact = At(scope.workspace, "policies/contact.yaml"), scope.workspace.contact
     yield from at.all_known("event type", contact.events, scope.events, "events")
+    for index, event in enumerate(contact.events):
+        yield from _countable(at, event, scope.events.get(event), index)
     if at.states("default_channel"):
         channels = scope.workspace.settings.channels
         yield from at.unknown("channel", contact.default_channel, channels, "default_channel")
@@ -104,6 +107,14 @@ def _contact(scope: Scope) -> Iterator[Fault]:
             yield at.fault("W133", f"Two caps are called {name!r}.", "caps")
     for index, cap in enumerate(contact.caps):
         yield from _cap(scope, at, cap, index)
+
+
+def _countable(at: At, event: str, fields: Schema | None, index: int) -> Iterator[Fault]:
+    """Yield a fault for each field that a contact is counted by and this event type lacks."""
+    for name in ("action", "channel"):
+        if fields is not None and fields.get(name) is not Type.TEXT:
+            message = f"Contacts are counted by action and channel; {event!r} has no text field {name!r}."
+            yield at.fault("W130", message, "events", index, hint=f"Add a field {name!r} to its source.")
 
 
 def _cap(scope: Scope, at: At, cap: Cap, index: int) -> Iterator[Fault]:

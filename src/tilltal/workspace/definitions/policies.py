@@ -93,7 +93,9 @@ class Contact(Definition, frozen=True, kw_only=True):
     """`policies/contact.yaml`: how often a customer is contacted. Contacts are events of type `events`."""
 
     caps: tuple[Cap, ...] = ()
-    events: Annotated[Names, Meta(description="Event types that are contacts.")] = ()
+    events: Annotated[
+        Names, Meta(description="Event types that are contacts; with the text fields `action` and `channel`.")
+    ] = ()
     default_channel: str = "email"
 
 

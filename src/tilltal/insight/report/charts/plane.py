@@ -109,10 +109,10 @@ def short(value: float) -> str:
 def per_cent(value: float) -> str:
     """Write a share for an axis.
 
-    >>> per_cent(0.985), per_cent(0.3)
-    ('98.5 %', '30 %')
+    >>> per_cent(0.985), per_cent(-0.3)
+    ('98.5 %', '−30 %')
     """
-    return f"{100 * value:.10g} %"
+    return f"{100 * value:.10g} %".replace("-", "−")
 
 
 def _plain(value: str | float) -> str:

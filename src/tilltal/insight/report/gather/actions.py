@@ -75,6 +75,8 @@ def _by_stage(tables: Tables, actions: dict[str, Action], stages: Sequence[str])
         counts[stage, group] = counts.get((stage, group), 0) + customers
         sizes[group] = sizes.get(group, 0) + customers
     present = [stage for stage in stages if totals.get(stage)]
+    if not present:
+        return None
     groups = sorted(sizes, key=lambda group: (group == NO_ACTION, -sizes[group], group))
     return Crossing(
         dimension="lifecycle.stage",

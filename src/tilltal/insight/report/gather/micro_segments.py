@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from tilltal.customers.micro_segments import SMALL, Difference, MicroSegment
 from tilltal.insight.report.data import MicroSegmentView
 from tilltal.insight.report.gather.tables import Tables
@@ -9,8 +11,13 @@ from tilltal.insight.report.gather.tables import Tables
 _SHOWN = 12
 
 
-def micro_segments(tables: Tables) -> MicroSegmentView | None:
-    """Return the largest micro-segments; None where the snapshot has none."""
+def micro_segments(tables: Tables, wanted: Sequence[str]) -> MicroSegmentView | None:
+    """Return the largest micro-segments; None where the snapshot has none.
+
+    Args:
+        tables: reads `micro_segments`.
+        wanted: the dimensions of the definition; those that no profile has were left out of the crossing.
+    """
     if not tables.has("micro_segments"):
         return None
     rows = tables.rows("SELECT name, customers, share, differences FROM micro_segments")
@@ -29,6 +36,7 @@ def micro_segments(tables: Tables) -> MicroSegmentView | None:
     if not named:
         return None
     return MicroSegmentView(
+        dimensions=tuple(name for name in wanted if tables.has("profiles", name)),
         shown=tuple(named[:_SHOWN]),
         count=len(named),
         elsewhere=sum(each.customers for each in found if SMALL in each.values),

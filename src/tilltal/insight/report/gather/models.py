@@ -45,6 +45,6 @@ def _predicts(outcome: Outcome) -> str:
     if outcome.closes:
         return "gives notice or leaves"
     if outcome.holding is not None:
-        return f"opens {words.lower(outcome.holding)}"
-    events = " or ".join(words.lower(event) for event in outcome.events)
+        return f"opens {words.inline(outcome.holding)}"
+    events = " or ".join(words.inline(event) for event in outcome.events)
     return f"{events} where {outcome.where}" if outcome.where else events

@@ -33,7 +33,9 @@ def why_not(tables: Tables, actions: dict[str, Action], known: int) -> WhyNot | 
     """Return what became of every action; None where the snapshot does not say."""
     if not tables.has("funnel") or not actions:
         return None
-    won: dict[str, int] = dict(tables.rows("SELECT action, count(*) FROM decisions WHERE rank = 1 GROUP BY action"))
+    won: dict[str, int] = dict(
+        tables.rows("SELECT action, count(*) FROM decisions WHERE rank = 1 GROUP BY action")
+    )
     found: dict[str, list[tuple[str, int]]] = {name: [] for name in actions}
     for action, reason, customers in tables.rows("SELECT action, reason, customers FROM funnel ORDER BY ALL"):
         found.setdefault(action, []).append((reason, customers))
@@ -73,9 +75,9 @@ def in_words(reason: str, action: Action | None) -> str:
     kind, _, detail = rule.partition(":")
     if step == "contact_policy" and kind == "no_consent":
         purpose, _, channel = detail.partition("/")
-        return f"Consent for {words.lower(purpose)} by {words.channel(channel)}"
+        return f"Consent for {words.inline(purpose)} by {words.channel(channel)}"
     if step == "contact_policy" and kind == "cap":
-        return f"Contact limit: {words.lower(detail)}"
+        return f"Contact limit: {words.inline(detail)}"
     condition = next((each for each in _conditions(action, step) if each.name == rule), None)
     return condition.description.rstrip(".") if condition and condition.description else words.name(rule)
 
