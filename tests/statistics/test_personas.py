@@ -117,3 +117,10 @@ def test_centroids_survive_being_stored() -> None:
     again = msgspec.json.decode(msgspec.json.encode(fitted), type=Centroids)
     assert again == fitted
     assert again.version == fitted.version
+
+
+def test_the_order_of_the_customers_changes_nothing() -> None:
+    raw = np.random.default_rng(8).normal(size=(3000, 3))  # no groups: here another start would show
+    raw[::7, 1] = np.nan
+    shuffled = np.random.default_rng(9).permutation(raw)
+    assert fit_centroids(PERSONAS, features(), raw) == fit_centroids(PERSONAS, features(), shuffled)
