@@ -3,10 +3,11 @@
     python -m benchmarks.refresh                      # 1M, 10M and 100M events; makes the histories first
     python -m benchmarks.refresh --sizes 10k-1m --repeat 5
 
-The refresh is the product's own, from identities to the snapshot on disk: sixty windowed traits, forty audiences,
-lifecycle, value grid, and eight personas over ten features, of a workspace written for the purpose. `bank` is what
-belongs to those (profiles); `whole` adds identity, key figures and writing. Each measurement is a process of its own:
-CPU is its user and system seconds, memory its peak of resident bytes. The table gives medians.
+The refresh is the product's own, from identities to the snapshot on disk: sixty windowed traits, forty
+audiences, lifecycle, value grid, and eight personas over ten features, of a workspace written for the
+purpose. `bank` is what belongs to those (profiles); `whole` adds identity, key figures and writing. Each
+measurement is a process of its own: CPU is its user and system seconds, memory its peak of resident bytes.
+The table gives medians.
 """
 
 from __future__ import annotations
@@ -98,7 +99,7 @@ cells:
 PERSONAS = """\
 clusters: 8
 characteristics: {contact: {value: contact_365d}}
-attitudes: {opened: {value: opened_90d}, trouble: {value: trouble_365d, log: true}}
+attitudes: {opened: {value: "IF(opened_90d, 1, 0)"}, trouble: {value: trouble_365d, log: true}}
 banking: {purchases: {value: purchases_90d, log: true}, categories: {value: categories_90d}}
 financial:
   spend: {value: spend_90d, log: true}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import pyarrow as pa
 import pytest
@@ -16,7 +17,7 @@ BY_STAGE = MicroSegments(dimensions=("stage", "product"), minimum_size=2)
 
 
 def found(
-    definition: MicroSegments, names: tuple[str, ...], **columns: list[object]
+    definition: MicroSegments, names: tuple[str, ...], **columns: Sequence[object]
 ) -> tuple[MicroSegment, ...]:
     with DuckDBEngine(threads=1) as engine:
         engine.register("profiles", pa.table(columns))
@@ -79,7 +80,7 @@ def test_what_is_not_known_of_a_segment_sets_it_not_apart() -> None:
 
 def test_only_the_three_strongest_differences_are_told() -> None:
     definition = MicroSegments(dimensions=("stage",), minimum_size=1)
-    columns: dict[str, list[object]] = {f"x{i}": [0, 0, 1, i] for i in range(2, 7)}
+    columns: dict[str, Sequence[object]] = {f"x{i}": [0, 0, 1, i] for i in range(2, 7)}
     segments = found(definition, tuple(columns), stage=["a", "a", "b", "b"], **columns)
     assert all(len(each.differences) == 3 for each in segments)
     strengths = [abs(each.deviations) for each in segments[0].differences]

@@ -54,7 +54,8 @@ class Scale(msgspec.Struct, frozen=True, kw_only=True):
     def undo(self, scaled: Floats) -> Floats:
         """Return scaled rows in the features' own units, to show a centroid to people."""
         logged = scaled / np.sqrt(np.array(self.weight)) * np.array(self.deviation) + np.array(self.mean)
-        return np.asarray(np.where(np.array(self.log), np.sign(logged) * np.expm1(np.abs(logged)), logged))
+        log = np.array(self.log)
+        return np.asarray(np.where(log, np.sign(logged) * np.expm1(np.where(log, np.abs(logged), 0)), logged))
 
 
 def parse_features(personas: Personas, schema: Mapping[str, Type]) -> tuple[Feature, ...]:
@@ -64,7 +65,12 @@ def parse_features(personas: Personas, schema: Mapping[str, Type]) -> tuple[Feat
         WorkspaceError: where an expression is at fault.
     """
     return tuple(
-        Feature(name=name, family=family, definition=definition, value=_parsed(definition, schema))
+        Feature(
+            name=name,
+            family=family,
+            definition=definition,
+            value=parse(definition.value, schema, want=Type.NUMBER),
+        )
         for family in FAMILIES
         for name, definition in getattr(personas, family).items()
     )
@@ -104,13 +110,6 @@ def fit_scale(features: Sequence[Feature], raw: Floats) -> Scale:
         deviation=tuple(np.where(deviation > 1e-12, deviation, 1.0).tolist()),
         weight=_weights(features),
     )
-
-
-def _parsed(definition: PersonaFeature, schema: Mapping[str, Type]) -> Expression:
-    expression = parse(definition.value, schema)
-    if expression.type is Type.BOOLEAN:
-        return parse(f"CASE WHEN {definition.value} THEN 1 ELSE 0 END", schema, want=Type.NUMBER)
-    return parse(definition.value, schema, want=Type.NUMBER)
 
 
 def _fill(feature: Feature, column: Floats) -> float:
