@@ -10,8 +10,7 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import msgspec
-import sqlglot
-from sqlglot.expressions import Column
+from tests.cases.audience_words import columns_of, names_in, translated, written
 
 from tilltal.core.errors import WorkspaceError
 from tilltal.core.time import parse_instant
@@ -36,6 +35,19 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     attributes: dict[str, Type]
     traits: tuple[CompiledTrait, ...]
     audience: Derived
+    columns: dict[str, str]
+
+
+class _Case(msgspec.Struct, frozen=True, kw_only=True):
+    """A case read, but not compiled: all names are columns, see `columns_of`."""
+
+    customers: tuple[str, ...]
+    events: tuple[tuple[Event, ...], ...]
+    fields: tuple[str, ...]
+    traits: dict[str, Trait]
+    attributes: tuple[str, ...]
+    condition: str
+    columns: dict[str, str]
 
 
 def setup_of(case: Mapping[str, Any], zone: ZoneInfo) -> Setup:
@@ -44,53 +56,81 @@ def setup_of(case: Mapping[str, Any], zone: ZoneInfo) -> Setup:
     Raises:
         WorkspaceError: if the product refuses the case's definitions.
     """
-    events = tuple(_events(rows or [], zone) for rows in case["customers"].values())
-    traits = {name: _trait(trait) for name, trait in (case.get("traits") or {}).items()}
+    read = _read(case, zone)
     try:
-        return _compiled(case, events, traits, is_typed=True)
+        return _compiled(read, is_typed=True)
     except WorkspaceError:
-        return _compiled(case, events, traits, is_typed=False)
+        return _compiled(read, is_typed=False)
 
 
-def _compiled(
-    case: Mapping[str, Any],
-    events: tuple[tuple[Event, ...], ...],
-    traits: Mapping[str, Trait],
-    *,
-    is_typed: bool,
-) -> Setup:
-    every = [event for history in events for event in history]
-    fields = {name: _type(every, name) if is_typed else Type.ANY for name in _fields(every, traits)}
-    measured = {trait.of for trait in traits.values() if trait.measure in NUMERIC}
+def _read(case: Mapping[str, Any], zone: ZoneInfo) -> _Case:
+    customers, traits = case.get("customers") or {}, case.get("traits") or {}
+    histories = [_events(rows or [], zone) for rows in customers.values()]
+    fields = dict.fromkeys(name for events in histories for event in events for name in event.fields)
+    fields |= dict.fromkeys(name for trait in traits.values() for name in _fields_of(trait))
+    condition = written(case.get("audience"))
+    attributes = dict.fromkeys(case.get("attributes") or ())
+    stated = {name for events in histories for one in events if one.type == IDENTIFY for name in one.fields}
+    attributes |= dict.fromkeys(name for name in names_in(condition) if name in stated - set(traits))
+    columns = columns_of([*fields, *attributes, *traits])
+    return _Case(
+        customers=tuple(customers),
+        events=tuple(tuple(_renamed(event, columns) for event in events) for events in histories),
+        fields=tuple(columns[name] for name in fields),
+        traits={columns[name]: _trait(trait, columns) for name, trait in traits.items()},
+        attributes=tuple(columns[name] for name in attributes),
+        condition=translated(condition, columns),
+        columns=columns,
+    )
+
+
+def _fields_of(trait: Mapping[str, Any]) -> list[str]:
+    """Return the properties that a trait names, also those that no event holds."""
+    measured = [] if trait.get("of") is None else [trait["of"]]
+    return measured + ([] if trait.get("where") is None else names_in(written(trait["where"])))
+
+
+def _renamed(event: Event, columns: Mapping[str, str]) -> Event:
+    fields = {columns[name]: value for name, value in event.fields.items()}
+    return msgspec.structs.replace(event, fields=fields)
+
+
+def _compiled(case: _Case, *, is_typed: bool) -> Setup:
+    every = [event for history in case.events for event in history]
+    fields = {name: _type(every, name) if is_typed else Type.ANY for name in case.fields}
+    measured = {trait.of for trait in case.traits.values() if trait.measure in NUMERIC}
     mixed = {name: Type.ANY for name, kind in fields.items() if name in measured and kind in _NO_NUMBERS}
-    kinds = {event.type for event in every} | {name for trait in traits.values() for name in trait.from_}
+    kinds = {event.type for event in every} | {name for trait in case.traits.values() for name in trait.from_}
     schemas = {kind: EventType({**fields, **mixed}) for kind in sorted(kinds)}
     identifying = [event for event in every if event.type == IDENTIFY]
-    attributes = {
-        name: _type(identifying, name) if is_typed else Type.ANY for name in case.get("attributes") or ()
-    }
-    compiled = compile_traits(traits, schemas)
+    attributes = {name: _type(identifying, name) if is_typed else Type.ANY for name in case.attributes}
+    compiled = compile_traits(case.traits, schemas)
     schema = {**attributes, **{trait.name: trait.type for trait in compiled}}
-    (audience,) = compile_audiences({"case": case["audience"]}, schema)
+    (audience,) = compile_audiences({"case": case.condition}, schema)
     return Setup(
-        customers=tuple(case["customers"]),
-        events=events,
+        customers=case.customers,
+        events=case.events,
         schemas=schemas,
         attributes=attributes,
         traits=compiled,
         audience=audience,
+        columns=case.columns,
     )
 
 
-def _trait(given: Mapping[str, Any]) -> Trait:
-    events = given["event"]
-    known = {"of": given.get("of"), "where": given.get("where"), "window": given.get("window")}
+def _trait(given: Mapping[str, Any], columns: Mapping[str, str]) -> Trait:
+    events, where, of = given["event"], given.get("where"), given.get("of")
+    stated = {
+        "of": None if of is None else columns[of],
+        "where": None if where is None else translated(written(where), columns),
+        "window": given.get("window"),
+        "unit": given.get("unit"),
+    }
     return msgspec.convert(
         {
             "measure": given["agg"],
             "from": [events] if isinstance(events, str) else events,
-            **{key: value for key, value in known.items() if value is not None},
-            **({"unit": given["unit"]} if "unit" in given else {}),
+            **{key: value for key, value in stated.items() if value is not None},
         },
         Trait,
     )
@@ -110,19 +150,8 @@ def _events(rows: Iterable[Mapping[str, Any]], zone: ZoneInfo) -> tuple[Event, .
     ]
     first: dict[str, Event] = {}
     for event, row in sorted(zip(read, rows, strict=True), key=lambda pair: pair[0].received):
-        first.setdefault(str(row["id"]) if "id" in row else f"only {event.event_id}", event)
+        first.setdefault(f"id {row['id']}" if row.get("id") is not None else f"only {event.event_id}", event)
     return tuple(first.values())
-
-
-def _fields(events: Iterable[Event], traits: Mapping[str, Trait]) -> list[str]:
-    """Return every property of an event, of a trait or of a condition, also one that no event holds."""
-    names = dict.fromkeys(name for event in events for name in event.fields)
-    names |= dict.fromkeys(trait.of for trait in traits.values() if trait.of is not None)
-    conditions = [sqlglot.parse_one(trait.where) for trait in traits.values() if trait.where]
-    return [
-        *names,
-        *(column.name for each in conditions for column in each.find_all(Column) if column.name not in names),
-    ]
 
 
 def _type(events: Iterable[Event], name: str) -> Type:

@@ -88,9 +88,10 @@ def _run_case(case: Mapping[str, Any], zone: ZoneInfo) -> list[Mismatch]:
         found: list[Mismatch] = []
         for check in case.get("checks") or ():
             at = parse_instant(check["at"], zone)
-            found += _differences(case_id(case), f"SQL at {check['at']}", check, batch.state(at))
-            found += _differences(case_id(case), f"Python at {check['at']}", check, online.state(at))
-        if "timeline" in case:
+            for how, form in (("SQL", batch), ("Python", online)):
+                state = _named(form.state(at), setup)
+                found += _differences(case_id(case), f"{how} at {check['at']}", check, state)
+        if case.get("timeline"):
             found += _timeline(case, setup, zone, online, batch)
     return found
 
@@ -100,7 +101,7 @@ def _unknown(case: Mapping[str, Any]) -> list[Mismatch]:
     found = unknown_keys(name, "case", case, _CASE)
     for trait, given in (case.get("traits") or {}).items():
         found += unknown_keys(name, f"trait {trait}", given, _TRAIT)
-    for rows in case["customers"].values():
+    for rows in (case.get("customers") or {}).values():
         for row in rows or ():
             found += unknown_keys(name, "event", row, _EVENT)
     for check in case.get("checks") or ():
@@ -223,18 +224,26 @@ def _read(value: object, kind: Type) -> object:
     return json.loads(value) if kind is Type.ANY and isinstance(value, str) else value
 
 
+def _named(state: State, setup: Setup) -> State:
+    """Return a state under the case's own names."""
+    names = {column: name for name, column in setup.columns.items()}
+    return {
+        customer: {names.get(column, column): value for column, value in values.items()}
+        for customer, values in state.items()
+    }
+
+
 def _differences(name: str, what: str, check: Mapping[str, Any], state: State) -> list[Mismatch]:
     found = []
     for customer, values in (check.get("values") or {}).items():
-        got = {key: state[customer].get(key, "no such value") for key in values}
-        if not all(_is_same(values[key], got[key]) for key in values):
+        got = {key: state.get(customer, {}).get(key, "no such value") for key in values or {}}
+        if not all(_is_same(values[key], got[key]) for key in got):
             found.append(Mismatch(case=name, what=f"{what}: {customer}", expected=values, got=got))
     if "members" in check:
+        expected = sorted(check["members"] or ())
         members = sorted(customer for customer, values in state.items() if values["audience.case"] is True)
-        if members != sorted(check["members"]):
-            found.append(
-                Mismatch(case=name, what=f"{what}: members", expected=sorted(check["members"]), got=members)
-            )
+        if members != expected:
+            found.append(Mismatch(case=name, what=f"{what}: members", expected=expected, got=members))
     return found
 
 
@@ -252,7 +261,7 @@ def _timeline(
     given = case["timeline"]
     after, until = parse_instant(given["after"], zone), parse_instant(given["until"], zone)
     expected = sorted(
-        (parse_instant(each["at"], zone), each["customer"], each["change"]) for each in given["changes"]
+        (parse_instant(each["at"], zone), each["customer"], each["change"]) for each in given.get("changes") or ()
     )
     is_moving = reads_now(setup.traits, [setup.audience])
     found = []

@@ -4,45 +4,9 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Any
 
-import msgspec
 import pytest
-
-from tilltal.cli.main import main
-
-
-class Answer(msgspec.Struct, frozen=True):
-    """What a command left behind."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        """The output, read as JSON."""
-        return msgspec.json.decode(self.out)
-
-
-class Commands:
-    """Runs commands in this process and keeps what they print."""
-
-    def __init__(self, capture: pytest.CaptureFixture[str]) -> None:
-        self._capture = capture
-
-    def __call__(self, *arguments: object) -> Answer:
-        self._capture.readouterr()
-        code = run(*arguments)
-        return Answer(code, *self._capture.readouterr())
-
-
-def run(*arguments: object) -> int:
-    """Run a command; return its exit code."""
-    with pytest.raises(SystemExit) as ended:
-        main([str(argument) for argument in arguments])
-    assert isinstance(ended.value.code, int)
-    return ended.value.code
+from tests.commands import Commands, run
 
 
 @pytest.fixture

@@ -23,8 +23,8 @@ from tilltal.core.errors import Fault
 
 _UNBOUNDED = 1_000  # columns of a file or a pipe, which have no width
 
-out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+out = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
+err = Console(stderr=True, highlight=False, soft_wrap=True, markup=False, emoji=False)
 
 
 class Bar:
@@ -94,7 +94,7 @@ def show_faults(faults: Sequence[Fault], *, as_json: bool) -> None:
         show_json({"faults": faults})
         return
     for fault in faults:
-        err.print(str(fault), markup=False)
+        err.print(str(fault))
 
 
 def _cell(value: object) -> str:

@@ -87,7 +87,7 @@ def report(
     if as_json:
         console.show_json({"file": str(path)})
     else:
-        console.out.print(f"Wrote {path}", markup=False)
+        console.out.print(f"Wrote {path}")
 
 
 def show_decisions(made: Decisions, currency: str) -> None:
@@ -108,7 +108,7 @@ def show_decisions(made: Decisions, currency: str) -> None:
     )
     console.out.print(f"{made.with_action:,} of {made.customers:,} customers have a next best action.")
     if made.file:
-        console.out.print(f"Wrote {made.file}", markup=False)
+        console.out.print(f"Wrote {made.file}")
 
 
 def show_explanation(found: Explanation, currency: str) -> None:
@@ -116,7 +116,7 @@ def show_explanation(found: Explanation, currency: str) -> None:
     console.out.print(f"{found.profile} as of {found.as_of}", style="bold")
     for name, value in found.known.items():
         shown = f"{value:.2f}" if isinstance(value, float) else value
-        console.out.print(f"  {name}: {shown}", markup=False)
+        console.out.print(f"  {name}: {shown}")
     console.show_table(
         "\nWhat the customer gets",
         ("rank", "action", "channel", f"priority ({currency})", "P", "C", "V", "L", "because"),

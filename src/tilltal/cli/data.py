@@ -146,10 +146,10 @@ def show_row(workspace: Folder, entry: Annotated[str, typer.Argument(help="Id of
     found = one(store_of(loaded), entry)
     with open_vault(loaded) as vault:
         content = opened(vault, found)
-    console.out.print(f"{found.source}, {found.file}, row {found.row}", markup=False)
+    console.out.print(f"{found.source}, {found.file}, row {found.row}")
     for reason in content.reasons:
-        console.out.print(f"  {reason}", markup=False)
-    console.out.print(content.raw, markup=False)
+        console.out.print(f"  {reason}")
+    console.out.print(content.raw)
 
 
 @quarantine.command("export")

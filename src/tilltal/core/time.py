@@ -42,6 +42,9 @@ class Unit(StrEnum):
         return lengths[self]
 
 
+_SUFFIXES = {Unit.SECONDS: "s", Unit.MINUTES: "min", Unit.HOURS: "h", Unit.DAYS: "d", Unit.MONTHS: "mo"}
+
+
 class Window(msgspec.Struct, frozen=True, order=True):
     """A span that ends now: `30 minutes`, `7 days` (today and the six days before), `12 months`."""
 
@@ -54,7 +57,7 @@ class Window(msgspec.Struct, frozen=True, order=True):
     @property
     def suffix(self) -> str:
         """A short ending for names: `7d`, `24h`, `30min`, `12mo`."""
-        return f"{self.count}{ {'seconds': 's', 'minutes': 'min', 'hours': 'h', 'days': 'd', 'months': 'mo'}[self.unit] }"
+        return f"{self.count}{_SUFFIXES[self.unit]}"
 
     def start(self, now: datetime, zone: ZoneInfo) -> datetime:
         """Return the window's lower bound in UTC as seen at `now`.
@@ -92,7 +95,8 @@ def parse_window(text: str) -> Window:
     found = _WINDOW.match(text)
     if not found or int(found[1]) == 0:
         raise ValueError(
-            f"{text!r} is no window; write a number above 0 and a unit, such as '30 minutes', '7 days', '12 months'"
+            f"{text!r} is no window; write a number above 0 and a unit, "
+            "such as '30 minutes', '7 days', '12 months'"
         )
     count, unit = int(found[1]), found[2].lower()
     if unit == "week":

@@ -57,11 +57,11 @@ def open_snapshot(workspace: Workspace) -> Iterator[Snapshot]:
     """Open the snapshot in force.
 
     Raises:
-        DataError: E507 if there is none yet.
+        DataError: E507 if there is none yet; E513 if it is damaged.
     """
     store = store_of(workspace)
     folder = store.current_snapshot()
-    manifest = msgspec.json.decode((folder / "manifest.json").read_bytes(), type=Manifest)
+    manifest = _manifest(folder)
     with (
         tempfile.TemporaryDirectory(prefix="tilltal-") as spill,
         workspace_engine(workspace, Path(spill)) as engine,
@@ -119,6 +119,17 @@ def _tokens(workspace: Workspace, text: str) -> list[int]:
     with open_vault(workspace) as vault:
         normal = ((name, normaliser.one(name, each)) for name, each in asked)
         return [vault.pseudonymiser.token(name, each) for name, each in normal if each]
+
+
+def _manifest(folder: Path) -> Manifest:
+    try:
+        return msgspec.json.decode((folder / "manifest.json").read_bytes(), type=Manifest)
+    except (OSError, msgspec.DecodeError) as error:
+        raise DataError.of(
+            "E513",
+            f"The snapshot {folder.name} is damaged: its manifest cannot be read.",
+            hint="Run `tilltal refresh`.",
+        ) from error
 
 
 def _read(folder: Path, name: str) -> str:

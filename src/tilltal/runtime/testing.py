@@ -83,7 +83,7 @@ def _read(path: Path) -> tuple[Case, ...]:
     try:
         document = parse_yaml(path.read_text(encoding="utf-8"), str(path))
     except UnicodeDecodeError as error:
-        raise WorkspaceError.of("W102", "The file is no UTF-8 text.", place=Place(file=str(path))) from error
+        raise WorkspaceError.of("W104", "The file is no UTF-8 text.", place=Place(file=str(path))) from error
     if document.faults:
         raise WorkspaceError(*document.faults)
     return shape(document, CaseFile).cases

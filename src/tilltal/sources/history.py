@@ -18,8 +18,7 @@ from tilltal.sources import clock
 from tilltal.sources.inputs import Input, fields_of
 from tilltal.workspace.definitions.identity import Namespace
 from tilltal.workspace.definitions.sources import Source
-
-IDENTITY_LABEL = "identity"
+from tilltal.workspace.names import IDENTITY_LABEL
 
 REPEATS = """
 SELECT k, occurrence FROM (

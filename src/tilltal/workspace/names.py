@@ -33,6 +33,8 @@ LIFECYCLE_NAMES: Schema = {
 }
 VALUE_NAMES: Schema = {"value.segment": Type.TEXT, "value.income": Type.TEXT, "value.affinity": Type.TEXT}
 
+IDENTITY_LABEL = "identity"  # a field that says who somebody is: kept in the vault, never in history
+
 _TYPES: dict[FieldType, Type] = {
     "text": Type.TEXT,
     "integer": Type.INTEGER,
@@ -98,9 +100,18 @@ def event_fields(workspace: Workspace) -> dict[str, dict[str, FieldType]]:
     for source in workspace.sources.values():
         for event in event_types(source):
             known = fields.setdefault(event, {})
-            for name, field in source.fields.items():
-                known.setdefault(name, declared_type(field))
+            for name, kind in kept_fields(source).items():
+                known.setdefault(name, kind)
     return fields
+
+
+def kept_fields(source: Source) -> dict[str, FieldType]:
+    """Return the fields that history keeps of a source; those labelled `identity` go to the vault only."""
+    return {
+        name: declared_type(field)
+        for name, field in source.fields.items()
+        if not (isinstance(field, Field) and IDENTITY_LABEL in field.labels)
+    }
 
 
 def attribute_fields(workspace: Workspace) -> dict[str, FieldType]:
@@ -108,8 +119,8 @@ def attribute_fields(workspace: Workspace) -> dict[str, FieldType]:
     fields: dict[str, FieldType] = {}
     for source in workspace.sources.values():
         if source.kind == "record":
-            for name, field in source.fields.items():
-                fields.setdefault(name, declared_type(field))
+            for name, kind in kept_fields(source).items():
+                fields.setdefault(name, kind)
     return fields
 
 

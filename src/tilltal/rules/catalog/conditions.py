@@ -55,7 +55,7 @@ CONDITIONS = (
     entry(
         "IN",
         "a IN (x, y, ...) or a NOT IN (x, y, ...)",
-        "Whether a value is one of a list of literals.",
+        "Whether a value equals one of a list.",
         nulls=(
             "Unknown if the value is NULL, or if it is not found and the list holds a NULL: NOT IN with a "
             "NULL in the list is never TRUE."

@@ -246,14 +246,20 @@ class _Checker:
         return self.fitted(Type.BOOLEAN, op, args, kind)
 
     def among(self, op: str, syntax: Syntax, args: Arguments) -> Typed:
-        for arg, part in zip(args[1:], syntax.args[1:], strict=True):
-            if arg is not None and not isinstance(arg, Literal):
-                return self.fault(
-                    "D207", "A list of IN holds literals only.", part, hint="Write a = b OR a = c."
-                )
         if len(args) == 1:
             return self.fault("D206", "The list of IN is empty.", syntax)
+        if not all(arg is None or isinstance(arg, Literal) for arg in args[1:]):
+            return self.equal_to_any(syntax, args)
         return self.fitted(Type.BOOLEAN, op, args, self.alike(args, syntax.args) or Type.TEXT)
+
+    def equal_to_any(self, syntax: Syntax, args: Arguments) -> Typed:
+        """Engines want literals in a list, so `a IN (b, 1)` becomes `a = b OR a = 1`: unknown alike."""
+        left = syntax.args[0]
+        ways = [
+            self.comparison("=", Syntax("=", part.at, (left, part)), (args[0], arg))
+            for arg, part in zip(args[1:], syntax.args[1:], strict=True)
+        ]
+        return Call(Type.BOOLEAN, "OR", tuple(fit(way, Type.BOOLEAN) for way in ways))
 
     def like(self, op: str, syntax: Syntax, args: Arguments) -> Typed:
         for arg, part in zip(args[1:], syntax.args[1:], strict=True):

@@ -32,10 +32,10 @@ from tilltal.runtime.refresh.lookalikes import lookalike_table
 from tilltal.runtime.refresh.personas import PersonaMemory, persona_table
 from tilltal.workspace.graph import dependencies
 from tilltal.workspace.names import (
-    declared_type,
     event_fields,
     event_schemas,
     expanded_traits,
+    kept_fields,
     products,
     profile_schema,
 )
@@ -142,7 +142,7 @@ class ProfileBuilder:
     def _attributes(self) -> str:
         workspace = self._workspace
         sources = [
-            RecordSource(name=name, fields={key: declared_type(kind) for key, kind in source.fields.items()})
+            RecordSource(name=name, fields=kept_fields(source))
             for name, source in workspace.sources.items()
             if source.kind == "record"
         ]

@@ -17,7 +17,7 @@ from tilltal.core.time import sql_timestamp
 from tilltal.rules.clock import Clock
 from tilltal.runtime.store import Store
 from tilltal.workspace.definitions.sources import FieldType
-from tilltal.workspace.names import declared_type, event_fields
+from tilltal.workspace.names import event_fields, kept_fields
 from tilltal.workspace.workspace import Workspace
 
 SQL_TYPES: dict[FieldType, str] = {
@@ -128,7 +128,7 @@ def declared_views(workspace: Workspace) -> dict[str, Columns]:
     }
     for name, source in workspace.sources.items():
         if source.kind == "record":
-            fields = {field: SQL_TYPES[declared_type(kind)] for field, kind in source.fields.items()}
+            fields = {field: SQL_TYPES[kind] for field, kind in kept_fields(source).items()}
             views[f"records/{name}"] = {**_RECORD, **fields}
     views |= {"holdings": _HOLDING, "consents": _CONSENT, "observations": _OBSERVATION}
     return views
