@@ -33,7 +33,7 @@ from tilltal.runtime.refresh.deciding import INPUT, decide_all
 from tilltal.runtime.refresh.scoring import score_table
 from tilltal.workspace.definitions.actions import Action, Condition
 from tilltal.workspace.definitions.policies import (
-    AppliesTo,
+    ActionScope,
     Arbitration,
     Consent,
     ContextRule,
@@ -73,7 +73,7 @@ def plan(models: int) -> DecisionPlan:
             max_per_group=2,
             context_rules=(
                 ContextRule(
-                    key="lifecycle.stage", value="Retain", weight=30, applies_to=AppliesTo(group="group_1")
+                    key="lifecycle.stage", value="Retain", weight=30, applies_to=ActionScope(group="group_1")
                 ),
             ),
             levers=Levers(group={"group_2": 10}),

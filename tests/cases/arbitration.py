@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 import numpy as np
 import pyarrow as pa
-
 from tests.cases.report import Document, Mismatch, case_id, unknown_keys
+
 from tilltal.decisions.arbitration import Candidate, Ranking, arbitrate, winner_without
 from tilltal.decisions.batch import BatchDecision, rank
 from tilltal.decisions.plan import ActionPlan, DecisionPlan
@@ -25,27 +25,32 @@ _TOLERANCE = 1e-6
 
 def run(document: Document) -> list[Mismatch]:
     """Run every case of a file."""
-    defaults = document.get("defaults", {})
+    defaults = document.get("defaults") or {}
     return [found for case in document["cases"] for found in _run_case(case, defaults)]
 
 
 def _run_case(case: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[Mismatch]:
     name, expect = case_id(case), case["expect"]
     unknown = unknown_keys(name, "case", case, _CASE) + unknown_keys(name, "expect", expect, _EXPECT)
-    for each in case["candidates"]:
+    given = case.get("candidates") or ()
+    for each in given:
         unknown += unknown_keys(name, f"candidate {each['action']}", each, _CANDIDATE)
-    policy = msgspec.convert(_merged(defaults, case.get("config", {})), Arbitration)
+    policy = msgspec.convert(_merged(defaults, case.get("config") or {}), Arbitration)
     context = case.get("context") or {}
-    candidates = [_candidate(each) for each in case["candidates"]]
+    candidates = [_candidate(each) for each in given]
     found = list(unknown)
     for order in (candidates, candidates[::-1]):
         ranking = arbitrate(order, policy, context)
-        found += _compare_ranked(name, expect["ranked"], _ranked(ranking))
-        found += _compare_lost(name, expect.get("lost", []), ranking)
+        if "ranked" in expect:
+            found += _compare_ranked(name, expect["ranked"] or [], _ranked(ranking))
+        if "lost" in expect:
+            found += _compare_lost(name, expect["lost"] or [], ranking)
         if "winner_without" in expect:
             got = {key: winner_without(order, policy, context)[key] for key in expect["winner_without"]}
             found += _different(name, "winner_without", expect["winner_without"], got)
-    found += _compare_ranked(name, expect["ranked"], _in_batch(candidates, policy, context), "in batch: ")
+    if "ranked" in expect:
+        batch = _in_batch(candidates, policy, context)
+        found += _compare_ranked(name, expect["ranked"] or [], batch, "in batch: ")
     return found
 
 
@@ -53,6 +58,8 @@ def _merged(defaults: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, An
     """Override single keys of the defaults, mappings within mappings too; lists are replaced whole."""
     merged = dict(defaults)
     for key, value in own.items():
+        if value is None and key in ("context_rules", "levers"):
+            continue  # an empty key is no rules and no levers
         nested = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
         merged[key] = _merged(merged[key], value) if nested else value
     return merged
@@ -62,13 +69,18 @@ def _candidate(given: Mapping[str, Any]) -> Candidate:
     failed = next((f"{stage}:{given[stage]}" for stage in _STAGES if given.get(stage)), None)
     return Candidate(
         action=given["action"],
-        group=given.get("group", ""),
-        issue=given.get("issue", ""),
-        propensity=given.get("propensity"),
+        group=given.get("group") or "",
+        issue=given.get("issue") or "",
+        propensity=_propensity(given.get("propensity")),
         value=given.get("value"),
-        mandatory=given.get("mandatory", False),
+        mandatory=given.get("mandatory") or False,
         failed=failed,
     )
+
+
+def _propensity(given: object) -> float | None:
+    """Return what stands for a propensity; what is no number is no probability either."""
+    return given if given is None or isinstance(given, int | float) else float("nan")
 
 
 def _ranked(ranking: Ranking) -> list[dict[str, Any]]:

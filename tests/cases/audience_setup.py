@@ -176,5 +176,5 @@ def stored(value: object, kind: Type) -> object:
     if value is None:
         return None
     if kind is Type.ANY:
-        return json.dumps(value, ensure_ascii=False)
+        return json.dumps(value, ensure_ascii=False, sort_keys=True)
     return float(value) if kind is Type.NUMBER and isinstance(value, int) else value

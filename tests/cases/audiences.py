@@ -261,7 +261,8 @@ def _timeline(
     given = case["timeline"]
     after, until = parse_instant(given["after"], zone), parse_instant(given["until"], zone)
     expected = sorted(
-        (parse_instant(each["at"], zone), each["customer"], each["change"]) for each in given.get("changes") or ()
+        (parse_instant(each["at"], zone), each["customer"], each["change"])
+        for each in given.get("changes") or ()
     )
     is_moving = reads_now(setup.traits, [setup.audience])
     found = []

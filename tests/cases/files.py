@@ -12,7 +12,7 @@ import yaml
 from tests.cases.report import Document, Runner, case_id
 
 KINDS = ("identity", "audiences", "lifecycle", "arbitration", "contact_policy")
-_KEYS = {"kind", "version", "part", "workspace_time_zone", "semantics", "defaults", "cases"}
+_KEYS = {"kind", "version", "part", "title", "note", "workspace_time_zone", "semantics", "defaults", "cases"}
 _VERSION = 1
 
 

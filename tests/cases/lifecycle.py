@@ -20,17 +20,17 @@ from tilltal.core.time import zone_of
 
 _KEYS = {
     "stage": {"config", "history", "stages", "transitions_until", "transitions"},
-    "value_grid": {"thresholds", "date", "customers"},
+    "value_grid": {"thresholds", "date", "customers", "grid", "grid_columns"},
     "kpi": {"periods", "period", "relations", "expect"},
 }
-_COMMON = {"id", "kind", "title", "note"}
-_DEFAULTS = {"config", "grid", "grid_columns"}
+_COMMON = {"id", "kind", "title", "note", "needs"}
+_DEFAULTS = {"config", "thresholds", "grid", "grid_columns"}
 
 
 def run(document: Document) -> list[Mismatch]:
     """Run all cases of a document."""
-    defaults = document.get("defaults", {})
-    zone = zone_of(document["workspace_time_zone"])
+    defaults = document.get("defaults") or {}
+    zone = zone_of(document.get("workspace_time_zone", "UTC"))
     found = unknown_keys("defaults", "defaults", defaults, _DEFAULTS)
     for case in document["cases"]:
         try:
@@ -48,8 +48,8 @@ def _run_case(case: Mapping[str, Any], defaults: Mapping[str, Any], zone: ZoneIn
         return
     yield from unknown_keys(case_id(case), "case", case, _COMMON | _KEYS[kind])
     if kind == "stage":
-        yield from stage_mismatches(case, defaults.get("config", {}), zone)
+        yield from stage_mismatches(case, defaults.get("config") or {}, zone)
     elif kind == "value_grid":
         yield from grid_mismatches(case, defaults, zone)
     else:
-        yield from figure_mismatches(case)
+        yield from figure_mismatches(case, zone)

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 import pyarrow as pa
+from tests.cases.lifecycle_stages import read_date
 from tests.cases.report import Mismatch, case_id, unknown_keys
 
 from tilltal.core.names import quote
@@ -23,25 +24,26 @@ from tilltal.workspace.definitions.policies import Kpis
 _COUNTS = ("start", "new", "left", "end")
 _RATES = ("duration", "churn_rate", "retention_rate")
 _KINDS = ("month", "quarter", "year")
-_ROUNDED_FROM = 4  # decimals from which a stated figure is taken as rounded
+_ROUNDED_FROM = 3  # decimals from which a stated figure is taken as rounded
 
 Figures = dict[str, float | None]
 
 
-def figure_mismatches(case: Mapping[str, Any]) -> Iterator[Mismatch]:
+def figure_mismatches(case: Mapping[str, Any], zone: ZoneInfo) -> Iterator[Mismatch]:
     """Yield what differs, in both forms."""
     name = case_id(case)
     if "periods" in case:
         for number, stated in enumerate(case["periods"], 1):
             yield from unknown_keys(name, f"period {number}", stated, {*_COUNTS, *_RATES, "note"})
-            counts = Counts(**{key: stated[key] for key in _COUNTS})
+            counts = Counts(**{key: stated.get(key) or 0 for key in _COUNTS})
             yield from _compare(name, f"period {number} (python)", stated, _figures(counts))
             yield from _compare(name, f"period {number} (sql)", stated, _figures_in_sql(counts))
         return
     yield from unknown_keys(name, "expect", case["expect"], {*_COUNTS, *_RATES})
-    first, last = (date.fromisoformat(case["period"][key]) for key in ("first_day", "last_day"))
+    first, last = (read_date(case["period"][key], zone) for key in ("first_day", "last_day"))
     relations = {
-        customer: [_relation(line) for line in lines] for customer, lines in case["relations"].items()
+        customer: [_relation(line, zone) for line in lines or ()]
+        for customer, lines in (case.get("relations") or {}).items()
     }
     everything = [relation for own in relations.values() for relation in own]
     yield from _compare(name, "python", case["expect"], _figures(counts_of(everything, first, last)))
@@ -59,10 +61,10 @@ def _is_one(kind: str, first: date, last: date) -> bool:
     return bounds == (first, last)
 
 
-def _relation(line: Mapping[str, str | None]) -> Relation:
+def _relation(line: Mapping[str, str | None], zone: ZoneInfo) -> Relation:
     opened, closed = line["opened"], line.get("closed")
     assert opened is not None, "a relation has an opening"
-    return Relation(date.fromisoformat(opened), date.fromisoformat(closed) if closed else None)
+    return Relation(read_date(opened, zone), read_date(closed, zone) if closed else None)
 
 
 def _figures(counts: Counts) -> Figures:
@@ -105,8 +107,9 @@ def _figures_in_sql(counts: Counts) -> Figures:
 def _from_relations(kind: str, first: date, last: date, customers: Sequence[Sequence[Relation]]) -> Figures:
     """Run all steps as of the last date of the case, and read the period asked for."""
     rows = [(profile, one) for profile, own in enumerate(customers) for one in own]
-    today = max(last, *(day for _, one in rows for day in (one.opened, one.closed) if day))
-    kpis = msgspec.convert({"period": kind, "by": []}, Kpis)
+    today = max([last, *(day for _, one in rows for day in (one.opened, one.closed) if day)])
+    periods = CALENDARS[kind].number(today) - CALENDARS[kind].number(first) + 1
+    kpis = msgspec.convert({"period": kind, "by": [], "periods": periods}, Kpis)
     with DuckDBEngine(threads=1) as engine:
         columns = {
             "profile": pa.array([profile for profile, _ in rows], pa.int64()),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 import pyarrow as pa
+from tests.cases.lifecycle_stages import read_date
 from tests.cases.report import Mismatch, case_id, unknown_keys
 
 from tilltal.core.names import quote
@@ -29,7 +30,7 @@ from tilltal.workspace.definitions.segments import Axis, Cell, Cuts, Value
 _CUSTOMER = {"customer", "net_income", "net_income_12_months", "brand_affinity", "cell", "note"}
 _THRESHOLDS = {"income_high_from", "affinity_average_from", "affinity_high_from"}
 _COLUMNS = ["net_income", "brand_affinity", "name"]
-_MINOR = 100
+_MINOR = 1_000_000  # cases may state amounts to more decimals than a currency has
 _SCHEMAS = {"posting": EventType(fields={"amount": Type.NUMBER}, money={"amount": _MINOR})}
 _TRAITS = compile_traits(
     {
@@ -57,7 +58,8 @@ def grid_mismatches(
     """Yield what differs, in both forms."""
     name, lines = case_id(case), case["customers"]
     yield from _unknown(name, case, defaults)
-    value = grid_of(case["thresholds"], case.get("grid", defaults["grid"]))
+    thresholds = {**defaults.get("thresholds", {}), **(case.get("thresholds") or {})}
+    value = grid_of(thresholds, _cells({**defaults, **case}))
     customers = [_customer(number, line, zone) for number, line in enumerate(lines)]
     clock = Clock(_evening(case["date"], zone) if "date" in case else datetime(2026, 1, 1, tzinfo=zone), zone)
     for form, ask in (("python", _in_python), ("sql", _in_sql)):
@@ -73,13 +75,20 @@ def grid_mismatches(
 
 
 def _unknown(name: str, case: Mapping[str, Any], defaults: Mapping[str, Any]) -> Iterator[Mismatch]:
-    yield from unknown_keys(name, "thresholds", case["thresholds"], _THRESHOLDS)
+    yield from unknown_keys(name, "thresholds", case.get("thresholds") or {}, _THRESHOLDS)
     for line in case["customers"]:
         yield from unknown_keys(name, "customers", line, _CUSTOMER)
         for posting in line.get("net_income") or ():
             yield from unknown_keys(name, "net_income", posting, {"on", "amount", "note"})
-    if defaults.get("grid_columns", _COLUMNS) != _COLUMNS:
-        yield Mismatch(case=name, what="grid_columns", expected=_COLUMNS, got=defaults["grid_columns"])
+    columns = {**defaults, **case}.get("grid_columns", _COLUMNS)
+    if sorted(columns) != sorted(_COLUMNS):
+        yield Mismatch(case=name, what="grid_columns", expected=_COLUMNS, got=columns)
+
+
+def _cells(given: Mapping[str, Any]) -> list[list[str]]:
+    """Return the rows of the grid with their columns in the order of `_COLUMNS`."""
+    places = [given.get("grid_columns", _COLUMNS).index(column) for column in _COLUMNS]
+    return [[row[place] for place in places] for row in given["grid"]]
 
 
 def grid_of(thresholds: Mapping[str, float], cells: Sequence[Sequence[str]]) -> Value:
@@ -100,7 +109,7 @@ def grid_of(thresholds: Mapping[str, float], cells: Sequence[Sequence[str]]) -> 
 
 def _evening(text: str, zone: ZoneInfo) -> datetime:
     """The last instant of a local date."""
-    return day_start(date.fromisoformat(text) + timedelta(days=1), zone) - timedelta(microseconds=1)
+    return day_start(read_date(text, zone) + timedelta(days=1), zone) - timedelta(microseconds=1)
 
 
 def _customer(number: int, line: Mapping[str, Any], zone: ZoneInfo) -> Customer:

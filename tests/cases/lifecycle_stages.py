@@ -26,7 +26,26 @@ Change = tuple[date, str | None, str]
 
 def read_history(lines: Sequence[Mapping[str, Any]], zone: ZoneInfo) -> list[Entry]:
     """Read a history; instants become local dates."""
-    return [Entry(read_date(line["on"], zone), What(line["what"]), line.get("value")) for line in lines]
+    return [
+        Entry(read_date(line["on"], zone), What(line["what"]), line.get("value"))
+        for line in _in_order(lines, zone)
+    ]
+
+
+def _in_order(lines: Sequence[Mapping[str, Any]], zone: ZoneInfo) -> list[Mapping[str, Any]]:
+    """Put what happened on one date in order of time, if each has one; a date alone says nothing of it."""
+    by_date: dict[date, list[Mapping[str, Any]]] = {}
+    for line in lines:
+        by_date.setdefault(read_date(line["on"], zone), []).append(line)
+    return [
+        line
+        for same in by_date.values()
+        for line in (
+            sorted(same, key=lambda line: parse_instant(line["on"], zone))
+            if all(len(line["on"]) > len("2026-01-01") for line in same)
+            else same
+        )
+    ]
 
 
 def read_date(text: str, zone: ZoneInfo) -> date:
@@ -77,17 +96,18 @@ def stage_mismatches(
 ) -> Iterator[Mismatch]:
     """Yield what differs, in both forms."""
     name = case_id(case)
-    config = {**defaults, **case.get("config", {})}
+    config = {**defaults, **(case.get("config") or {})}
     yield from unknown_keys(name, "config", config, {"new_days", "trend_days", "tolerance"})
-    for line in case["history"]:
+    lines = case.get("history") or ()
+    for line in lines:
         yield from unknown_keys(name, "history", line, {"on", "what", "value", "note"})
     lifecycle = Lifecycle(opened=Moments(events=("opened",)), **config)
-    history = read_history(case["history"], zone)
-    expected = {date.fromisoformat(line["date"]): line["stage"] for line in case.get("stages", ())}
-    changes = [
-        (date.fromisoformat(line["date"]), line["from"], line["to"]) for line in case.get("transitions", ())
-    ]
-    until = date.fromisoformat(case["transitions_until"]) if "transitions_until" in case else None
+    history = read_history(lines, zone)
+    expected = {read_date(line["date"], zone): line["stage"] for line in case.get("stages") or ()}
+    changes = sorted(
+        (read_date(line["date"], zone), line["from"], line["to"]) for line in case.get("transitions") or ()
+    )
+    until = read_date(case["transitions_until"], zone) if "transitions" in case else None
     for form, ask in (("python", _in_python), ("sql", _in_sql)):
         stages, found = ask(lifecycle, history, list(expected), until)
         for day, stage in expected.items():

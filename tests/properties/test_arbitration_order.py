@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from tilltal.decisions.arbitration import Candidate, arbitrate, winner_without
 from tilltal.workspace.definitions.policies import (
-    AppliesTo,
+    ActionScope,
     Arbitration,
     ContextRule,
     Factors,
@@ -50,7 +50,7 @@ POLICIES = st.builds(
             key=st.just("page"),
             value=st.sampled_from(["loan", "car"]),
             weight=st.sampled_from([-150.0, 10.0, 33.3]),
-            applies_to=st.builds(AppliesTo, group=st.none() | GROUPS),
+            applies_to=st.builds(ActionScope, group=st.none() | GROUPS),
         ),
         max_size=3,
     ).map(tuple),

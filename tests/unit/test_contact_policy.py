@@ -138,6 +138,30 @@ def test_a_cap_that_does_not_apply_is_not_asked(applies_to: AppliesTo) -> None:
     assert counts_sql([contact], [cap], ["sent"], ACTIONS, Clock(datetime.now(UTC), STOCKHOLM)) is None
 
 
+def test_no_two_counters_share_a_column() -> None:
+    actions = {name: Action(title="", group=name) for name in ("card", "Card", "c.ard", "ÅR", "år")}
+    caps = [
+        Cap(name="a", limit=1, rolling="P7D", each=("action",)),
+        Cap(name="a.card", limit=1, rolling="P7D"),
+        Cap(name="A", limit=1, rolling="P7D", each=("action",)),
+    ]
+    contacts = [contact_of(name, action, "email") for name, action in actions.items()]
+    names = {count_name(cap, contact).lower() for cap in caps for contact in contacts}
+    assert len(names) == 5 + 1 + 5
+    clock = Clock(parse_instant(NOW, STOCKHOLM), STOCKHOLM)
+    sql = counts_sql(contacts, caps, ["sent"], actions, clock)
+    with DuckDBEngine(threads=1) as engine:
+        engine.run(
+            'CREATE TABLE "event.sent" AS SELECT 1 AS profile, TIMESTAMP \'2026-05-04\' AS "at", action, '
+            "'email' AS channel FROM (VALUES ('Card'), ('Card'), ('card')) AS sent(action)"
+        )
+        (found,) = engine.arrow(str(sql)).to_pylist()
+    counts = {
+        action: found[count_name(caps[0], contact_of(action, actions[action], "email"))] for action in actions
+    }
+    assert counts == {"card": 1, "Card": 2, "c.ard": 0, "ÅR": 0, "år": 0}
+
+
 def test_where_nothing_was_ever_a_contact_every_count_is_nought() -> None:
     cap = Cap(name="cap", limit=1, rolling="P7D")
     contact = contact_of("card", ACTIONS["card"], "email")

@@ -23,7 +23,7 @@ PERSONAS = Personas(
     digital={"logins": PersonaFeature(value="logins", log=True)},
     characteristics={
         "age": PersonaFeature(value="age", weight=3),
-        "vip": PersonaFeature(value="vip", weight=1, missing=0),
+        "vip": PersonaFeature(value="IF(vip, 1, 0)", weight=1, missing=0),
     },
     clusters=2,
 )

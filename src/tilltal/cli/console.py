@@ -21,9 +21,15 @@ from rich.table import Table
 
 from tilltal.core.errors import Fault
 
-_UNBOUNDED = 1_000  # columns of a file or a pipe, which have no width
+_WIDE = 1_000  # columns of a file or a pipe, which have no width
 
-out = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
+out = Console(
+    highlight=False,
+    soft_wrap=True,
+    markup=False,
+    emoji=False,
+    width=None if sys.stdout.isatty() else _WIDE,
+)
 err = Console(stderr=True, highlight=False, soft_wrap=True, markup=False, emoji=False)
 
 
@@ -85,7 +91,7 @@ def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[objec
         raw.add_column(name, justify="right" if is_number else "left", overflow="fold", no_wrap=is_number)
     for row in made:
         raw.add_row(*row)
-    out.print(raw, width=None if out.is_terminal else _UNBOUNDED)
+    out.print(raw)
 
 
 def show_faults(faults: Sequence[Fault], *, as_json: bool) -> None:

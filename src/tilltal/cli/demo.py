@@ -41,5 +41,5 @@ def demo(
     show_report(ingested)
     show_manifest(manifest)
     show_decisions(decisions, workspace.currency)
-    console.out.print(f"\nThe report: {page}", markup=False)
-    console.out.print(f"Why does somebody get what? tilltal explain {target} CUSTOMER", markup=False)
+    console.out.print(f"\nThe report: {page}")
+    console.out.print(f"Why does somebody get what? tilltal explain {target} CUSTOMER")

@@ -14,7 +14,7 @@ from decimal import Context as Precision
 
 import msgspec
 
-from tilltal.workspace.definitions.policies import AppliesTo, Arbitration, ContextRule
+from tilltal.workspace.definitions.policies import ActionScope, Arbitration, ContextRule
 
 Context = Mapping[str, str | int | float | bool]
 
@@ -159,7 +159,7 @@ def lever(candidate: Candidate, policy: Arbitration) -> Decimal:
     )
 
 
-def fits(applies_to: AppliesTo, candidate: Candidate) -> bool:
+def fits(applies_to: ActionScope, candidate: Candidate) -> bool:
     """True if every part of `applies_to` that is stated equals the candidate's."""
     wanted = (
         (applies_to.action, candidate.action),

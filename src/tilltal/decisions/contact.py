@@ -80,8 +80,12 @@ def checks(contact: Contact, consent: Consent, caps: Sequence[Cap]) -> tuple[Che
 
 
 def count_name(cap: Cap, contact: Contact) -> str:
-    """Name the counter of a cap for a contact: `contacts.<cap>`, one per value of each part in `each`."""
-    return ".".join(["contacts", cap.name, *(contact.part(part) for part in cap.each)])
+    """Name the counter of a cap for a contact: `contacts.<cap>`, one per value of each part in `each`.
+
+    Columns know no case, so capitals are written as `^` and the small letter: no two counters share a name.
+    """
+    parts = (cap.name, *(contact.part(part) for part in cap.each))
+    return ".".join(["contacts", *map(_caseless, parts)])
 
 
 def counts_sql(
@@ -126,6 +130,10 @@ def counts_sql(
         f"SELECT profile, {counted} FROM ({past}) LEFT JOIN "  # an action of the past may be unknown today
         f'(VALUES {known}) AS known(action, "group", issue, purpose) USING (action) GROUP BY profile'
     )
+
+
+def _caseless(text: str) -> str:
+    return "".join(f"^{sign.lower()}" if sign in ".^" or sign != sign.lower() else sign for sign in text)
 
 
 def _applies(cap: Cap, contact: Contact) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 
 
@@ -12,5 +13,10 @@ def numbers_in(values: Iterable[object], *, as_floats: bool) -> list[float]:
 
 
 def distinct_key(value: object) -> object:
-    """Return a key that is equal for equal values: 1 and 1.0 are one value, 1, true and '1' are three."""
+    """Return a key that is equal for equal values: 1 and 1.0 are one value, 1, true and '1' are three.
+
+    A list or a mapping, which is no scalar and should not come, is its JSON text, as in a store.
+    """
+    if isinstance(value, list | dict):
+        return json.dumps(value, ensure_ascii=False, sort_keys=True)
     return (isinstance(value, bool), value)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from tilltal.core.errors import DataError
+from tilltal.core.errors import DataError, Fault
 from tilltal.core.names import quote
 from tilltal.core.ports import BatchEngine
 from tilltal.customers.personas.centroids import (
@@ -51,6 +51,7 @@ class PersonaMemory:
     ) -> None:
         self.kept: Kept | None = None
         self.may_learn = may_learn
+        self.faults: tuple[Fault, ...] = ()
         self.previous: pa.Table | None = None
         path = snapshot / FILE if snapshot and not relearn else None
         if path and path.exists():
@@ -105,7 +106,11 @@ def persona_table(
     raw = np.empty((table.num_rows, len(features)))
     for column, feature in enumerate(features):
         raw[:, column] = table.column(feature.name).fill_null(np.nan).to_numpy()
-    centroids = memory.centroids_for(definition, features, raw)
+    try:
+        centroids = memory.centroids_for(definition, features, raw)
+    except DataError as error:  # too few customers to learn from is no reason to know nothing of them
+        memory.faults = error.faults
+        return _nobodys(engine, definition, relation)
     scaled = centroids.scale.apply(raw)
     distance = distances(scaled, np.array(centroids.points))
     chosen = assign(distance, _previous(memory, table, centroids), definition.hysteresis)

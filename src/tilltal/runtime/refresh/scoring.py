@@ -1,4 +1,8 @@
-"""Scoring in a refresh: one model, all customers who can have its outcome."""
+"""Scoring in a refresh: one model, all known customers.
+
+Whoever a model was not trained for has a score too; the conditions of actions and audiences decide whose
+scores count.
+"""
 
 from __future__ import annotations
 

@@ -11,12 +11,11 @@ from tilltal.core.time import parse_duration, parse_instant
 from tilltal.rules.types import Type
 from tilltal.workspace.checks.scope import At, Scope
 from tilltal.workspace.definitions.actions import Action
-from tilltal.workspace.definitions.policies import AppliesTo, Cap
+from tilltal.workspace.definitions.policies import ActionScope, AppliesTo, Cap
 from tilltal.workspace.names import Schema, event_fields
 
 _UTC = ZoneInfo("UTC")
 _STAGES = ("eligibility", "applicability", "suitability")
-_NARROWS = ("action", "group", "issue", "channel", "purpose")
 
 
 def check_actions(scope: Scope) -> Iterator[Fault]:
@@ -120,12 +119,12 @@ def _countable(at: At, event: str, fields: Schema | None, index: int) -> Iterato
 def _cap(scope: Scope, at: At, cap: Cap, index: int) -> Iterator[Fault]:
     yield from at.one_of({"rolling": cap.rolling, "calendar": cap.calendar}, "caps", index)
     yield from at.readable(cap.rolling, parse_duration, "caps", index, "rolling")
-    yield from at.all_known("dimension", cap.each, _NARROWS, "caps", index, "each")
+    yield from at.all_known("dimension", cap.each, AppliesTo.__struct_fields__, "caps", index, "each")
     yield from _narrowed(scope, at, cap.applies_to, "caps", index, "applies_to")
 
 
-def _narrowed(scope: Scope, at: At, applies: AppliesTo, *path: str | int) -> Iterator[Fault]:
-    for key in _NARROWS:
+def _narrowed(scope: Scope, at: At, applies: ActionScope, *path: str | int) -> Iterator[Fault]:
+    for key in applies.__struct_fields__:
         name = getattr(applies, key)
         if name is not None:
             yield from at.unknown(key, name, _of_actions(scope, key), *path, key)

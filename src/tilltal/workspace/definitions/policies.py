@@ -9,12 +9,17 @@ from msgspec import Meta
 from tilltal.workspace.definitions.base import Definition, DurationText, Names
 
 
-class AppliesTo(Definition, frozen=True, kw_only=True):
-    """Narrows a rule; what is not stated matches everything."""
+class ActionScope(Definition, frozen=True, kw_only=True):
+    """Narrows a rule to actions; what is not stated matches everything."""
 
     action: str | None = None
     group: str | None = None
     issue: str | None = None
+
+
+class AppliesTo(ActionScope, frozen=True, kw_only=True):
+    """Narrows a rule to contacts; what is not stated matches everything."""
+
     channel: str | None = None
     purpose: str | None = None
 
@@ -25,7 +30,7 @@ class ContextRule(Definition, frozen=True, kw_only=True):
     key: str
     value: str | int | float | bool
     weight: float
-    applies_to: AppliesTo = AppliesTo()
+    applies_to: ActionScope = ActionScope()
 
 
 class Levers(Definition, frozen=True, kw_only=True):
