@@ -45,7 +45,7 @@ Lines = Sequence[Mapping[str, Any]]
 
 def run(document: Document) -> list[Mismatch]:
     """Run all cases of a document."""
-    defaults = document.get("defaults", {})
+    defaults = document.get("defaults") or {}
     found = unknown_keys("defaults", "defaults", defaults, {"rules"})
     for case in document["cases"]:
         try:
@@ -61,27 +61,29 @@ def _run_case(case: Case, defaults: Mapping[str, Any]) -> list[Mismatch]:
     unknown = list(_unknown(case))
     if unknown:
         return unknown
-    rules = _rules(defaults | case.get("rules", {}))
-    lines: Lines = case["observations"]
+    rules = _rules(defaults | (case.get("rules") or {}))
+    lines: Lines = case.get("observations") or ()
+    names = [line["id"] for line in lines]
     found = []
-    for state in [*case.get("checkpoints", ()), {"after": lines[-1]["id"], **case["expect"]}]:
-        arrived = [line["id"] for line in lines].index(state["after"]) + 1
+    for state in [*(case.get("checkpoints") or ()), {"after": None, **(case.get("expect") or {})}]:
+        arrived = len(names) if state["after"] is None else names.index(state["after"]) + 1
+        when = f"after {names[arrived - 1]}" if names else "of nothing"
         expected = {key: value for key, value in state.items() if key not in ("after", "note")}
-        found += _run_state(case_id(case), f"after {state['after']}", lines[:arrived], rules, expected)
+        found += _run_state(case_id(case), when, lines[:arrived], rules, expected)
     return found
 
 
 def _unknown(case: Case) -> Iterator[Mismatch]:
     name = case_id(case)
     yield from unknown_keys(name, "the case", case, _CASE)
-    yield from unknown_keys(name, "expect", case.get("expect", {}), _EXPECTED)
-    for line in case.get("observations", ()):
+    yield from unknown_keys(name, "expect", case.get("expect") or {}, _EXPECTED)
+    for line in case.get("observations") or ():
         yield from unknown_keys(name, f"observation {line.get('id')}", line, _OBSERVATION)
         if not line.keys() & _CONTENT:
             yield Mismatch(
                 case=name, what=f"content of {line.get('id')}", expected=sorted(_CONTENT), got=sorted(line)
             )
-    for state in case.get("checkpoints", ()):
+    for state in case.get("checkpoints") or ():
         yield from unknown_keys(name, f"checkpoint {state.get('after')}", state, _EXPECTED | {"after"})
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tilltal.core.errors import Fault, Place, WorkspaceError
 from tilltal.workspace.checks.actions import check_actions, check_kpis, check_policies
+from tilltal.workspace.checks.data_use import check_data_use
 from tilltal.workspace.checks.expressions import check_expressions
 from tilltal.workspace.checks.models import check_models
 from tilltal.workspace.checks.profile import check_profile, check_traits
@@ -40,6 +41,7 @@ _CHECKS: tuple[Callable[[Scope], Iterator[Fault]], ...] = (
     check_policies,
     check_kpis,
     check_expressions,
+    check_data_use,
 )
 
 

@@ -28,7 +28,7 @@ def dependencies(workspace: Workspace, schema: Schema | None = None) -> Graph:
     schema = profile_schema(workspace) if schema is None else schema
     nodes = _nodes(workspace)
     needs: dict[str, set[str]] = {node: set() for node in nodes}
-    for owner, names in _named(workspace, schema).items():
+    for owner, names in uses(workspace, schema).items():
         for name in names:
             node = node_of(name)
             if node in nodes:
@@ -122,8 +122,8 @@ def _nodes(workspace: Workspace) -> set[str]:
     return nodes | {"micro_segments"}
 
 
-def _named(workspace: Workspace, schema: Schema) -> dict[str, set[str]]:
-    """Return node → names of the profile that its definition uses."""
+def uses(workspace: Workspace, schema: Schema) -> dict[str, set[str]]:
+    """Return node → names of the profile that its definition uses, attributes and holdings included."""
     named: defaultdict[str, set[str]] = defaultdict(set)
     for one in expressions(workspace):
         if one.events is None:
