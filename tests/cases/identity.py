@@ -61,7 +61,7 @@ def _run_case(case: Case, defaults: Mapping[str, Any]) -> list[Mismatch]:
     unknown = list(_unknown(case))
     if unknown:
         return unknown
-    rules = _rules(defaults | (case.get("rules") or {}))
+    rules = _rules({**defaults, **(case.get("rules") or {})})
     lines: Lines = case.get("observations") or ()
     names = [line["id"] for line in lines]
     found = []
