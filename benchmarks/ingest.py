@@ -21,7 +21,7 @@ from rich.table import Table
 
 from tilltal.core.names import literal
 from tilltal.engines.duckdb import DuckDBEngine
-from tilltal.runtime.ingest import ingest
+from tilltal.runtime.intake.ingest import ingest
 from tilltal.workspace.load import load
 
 CUSTOMERS = 100_000

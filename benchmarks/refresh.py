@@ -32,7 +32,7 @@ from tilltal.core.names import literal
 from tilltal.engines.duckdb import DuckDBEngine
 from tilltal.runtime.progress import Silent
 from tilltal.runtime.refresh.run import refresh
-from tilltal.runtime.store import Manifest
+from tilltal.runtime.storage.store import Manifest
 from tilltal.workspace.check import usable
 from tilltal.workspace.definitions.profile import Trait
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from tilltal.core.ports import Row
 from tilltal.engines.duckdb import DuckDBEngine
 from tilltal.governance.vault import Vault
-from tilltal.runtime.ingest import IngestReport, ingest, open_vault, store_of
-from tilltal.runtime.store import Store
+from tilltal.runtime.intake.ingest import IngestReport, ingest, open_vault, store_of
+from tilltal.runtime.storage.store import Store
 from tilltal.workspace.load import load
 from tilltal.workspace.workspace import Workspace
 

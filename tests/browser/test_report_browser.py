@@ -10,7 +10,7 @@ import pytest
 from tests.browser.chromium import PROGRAM, Chromium
 from tests.report_bank import report_bank
 
-from tilltal.runtime.report import write_report
+from tilltal.runtime.answers.report import write_report
 
 pytestmark = [
     pytest.mark.slow,

@@ -16,7 +16,7 @@ import pytest
 from tests.bank import NOW, PAYMENTS, Bank
 
 from tilltal.core.errors import EngineError, SourceError
-from tilltal.runtime import quarantine
+from tilltal.runtime.intake import quarantine
 
 HEAD = "message,customer,time,amount,shop\n"
 GOOD = "m0,K-0,2026-05-01,1.00,Kiosk\n"
@@ -298,7 +298,7 @@ _TAKE_IN = """
 import sys
 from datetime import datetime
 from pathlib import Path
-from tilltal.runtime.ingest import ingest
+from tilltal.runtime.intake.ingest import ingest
 from tilltal.workspace.load import load
 ingest(load(Path(sys.argv[1])), None, now=datetime.fromisoformat(sys.argv[2]))
 """

@@ -16,12 +16,12 @@ import pytest
 from tilltal.rules.expression import parse
 from tilltal.rules.python import to_python
 from tilltal.rules.types import Type
-from tilltal.runtime import quarantine
-from tilltal.runtime.ingest import IngestReport, ingest, store_of
+from tilltal.runtime.answers.snapshot import Snapshot, open_snapshot
+from tilltal.runtime.intake import quarantine
+from tilltal.runtime.intake.ingest import IngestReport, ingest, store_of
 from tilltal.runtime.progress import Silent
 from tilltal.runtime.refresh.manifest import Manifest
 from tilltal.runtime.refresh.run import refresh
-from tilltal.runtime.snapshot import Snapshot, open_snapshot
 from tilltal.workspace.check import usable
 from tilltal.workspace.names import profile_schema
 

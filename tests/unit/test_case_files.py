@@ -10,7 +10,7 @@ import pytest
 from tests.bank import Bank
 
 from tilltal.core.errors import TilltalError
-from tilltal.runtime.testing import CaseReport, run_cases
+from tilltal.runtime.cases.testing import CaseReport, run_cases
 from tilltal.workspace.init import init
 from tilltal.workspace.load import load
 

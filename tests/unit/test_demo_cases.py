@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tilltal.demo.demo import workspace_source
-from tilltal.runtime.testing import run_cases
+from tilltal.runtime.cases.testing import run_cases
 from tilltal.workspace.load import load
 
 

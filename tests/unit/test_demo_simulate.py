@@ -15,7 +15,7 @@ from tilltal.demo.calendar import Span
 from tilltal.demo.catalogue import ACTIONS
 from tilltal.demo.demo import prepare, workspace_source
 from tilltal.demo.simulate import simulate
-from tilltal.runtime.ingest import IngestReport, ingest
+from tilltal.runtime.intake.ingest import IngestReport, ingest
 from tilltal.workspace.check import check_folder
 from tilltal.workspace.load import load
 

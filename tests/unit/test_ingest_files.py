@@ -9,7 +9,7 @@ import pytest
 from tests.bank import NOW, PAYMENTS, Bank
 
 from tilltal.core.errors import SourceError
-from tilltal.runtime.ingest import IngestError
+from tilltal.runtime.intake.ingest import IngestError
 
 HEAD = "message,customer,time,amount,shop\n"
 
@@ -246,7 +246,7 @@ def test_leftovers_of_a_crash_are_no_part_of_history_and_go_at_the_next_ingest(b
 
 
 def test_progress_tells_each_source_and_step(bank: Bank) -> None:
-    from tilltal.runtime.ingest import ingest
+    from tilltal.runtime.intake.ingest import ingest
 
     class Steps:
         def __init__(self) -> None:

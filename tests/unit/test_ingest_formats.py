@@ -194,7 +194,7 @@ def test_big_files_keep_row_numbers_and_order(bank: Bank) -> None:
         rows[n - 1] = f"m{n},K-{n},2026-05-01,wrong,y"
     bank.write("data/p.csv", "message,customer,time,amount,shop\n" + "\n".join(rows) + "\n")
     assert bank.ingest().quarantined == 6
-    from tilltal.runtime.quarantine import entries
+    from tilltal.runtime.intake.quarantine import entries
 
     found = [(entry.row, entry.codes) for entry in entries(bank.store)]
     assert found == [

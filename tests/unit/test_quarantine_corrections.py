@@ -8,8 +8,8 @@ import pytest
 from tests.bank import NOW, PAYMENTS, Bank
 
 from tilltal.core.errors import DataError, SourceError
-from tilltal.runtime import correction, quarantine
-from tilltal.runtime.ingest import IngestReport, reingest
+from tilltal.runtime.intake import correction, quarantine
+from tilltal.runtime.intake.ingest import IngestReport, reingest
 
 HEAD = "message,customer,time,amount,shop\n"
 ROWS = 'm1,K-1,2026-05-01,1.00,"A, B"\nm2,,2026-05-01,x,"one\ntwo"\nm3,K-3\n'

@@ -16,7 +16,7 @@ from tests.report_bank import ACTIONS, CELLS, KNOWN, PEOPLE, STAGES, TODAY, repo
 
 from tilltal.insight.report.data import ReportData
 from tilltal.insight.report.gather.lifecycle import last_month
-from tilltal.runtime.report import read_snapshot
+from tilltal.runtime.answers.report import read_snapshot
 
 
 @cache

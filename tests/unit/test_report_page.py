@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 import pytest
 from tests.report_bank import report_bank
 
-from tilltal.runtime.report import write_report
+from tilltal.runtime.answers.report import write_report
 
 VOID = {"meta", "link", "br", "img", "input", "hr"}
 Attributes = dict[str, str | None]

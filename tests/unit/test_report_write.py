@@ -7,7 +7,7 @@ from tests.bank import Bank
 from tests.report_bank import report_bank
 
 from tilltal.core.errors import DataError, EngineError
-from tilltal.runtime.report import write_report
+from tilltal.runtime.answers.report import write_report
 
 
 def test_the_page_lies_in_the_workspace_unless_told_otherwise(tmp_path: Path) -> None:

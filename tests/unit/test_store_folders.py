@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tilltal.core.errors import DataError, EngineError
-from tilltal.runtime import disk
-from tilltal.runtime.store import KEPT_SNAPSHOTS, Manifest, Store
+from tilltal.runtime.storage import disk
+from tilltal.runtime.storage.store import KEPT_SNAPSHOTS, Manifest, Store
 
 
 @pytest.fixture

@@ -10,10 +10,10 @@ import typer
 from tilltal.cli import console
 from tilltal.cli.options import Folder, Json, Moment, context
 from tilltal.decisions.explanation import Explanation
-from tilltal.runtime.decide import Decisions, decide_anew
-from tilltal.runtime.explain import explain as explain_one
-from tilltal.runtime.kpis import read_kpis
-from tilltal.runtime.report import write_report
+from tilltal.runtime.answers.decide import Decisions, decide_anew
+from tilltal.runtime.answers.explain import explain as explain_one
+from tilltal.runtime.answers.kpis import read_kpis
+from tilltal.runtime.answers.report import write_report
 from tilltal.workspace.check import usable
 
 

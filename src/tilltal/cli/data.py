@@ -10,10 +10,10 @@ import typer
 
 from tilltal.cli import console
 from tilltal.cli.options import AsOf, Folder, Json, instant
-from tilltal.runtime import correction
-from tilltal.runtime.ingest import IngestError, IngestReport, open_vault, reingest, store_of
-from tilltal.runtime.ingest import ingest as take_in
-from tilltal.runtime.quarantine import Entry, entries, one, opened
+from tilltal.runtime.intake import correction
+from tilltal.runtime.intake.ingest import IngestError, IngestReport, open_vault, reingest, store_of
+from tilltal.runtime.intake.ingest import ingest as take_in
+from tilltal.runtime.intake.quarantine import Entry, entries, one, opened
 from tilltal.runtime.refresh.manifest import Manifest
 from tilltal.runtime.refresh.run import refresh as compute
 from tilltal.workspace.check import usable

@@ -10,7 +10,7 @@ import typer
 from tilltal.cli import console
 from tilltal.cli.options import Folder, Json
 from tilltal.core.errors import WorkspaceError
-from tilltal.runtime.testing import CaseReport, run_cases
+from tilltal.runtime.cases.testing import CaseReport, run_cases
 from tilltal.workspace.check import check_folder, usable
 from tilltal.workspace.init import init as write_example
 from tilltal.workspace.names import expanded_traits

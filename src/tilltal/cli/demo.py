@@ -12,10 +12,10 @@ from tilltal.cli import console
 from tilltal.cli.customers import show_decisions
 from tilltal.cli.data import show_manifest, show_report
 from tilltal.demo.demo import prepare
-from tilltal.runtime.decide import decisions_of
-from tilltal.runtime.ingest import ingest
+from tilltal.runtime.answers.decide import decisions_of
+from tilltal.runtime.answers.report import write_report
+from tilltal.runtime.intake.ingest import ingest
 from tilltal.runtime.refresh.run import refresh
-from tilltal.runtime.report import write_report
 from tilltal.workspace.check import usable
 
 

@@ -1,4 +1,5 @@
-"""Settings, engines and services put together: ingest, refresh, decide, report.
+"""Settings, engines and services put together; the only place that opens files and engines.
 
-The only place that opens files and engines. Begin with `refresh`.
+`intake` takes files in, `refresh` computes everything anew, `answers` reads what it made, `cases` tests
+definitions, `storage` keeps it all. Begin with `refresh.run`.
 """

@@ -1,4 +1,4 @@
 """What a source promises and what happens to rows that break the promise.
 
-Builds SQL; reads nothing itself: see `runtime.ingest`.
+Builds SQL; reads nothing itself: see `runtime.intake.ingest`.
 """

@@ -1,7 +1,7 @@
 """Queries from checked rows to history: which rows are new, and what each view of history keeps of them.
 
-They speak of relations that `runtime.intake` makes: `checked` (see `checked`), `repeats` (k, occurrence),
-`good`, `known` (k), `taken`, and `tokens_<n>` (text, value, token) for each namespace of the source.
+They speak of relations that `runtime.intake.prepare` makes: `checked` (see `checked`), `repeats` (k,
+occurrence), `good`, `known` (k), `taken`, and `tokens_<n>` (text, value, token) for each namespace.
 """
 
 from __future__ import annotations

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from tilltal.core.errors import DataError, Fault
 from tilltal.core.names import quote
@@ -25,6 +28,7 @@ from tilltal.customers.personas.centroids import (
 from tilltal.customers.personas.features import Feature, features_sql, parse_features, population_sql
 from tilltal.rules.clock import Clock
 from tilltal.rules.types import Type
+from tilltal.runtime.refresh.manifest import Manifest
 from tilltal.workspace.definitions.segments import Personas
 from tilltal.workspace.names import persona_names
 from tilltal.workspace.workspace import Workspace
@@ -52,10 +56,11 @@ class PersonaMemory:
         self.kept: Kept | None = None
         self.may_learn = may_learn
         self.faults: tuple[Fault, ...] = ()
-        self.previous: pa.Table | None = None
+        self._snapshot: Path | None = None
         path = snapshot / FILE if snapshot and not relearn else None
         if path and path.exists():
             self.kept = msgspec.json.decode(path.read_bytes(), type=Kept)
+            self._snapshot = snapshot
 
     @property
     def centroids(self) -> Centroids | None:
@@ -69,8 +74,28 @@ class PersonaMemory:
         fingerprint = hashlib.sha256(msgspec.json.encode(definition)).hexdigest()
         if self.kept is None or self.kept.definition != fingerprint:
             self.kept = Kept(definition=fingerprint, centroids=fit_centroids(definition, features, raw))
-            self.previous = None
+            self._snapshot = None
         return self.kept.centroids
+
+    def held(
+        self, profiles: npt.NDArray[np.int64], names: Sequence[str], now: datetime
+    ) -> npt.NDArray[np.int64]:
+        """Return each customer's persona of the snapshot before as a place in `names`, -1 where there was none.
+
+        A snapshot as of a later instant than `now` is not asked: it would know the future.
+        """
+        nobody = np.full(len(profiles), -1, dtype=np.int64)
+        if self._snapshot is None or _as_of(self._snapshot) > now:
+            return nobody
+        before = pq.read_table(self._snapshot / "profiles.parquet", columns=["profile", "persona.name"])
+        known = np.asarray(before.column("profile").to_numpy())
+        places = pc.index_in(before.column("persona.name"), value_set=pa.array(names, pa.string()))
+        if not len(known):
+            return nobody
+        order = np.argsort(known)
+        found = order[np.minimum(np.searchsorted(known[order], profiles), len(known) - 1)]
+        held = np.asarray(places.fill_null(-1).to_numpy(), dtype=np.int64)[found]
+        return np.where(known[found] == profiles, held, nobody)
 
     def frozen(self) -> PersonaMemory:
         """Return a memory of the same centroids that knows nobody's persona: for looking at past days."""
@@ -113,7 +138,8 @@ def persona_table(
         return _nobodys(engine, definition, relation)
     scaled = centroids.scale.apply(raw)
     distance = distances(scaled, np.array(centroids.points))
-    chosen = assign(distance, _previous(memory, table, centroids), definition.hysteresis)
+    held = memory.held(table.column("profile").to_numpy(), centroids.names, clock.now)
+    chosen = assign(distance, held, definition.hysteresis)
     shares, place = closeness(distance), place_on_map(centroids, scaled)
     columns = {"profile": table.column("profile")}
     columns["persona.name"] = pa.array(np.array(centroids.names, dtype=object)[chosen], pa.string())
@@ -133,18 +159,6 @@ def _nobodys(engine: BatchEngine, definition: Personas, relation: str) -> pa.Tab
     )
 
 
-def _previous(memory: PersonaMemory, table: pa.Table, centroids: Centroids) -> npt.NDArray[np.int64]:
-    """Return each customer's persona of the snapshot before, -1 where there was none."""
-    if memory.previous is None:
-        return np.full(table.num_rows, -1, dtype=np.int64)
-    index = {name: number for number, name in enumerate(centroids.names)}
-    held = dict(
-        zip(
-            memory.previous.column("profile").to_pylist(),
-            memory.previous.column("persona.name").to_pylist(),
-            strict=True,
-        )
-    )
-    profiles = table.column("profile").to_pylist()
-    chosen = [index.get(str(held.get(profile)), -1) for profile in profiles]
-    return np.array(chosen, dtype=np.int64)
+def _as_of(snapshot: Path) -> datetime:
+    manifest = msgspec.json.decode((snapshot / "manifest.json").read_bytes(), type=Manifest)
+    return datetime.fromisoformat(manifest.as_of)

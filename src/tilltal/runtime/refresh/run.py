@@ -28,8 +28,7 @@ from tilltal.insight.kpi_tables import kpi_steps
 from tilltal.insight.penetration import penetration_steps
 from tilltal.models.model import Scorer
 from tilltal.rules.clock import Clock
-from tilltal.runtime import disk
-from tilltal.runtime.ingest import open_vault, store_of
+from tilltal.runtime.intake.ingest import open_vault, store_of
 from tilltal.runtime.progress import Progress
 from tilltal.runtime.refresh.deciding import Decided, decide_all, decision_plan, open_input
 from tilltal.runtime.refresh.manifest import Manifest, Step
@@ -38,7 +37,8 @@ from tilltal.runtime.refresh.profiles import ProfileBuilder, event_type_schemas
 from tilltal.runtime.refresh.scoring import score_table
 from tilltal.runtime.refresh.training import Trainer, earlier_models, write_models
 from tilltal.runtime.refresh.views import event_span, open_history, open_views
-from tilltal.runtime.store import Store
+from tilltal.runtime.storage import disk
+from tilltal.runtime.storage.store import Store
 from tilltal.workspace.graph import dependencies, uses_scores
 from tilltal.workspace.names import profile_schema
 from tilltal.workspace.workspace import Workspace

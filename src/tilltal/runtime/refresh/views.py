@@ -15,7 +15,7 @@ from tilltal.core.names import literal, quote
 from tilltal.core.ports import BatchEngine
 from tilltal.core.time import sql_timestamp
 from tilltal.rules.clock import Clock
-from tilltal.runtime.store import Store
+from tilltal.runtime.storage.store import Store
 from tilltal.workspace.definitions.sources import FieldType
 from tilltal.workspace.names import event_fields, kept_fields
 from tilltal.workspace.workspace import Workspace

@@ -11,10 +11,10 @@ from tilltal.core.errors import TilltalError
 from tilltal.core.ids import profile_text
 from tilltal.core.names import literal
 from tilltal.decisions.arbitration import Context
-from tilltal.runtime import disk
+from tilltal.runtime.answers.snapshot import Snapshot, open_snapshot
 from tilltal.runtime.progress import Progress
 from tilltal.runtime.refresh.deciding import decide_all, decision_plan, open_input
-from tilltal.runtime.snapshot import Snapshot, open_snapshot
+from tilltal.runtime.storage import disk
 from tilltal.workspace.workspace import Workspace
 
 FORMATS = {".parquet": "", ".csv": "(HEADER)", ".jsonl": "(FORMAT json)"}

@@ -16,9 +16,10 @@ import msgspec
 
 from tilltal.core.errors import DataError, Place, SourceError
 from tilltal.governance.vault import Vault
-from tilltal.runtime import disk, quarantine
-from tilltal.runtime.quarantine import Opened
-from tilltal.runtime.store import Store
+from tilltal.runtime.intake import quarantine
+from tilltal.runtime.intake.quarantine import Opened
+from tilltal.runtime.storage import disk
+from tilltal.runtime.storage.store import Store
 from tilltal.workspace.definitions.sources import Csv, Source
 
 MARK = "_quarantine"

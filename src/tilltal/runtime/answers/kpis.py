@@ -8,7 +8,7 @@ import msgspec
 
 from tilltal.core.errors import DataError, nearest
 from tilltal.core.names import literal
-from tilltal.runtime.snapshot import open_snapshot
+from tilltal.runtime.answers.snapshot import open_snapshot
 from tilltal.workspace.workspace import Workspace
 
 

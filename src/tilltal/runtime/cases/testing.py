@@ -18,8 +18,8 @@ from tilltal.core.names import quote
 from tilltal.customers.audiences import PREFIX
 from tilltal.decisions.single import as_row, decide
 from tilltal.engines.duckdb import DuckDBEngine
-from tilltal.runtime.case_story import ONE, CaseStory
-from tilltal.runtime.ingest import store_of
+from tilltal.runtime.cases.case_story import ONE, CaseStory
+from tilltal.runtime.intake.ingest import store_of
 from tilltal.runtime.progress import Silent
 from tilltal.runtime.refresh.deciding import INPUT, decision_plan, open_input
 from tilltal.runtime.refresh.personas import PersonaMemory

@@ -12,8 +12,8 @@ from tilltal.decisions.explanation import Explanation, chosen_actions, other_act
 from tilltal.decisions.plan import DecisionPlan
 from tilltal.decisions.single import Row, as_row, decide
 from tilltal.models.model import TrainedModel
+from tilltal.runtime.answers.snapshot import Snapshot, find_profile, open_snapshot
 from tilltal.runtime.refresh.deciding import INPUT, decision_plan, open_input
-from tilltal.runtime.snapshot import Snapshot, find_profile, open_snapshot
 from tilltal.workspace.names import profile_schema
 from tilltal.workspace.workspace import Workspace
 

@@ -20,11 +20,12 @@ import msgspec
 from tilltal.core.errors import Fault, SourceError, nearest
 from tilltal.engines.duckdb import DuckDBEngine
 from tilltal.governance.vault import Vault
-from tilltal.runtime import correction, disk, files, staging
-from tilltal.runtime.acceptance import FileReport, Work, take
-from tilltal.runtime.intake import Desk
+from tilltal.runtime.intake import correction, files, staging
+from tilltal.runtime.intake.acceptance import FileReport, Work, take
+from tilltal.runtime.intake.prepare import Desk
 from tilltal.runtime.progress import Progress, Silent
-from tilltal.runtime.store import Store
+from tilltal.runtime.storage import disk
+from tilltal.runtime.storage.store import Store
 from tilltal.sources.casts import Context
 from tilltal.workspace.definitions.sources import Source
 from tilltal.workspace.workspace import Workspace

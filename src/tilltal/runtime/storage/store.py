@@ -21,7 +21,7 @@ from pathlib import Path
 import msgspec
 
 from tilltal.core.errors import DataError, EngineError
-from tilltal.runtime import disk
+from tilltal.runtime.storage import disk
 
 KEPT_SNAPSHOTS = 3
 

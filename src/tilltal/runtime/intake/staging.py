@@ -12,8 +12,8 @@ from tilltal.core.errors import EngineError, Place, SourceError
 from tilltal.core.names import literal, quote
 from tilltal.engines import adbc
 from tilltal.engines.duckdb import DuckDBEngine
-from tilltal.runtime import files
-from tilltal.runtime.files import SourceFile
+from tilltal.runtime.intake import files
+from tilltal.runtime.intake.files import SourceFile
 from tilltal.sources import reading
 from tilltal.sources.cells import RawTable
 from tilltal.sources.inputs import inputs_of, missing_columns

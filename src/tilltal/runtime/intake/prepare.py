@@ -15,9 +15,9 @@ from tilltal.core.names import literal
 from tilltal.engines.duckdb import DuckDBEngine
 from tilltal.governance.normalise import Normaliser
 from tilltal.governance.vault import Direct, Personal, Vault
-from tilltal.runtime.quarantine import Rejected
-from tilltal.runtime.staging import Staged
-from tilltal.runtime.store import Store
+from tilltal.runtime.intake.quarantine import Rejected
+from tilltal.runtime.intake.staging import Staged
+from tilltal.runtime.storage.store import Store
 from tilltal.sources import history
 from tilltal.sources.casts import Context
 from tilltal.sources.checked import Plan, checked, identifier_texts, rejected

@@ -16,7 +16,7 @@ import msgspec
 
 from tilltal.core.errors import DataError, nearest
 from tilltal.governance.vault import Vault
-from tilltal.runtime.store import Store
+from tilltal.runtime.storage.store import Store
 from tilltal.sources.reasons import Reason
 
 _NAMESPACE = "quarantine"

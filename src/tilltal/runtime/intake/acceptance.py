@@ -9,13 +9,13 @@ from pathlib import Path
 import msgspec
 
 from tilltal.core.time import utc_naive
-from tilltal.runtime import intake, quarantine
-from tilltal.runtime.intake import Desk, Draft
+from tilltal.runtime.intake import prepare, quarantine
+from tilltal.runtime.intake.prepare import Desk, Draft
+from tilltal.runtime.intake.quarantine import Entry
+from tilltal.runtime.intake.rejects import refuse_too_many
+from tilltal.runtime.intake.staging import Staged
 from tilltal.runtime.progress import Progress
-from tilltal.runtime.quarantine import Entry
-from tilltal.runtime.rejects import refuse_too_many
-from tilltal.runtime.staging import Staged
-from tilltal.runtime.store import Manifest
+from tilltal.runtime.storage.store import Manifest
 from tilltal.workspace.definitions.sources import Source
 
 _STEPS = 2  # progress a file makes: read, written
@@ -56,7 +56,7 @@ def take(desk: Desk, name: str, source: Source, work: Sequence[Work], progress: 
             started = time.perf_counter()
             staged = one.stage(desk.scratch)
             progress.advance()
-            drafts.append(intake.prepare(desk, name, source, staged, _draft_id(name, one), drafts))
+            drafts.append(prepare.prepare(desk, name, source, staged, _draft_id(name, one), drafts))
             progress.advance()
             seconds.append(time.perf_counter() - started)
         refuse_too_many(desk, name, source, [one.file for one in work], drafts)
@@ -78,10 +78,10 @@ def _draft_id(name: str, work: Work) -> str:
 
 def _furnish(desk: Desk, name: str, work: Work, draft: Draft) -> Manifest:
     """Give the vault and the quarantine their share, and say what the file brings."""
-    intake.keep_secrets(desk, name, draft)
+    prepare.keep_secrets(desk, name, draft)
     ingested = utc_naive(desk.now).isoformat() + "Z"
     found = quarantine.sealed_entries(
-        desk.vault, intake.rejected_rows(desk, draft), source=name, file=work.file, ingested=ingested
+        desk.vault, prepare.rejected_rows(desk, draft), source=name, file=work.file, ingested=ingested
     )
     still = frozenset(entry.id for entry in quarantine.entries(desk.store, name))
     bad: dict[int, str] = {}
@@ -127,7 +127,7 @@ def _undo(desk: Desk, name: str, work: Sequence[Work], accepted: Sequence[Path])
         manifest.unlink(missing_ok=True)
     for one in work:
         draft_id = _draft_id(name, one)
-        for path in intake.part_paths(desk, draft_id):
+        for path in prepare.part_paths(desk, draft_id):
             path.unlink(missing_ok=True)
         (desk.store.root / "quarantine" / name / f"{draft_id}.jsonl").unlink(missing_ok=True)
 

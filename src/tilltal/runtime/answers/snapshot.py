@@ -17,7 +17,7 @@ from tilltal.engines.duckdb import DuckDBEngine
 from tilltal.governance.normalise import Normaliser
 from tilltal.models.model import Scorer, from_bytes
 from tilltal.rules.clock import Clock
-from tilltal.runtime.ingest import open_vault, store_of
+from tilltal.runtime.intake.ingest import open_vault, store_of
 from tilltal.runtime.refresh.manifest import Manifest
 from tilltal.runtime.refresh.run import HISTORY_TABLES, workspace_engine
 from tilltal.runtime.refresh.views import open_history, open_views

@@ -27,10 +27,10 @@ from tilltal.insight.report.gather.why_not import why_not
 from tilltal.insight.report.page import render
 from tilltal.models.model import Content, from_bytes
 from tilltal.rules.clock import Clock
-from tilltal.runtime import disk
-from tilltal.runtime.ingest import store_of
+from tilltal.runtime.intake.ingest import store_of
 from tilltal.runtime.refresh.personas import FILE as PERSONAS
 from tilltal.runtime.refresh.personas import Kept
+from tilltal.runtime.storage import disk
 from tilltal.workspace.definitions.segments import StageNames
 from tilltal.workspace.names import profile_schema
 from tilltal.workspace.workspace import Workspace

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 
 from tilltal.core.errors import Fault, Place, SourceError
-from tilltal.runtime.intake import Desk, Draft, rejected_rows
-from tilltal.runtime.quarantine import Rejected
+from tilltal.runtime.intake.prepare import Desk, Draft, rejected_rows
+from tilltal.runtime.intake.quarantine import Rejected
 from tilltal.workspace.definitions.sources import Source
 
 _REASONS_SHOWN = 3

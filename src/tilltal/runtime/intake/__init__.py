@@ -1,0 +1,4 @@
+"""Intake: a bank's files and queries become history; what breaks its contract waits in quarantine.
+
+Begin with `ingest`.
+"""
