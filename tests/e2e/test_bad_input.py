@@ -44,7 +44,7 @@ FATAL: list[tuple[str, str, bytes, str]] = [
     ("empty", "payments-1.csv", b"", "S309 The file is empty"),
     ("blank", "payments-1.csv", b"\n\n\n", "S309 The file has no header"),
     ("not gzip", "payments-1.csv.gz", HEAD.encode(), r"S303 Cannot be read as csv \(gzip\)"),
-    ("cut gzip", "payments-1.csv.gz", gzip.compress(os.urandom(9000))[:-500], "S303"),
+    ("cut gzip", "payments-1.csv.gz", gzip.compress((HEAD + GOOD * 999).encode())[:-50], "S303"),
     ("utf-16 taken for utf-8", "payments-1.csv", (HEAD + GOOD).encode("utf-16"), "encoding: utf-16"),
     ("latin-1 header", "payments-1.csv", "message,customer,time,amount,shöp\n".encode("latin-1"), "S303"),
     (

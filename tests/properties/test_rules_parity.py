@@ -388,6 +388,8 @@ def test_random_expressions_agree(batch: list[Expression], seed: int, clock: Clo
     assert mismatches(batch, profiles, clock) == []
 
 
+# a batch of expressions is long when written out, which costs time and harms nothing
+@pytest.mark.filterwarnings("ignore:Generating overly large repr")
 @pytest.mark.slow
 def test_a_million_cells_agree() -> None:
     cells = 0

@@ -92,11 +92,11 @@ def test_an_action_lives_from_its_start_until_its_end(
 @pytest.mark.parametrize(
     ("reason", "words"),
     [
-        ("eligibility:adult", "The customer may not have it: the rule 'adult' does not hold."),
+        ("eligibility:adult", "The customer may not have it. Needed: adult."),
         ("eligibility:not_started", "The customer may not have it: it has not started yet."),
         ("eligibility:expired", "The customer may not have it: it has ended."),
-        ("applicability:is_new", "It is not relevant now: the rule 'is_new' does not hold."),
-        ("suitability:debt", "It is not in the customer's interest: the rule 'debt' does not hold."),
+        ("applicability:is_new", "It is not relevant now. Needed: is new."),
+        ("suitability:debt", "It is not in the customer's interest. Needed: debt."),
         (
             "contact_policy:no_consent:marketing/email",
             "The contact policy forbids it: no consent to marketing by email.",
@@ -139,7 +139,7 @@ def test_an_explanation_names_rules_by_their_description_and_shows_what_they_saw
     fund, card = other_actions(made, decision)  # the one that came nearest stands first
     assert (fund.action, fund.words, fund.priority) == ("fund", "loan has a higher priority.", 25.0)
     assert (card.action, card.priority, card.saw) == ("card", None, {"age": 17})
-    assert card.words == "The customer may not have it: Only for adults."
+    assert card.words == "The customer may not have it. Needed: Only for adults."
 
 
 def test_a_contact_that_is_refused_shows_the_counter() -> None:

@@ -63,7 +63,7 @@ def kpis(
     by: Annotated[
         str, typer.Option(help="A dimension such as lifecycle.stage; `all` for the whole bank.")
     ] = "all",
-    last: Annotated[int, typer.Option(min=1, help="So many latest periods.")] = 6,
+    last: Annotated[int, typer.Option(min=1, help="So many latest periods.")] = 4,
     as_json: Json = False,
 ) -> None:
     """Show the key figures per period and segment."""
@@ -71,8 +71,22 @@ def kpis(
     if as_json:
         console.show_json(table)
         return
-    rows = [(line.kpi, line.segment, *line.values) for line in table.lines]
-    console.show_table(f"Key figures by {by}", ("kpi", "segment", *table.periods), rows)
+    is_whole = by == "all"
+    heads = ("key figure", *(() if is_whole else ("segment",)), *(period[:7] for period in table.periods))
+    rows = [
+        (line.kpi, *(() if is_whole else (line.segment,)), *(_figure(line.kpi, each) for each in line.values))
+        for line in table.lines
+    ]
+    console.show_table(f"Key figures by {by}", heads, rows)
+
+
+def _figure(kpi: str, value: float | None) -> str | None:
+    """Write a key figure for people: rates in per cent, counts and money in whole numbers."""
+    if value is None:
+        return None
+    if kpi.endswith("_rate"):
+        return f"{100 * value:.1f} %"
+    return f"{value:,.1f}" if kpi == "duration" else f"{value:,.0f}"
 
 
 def report(
@@ -149,6 +163,8 @@ def show_explanation(found: Explanation, currency: str) -> None:
         ],
     )
     console.out.print(f"\nDefinitions {found.definitions[:12]}", style="dim")
+    if found.has_changed:
+        console.out.print("They have changed since the last refresh, whose decision may be another.")
 
 
 def _seen(value: object) -> object:

@@ -11,9 +11,9 @@ import typer
 from tilltal.cli import console
 from tilltal.cli.options import AsOf, Folder, Json, instant
 from tilltal.runtime.intake import correction
-from tilltal.runtime.intake.ingest import IngestError, IngestReport, open_vault, reingest, store_of
+from tilltal.runtime.intake.ingest import IngestError, IngestReport, open_vault, reingest, source_of, store_of
 from tilltal.runtime.intake.ingest import ingest as take_in
-from tilltal.runtime.intake.quarantine import Entry, entries, one, opened
+from tilltal.runtime.intake.quarantine import entries, one, opened
 from tilltal.runtime.refresh.manifest import Manifest
 from tilltal.runtime.refresh.run import refresh as compute
 from tilltal.workspace.check import usable
@@ -97,8 +97,10 @@ def show_manifest(manifest: Manifest) -> None:
     )
     console.out.print(
         f"{manifest.profiles:,} profiles, {manifest.customers:,} of them known; "
-        f"{manifest.dropped_links:,} links dropped; models trained: {', '.join(manifest.trained) or 'none'}."
+        f"{manifest.dropped_links:,} links dropped; {len(manifest.trained)} models trained."
     )
+    if manifest.base_rates:
+        console.out.print(f"No better than the base rate, which is used: {', '.join(manifest.base_rates)}.")
     console.show_faults(manifest.warnings, as_json=False)
 
 
@@ -107,15 +109,17 @@ def list_rows(
     workspace: Folder,
     source: Annotated[str | None, typer.Option(help="Only this source.")] = None,
     everything: Annotated[
-        bool, typer.Option("--all", help=f"All rows, not only {_SHOWN} per source.")
+        bool, typer.Option("--all", help=f"All rows, not only the first {_SHOWN}.")
     ] = False,
     as_json: Json = False,
 ) -> None:
     """List rows in quarantine with file, row and reasons."""
     loaded = usable(workspace)
+    if source is not None:
+        source_of(loaded, source)
     found = entries(store_of(loaded), source)
     with open_vault(loaded) as vault:
-        shown = found if everything or as_json else _some(found)
+        shown = found if everything or as_json else found[:_SHOWN]
         rows = [(entry, opened(vault, entry).reasons) for entry in shown]
     if as_json:
         console.show_json(
@@ -137,15 +141,23 @@ def list_rows(
         ("id", "source", "file", "row", "reason"),
         [(entry.id, entry.source, entry.file, entry.row, " ".join(reasons)) for entry, reasons in rows],
     )
+    if len(shown) < len(found):
+        console.out.print(f"The first {len(shown)} are shown; --all shows the others, too.")
 
 
 @quarantine.command("show")
-def show_row(workspace: Folder, entry: Annotated[str, typer.Argument(help="Id of a row.")]) -> None:
+def show_row(
+    workspace: Folder, entry: Annotated[str, typer.Argument(help="Id of a row.")], as_json: Json = False
+) -> None:
     """Show one row as it came, with its reasons."""
     loaded = usable(workspace)
     found = one(store_of(loaded), entry)
     with open_vault(loaded) as vault:
         content = opened(vault, found)
+    if as_json:
+        told = {"id": found.id, "source": found.source, "file": found.file, "row": found.row}
+        console.show_json({**told, "reasons": content.reasons, "raw": content.raw})
+        return
     console.out.print(f"{found.source}, {found.file}, row {found.row}")
     for reason in content.reasons:
         console.out.print(f"  {reason}")
@@ -157,11 +169,16 @@ def export_rows(
     workspace: Folder,
     source: Annotated[str, typer.Argument(help="Name of the source.")],
     target: Annotated[Path, typer.Argument(help="File to write, in the source's own format.")],
+    as_json: Json = False,
 ) -> None:
     """Write a source's rows in quarantine to a file, to be corrected there. It holds personal data."""
     loaded = usable(workspace)
+    definition = source_of(loaded, source)
     with open_vault(loaded) as vault:
-        made = correction.export(store_of(loaded), vault, source, loaded.sources[source], target)
+        made = correction.export(store_of(loaded), vault, source, definition, target)
+    if as_json:
+        console.show_json({"files": [str(file) for file in made]})
+        return
     console.out.print(f"Wrote {', '.join(map(str, made))}. Correct it, then: tilltal quarantine retry")
 
 
@@ -182,7 +199,3 @@ def retry_rows(
         console.show_json(report)
     else:
         show_report(report)
-
-
-def _some(found: tuple[Entry, ...]) -> tuple[Entry, ...]:
-    return found[:_SHOWN]

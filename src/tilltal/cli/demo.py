@@ -11,6 +11,7 @@ import typer
 from tilltal.cli import console
 from tilltal.cli.customers import show_decisions
 from tilltal.cli.data import show_manifest, show_report
+from tilltal.cli.options import Json
 from tilltal.demo.demo import prepare
 from tilltal.runtime.answers.decide import decisions_of
 from tilltal.runtime.answers.report import write_report
@@ -29,17 +30,23 @@ def demo(
     customers: Annotated[int, typer.Option(min=100, max=1_000_000, help="How many customers.")] = 20_000,
     months: Annotated[int, typer.Option(min=6, max=60, help="How many months of history.")] = 24,
     seed: Annotated[int, typer.Option(help="Another seed makes another bank.")] = 1,
+    as_json: Json = False,
 ) -> None:
     """Simulate a Nordic bank and run the whole funnel on its raw files."""
-    with console.progress() as bar:
+    with console.progress(quiet=as_json) as bar:
         prepare(target, customers=customers, months=months, seed=seed, progress=bar)
         workspace = usable(target)
         ingested = ingest(workspace, None, bar, now=datetime.now(UTC))
         manifest = refresh(workspace, now=datetime.now(UTC), progress=bar)
         decisions = decisions_of(workspace)
         page = write_report(workspace, None)
+    if as_json:
+        told = {"ingested": ingested, "refreshed": manifest, "decisions": decisions, "report": str(page)}
+        console.show_json(told)
+        return
     show_report(ingested)
     show_manifest(manifest)
     show_decisions(decisions, workspace.currency)
     console.out.print(f"\nThe report: {page}")
-    console.out.print(f"Why does somebody get what? tilltal explain {target} CUSTOMER")
+    somebody = decisions.example or "CUSTOMER"
+    console.out.print(f"Why does somebody get what? tilltal explain {target} {somebody}")

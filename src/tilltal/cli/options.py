@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from tilltal.core.errors import Fault, TilltalError
-from tilltal.core.time import parse_instant
+from tilltal.core.time import parse_clock
 from tilltal.workspace.workspace import Workspace
 
 Folder = Annotated[Path, typer.Argument(metavar="WORKSPACE", help="Folder of the workspace.")]
@@ -32,10 +32,12 @@ def instant(text: str | None, workspace: Workspace) -> datetime | None:
     if text is None:
         return None
     try:
-        return parse_instant(text, workspace.zone)
-    except ValueError as error:
+        return parse_clock(text, workspace.zone)
+    except (ValueError, OverflowError) as error:
         raise TilltalError.of(
-            "C101", f"--as-of {text!r} is no instant.", hint="Write one such as 2026-05-04T10:00:00+02:00."
+            "C101",
+            f"--as-of {text!r} is no instant.",
+            hint="Write one such as 2026-05-04T10:00:00+02:00, of the years 1900 to 2199.",
         ) from error
 
 

@@ -13,8 +13,3 @@ _EXPONENTS = {
 def minor_per_major(currency: str) -> int:
     """Return how many minor units make one major unit: 100 for SEK, 1 for JPY, 1,000 for KWD."""
     return int(10 ** _EXPONENTS.get(currency.upper(), 2))
-
-
-def to_major(minor: int, currency: str) -> float:
-    """Return an amount in major units, for showing and for expressions."""
-    return minor / minor_per_major(currency)

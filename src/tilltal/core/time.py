@@ -134,6 +134,18 @@ def parse_instant(text: str, zone: ZoneInfo) -> datetime:
     return (moment if moment.tzinfo else moment.replace(tzinfo=zone)).astimezone(UTC)
 
 
+def parse_clock(text: str, zone: ZoneInfo) -> datetime:
+    """Read the instant of a refresh as `parse_instant` does; windows and periods need room around it.
+
+    Raises:
+        ValueError: if the text is none, or none of the years 1900 to 2199.
+    """
+    moment = parse_instant(text, zone)
+    if not 1900 <= moment.year < 2200:
+        raise ValueError(f"{text!r} is not within the years 1900 to 2199")
+    return moment
+
+
 def zone_of(name: str) -> ZoneInfo:
     """Return the time zone of an IANA name.
 

@@ -9,7 +9,6 @@ are counted together, under no name, so that no small group can be singled out.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from fnmatch import fnmatchcase
 
 import msgspec
 import numpy as np
@@ -18,6 +17,7 @@ import pyarrow as pa
 from tilltal.core.names import quote
 from tilltal.rules.types import Type
 from tilltal.workspace.definitions.segments import MicroSegments
+from tilltal.workspace.names import matching
 
 SMALL = "(small)"
 
@@ -48,11 +48,7 @@ class MicroSegment(msgspec.Struct, frozen=True, kw_only=True):
 def describing(definition: MicroSegments, schema: Mapping[str, Type]) -> tuple[str, ...]:
     """Return the numbers and yes/no names that describe segments: by patterns, else all plain ones."""
     usable = [name for name, kind in schema.items() if kind in (Type.INTEGER, Type.NUMBER, Type.BOOLEAN)]
-    if definition.describe:
-        return tuple(
-            name for name in usable if any(fnmatchcase(name, pattern) for pattern in definition.describe)
-        )
-    return tuple(name for name in usable if "." not in name)
+    return matching(definition.describe or ("*",), usable)
 
 
 def micro_segments_sql(definition: MicroSegments, names: Sequence[str], relation: str) -> str:

@@ -17,6 +17,7 @@ from tilltal.rules.clock import Clock
 from tilltal.workspace.definitions.actions import Action
 from tilltal.workspace.definitions.policies import Cap, Consent
 
+COUNTERS = "contacts."  # how the names of counters begin; no name of a profile does
 _PARTS = ("action", "group", "issue", "channel", "purpose")
 
 
@@ -85,7 +86,7 @@ def count_name(cap: Cap, contact: Contact) -> str:
     Columns know no case, so capitals are written as `^` and the small letter: no two counters share a name.
     """
     parts = (cap.name, *(contact.part(part) for part in cap.each))
-    return ".".join(["contacts", *map(_caseless, parts)])
+    return COUNTERS + ".".join(map(_caseless, parts))
 
 
 def counts_sql(

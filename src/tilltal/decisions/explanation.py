@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import msgspec
 
 from tilltal.decisions.arbitration import Factored
-from tilltal.decisions.plan import DecisionPlan
+from tilltal.decisions.plan import ActionPlan, DecisionPlan
 from tilltal.decisions.single import Decision
 
 _STAGES = {
@@ -45,11 +45,16 @@ class NotChosen(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Explanation(msgspec.Struct, frozen=True, kw_only=True):
-    """Why one customer gets what at one instant. Shown, stored and sent as it is."""
+    """Why one customer gets what at one instant. Shown, stored and sent as it is.
+
+    `definitions` is the content hash of those that decided; `has_changed` says that the profile was made by
+    others, so that the stored decision may be another.
+    """
 
     profile: str
     as_of: str
     definitions: str
+    has_changed: bool = False
     known: dict[str, object]
     scores: dict[str, float]
     chosen: tuple[Chosen, ...]
@@ -59,20 +64,26 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
 def chosen_actions(
     plan: DecisionPlan, decision: Decision, because: Mapping[str, tuple[str, ...]]
 ) -> tuple[Chosen, ...]:
-    """Return the shown actions; `because` gives an action's reasons in words."""
-    titles = {action.name: action.definition.title for action in plan.actions}
+    """Return the shown actions; `because` gives the model's reasons in words."""
+    plans = {action.name: action for action in plan.actions}
     return tuple(
         Chosen(
             rank=entry.rank,
             action=entry.action,
-            title=titles[entry.action],
+            title=plans[entry.action].definition.title,
             channel=decision.proposals[entry.action].channel,
             priority=float(entry.priority),
-            because=because.get(entry.action, ()),
+            because=(*because.get(entry.action, ()), *_notes(plans[entry.action])),
             **_floats(entry.factors),
         )
         for entry in decision.ranking.ranked
     )
+
+
+def _notes(action: ActionPlan) -> tuple[str, ...]:
+    """Say what no model says: that an action is mandatory, or that its probability is assumed."""
+    notes = ("mandatory: goes before all others",) if action.definition.mandatory else ()
+    return notes if action.model else (*notes, "P is assumed, not predicted")
 
 
 def other_actions(plan: DecisionPlan, decision: Decision) -> tuple[NotChosen, ...]:
@@ -98,14 +109,14 @@ def other_actions(plan: DecisionPlan, decision: Decision) -> tuple[NotChosen, ..
 def in_words(reason: str, description: str = "") -> str:
     """Say a reason so that a customer would understand it.
 
-    >>> in_words("eligibility:adult", "only for adults")
-    'The customer may not have it: only for adults.'
+    >>> in_words("eligibility:has_loan", "Has a loan with us")
+    'The customer may not have it. Needed: Has a loan with us.'
     """
     head, _, rest = reason.partition(":")
     if head == "contact_policy":
         return f"{_STAGES[head]}: {_contact_words(rest)}."
     if head in _STAGES:
-        return f"{_STAGES[head]}: {_rule_words(rest, description)}."
+        return f"{_STAGES[head]}{_rule_words(rest, description)}."
     sentences = {
         "outranked": f"{rest} has a higher priority.",
         "tie_name": f"{rest} has the same priority and comes first by name.",
@@ -119,8 +130,11 @@ def in_words(reason: str, description: str = "") -> str:
 
 
 def _rule_words(rule: str, description: str) -> str:
-    lives = {"not_started": "it has not started yet", "expired": "it has ended"}
-    return description.rstrip(".") or lives.get(rule) or f"the rule {rule!r} does not hold"
+    """Say what the rule asks for; a description says it as its author would, such as `Only for adults`."""
+    lives = {"not_started": ": it has not started yet", "expired": ": it has ended"}
+    if rule in lives:
+        return lives[rule]
+    return f". Needed: {description.rstrip('.') or rule.replace('_', ' ')}"
 
 
 def _contact_words(rest: str) -> str:

@@ -83,7 +83,8 @@ def _explained(error: duckdb.Error) -> EngineError:
     """Say what to do about the failures a user can do something about."""
     text = str(error)
     if "No space left" in text or "failed to write" in text.lower() or "could not write" in text.lower():
-        return EngineError.of("E501", f"The disk is full: {text}", hint="Free some space and run again.")
+        said = text.partition('": {')[0].partition(": {")[0]  # DuckDB repeats itself as JSON
+        return EngineError.of("E501", f"The disk is full: {said}.", hint="Free some space and run again.")
     if isinstance(error, duckdb.OutOfMemoryException):
         return EngineError.of(
             "E502", f"DuckDB ran out of memory: {text}", hint="Raise engine.memory_limit in tilltal.yaml."

@@ -62,6 +62,7 @@ class Vault:
         self.pseudonymiser = Pseudonymiser(keys.pseudonyms)
         self._cipher = AESSIV(keys.sealing)
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        (folder / ".gitignore").write_text("*\n", encoding="utf-8")  # the key must never be committed
         self._folder = folder
         with _explained(folder):
             self._database = sqlite3.connect(folder / "vault.sqlite", isolation_level=None)

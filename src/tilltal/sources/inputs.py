@@ -75,16 +75,6 @@ def fields_of(source: Source) -> Iterator[Input]:
         )
 
 
-def field_definitions(source: Source) -> dict[str, Field]:
-    """Return the fields written out in full, with the source's labels added to their own."""
-    result = {}
-    for name, field in source.fields.items():
-        full = field if isinstance(field, Field) else Field(type=field)
-        labels = tuple(dict.fromkeys((*full.labels, *source.labels)))
-        result[name] = msgspec.structs.replace(full, labels=labels)
-    return result
-
-
 def missing_columns(source: Source, name: str, columns: Sequence[str], file: str) -> tuple[Fault, ...]:
     """Return a fault for each column the source needs and the file has not, or has twice."""
     counts = Counter(columns)

@@ -86,7 +86,7 @@ def _all_faults(workspace: Workspace, faults: tuple[Fault, ...]) -> tuple[Fault,
 
 
 # Faults of a file on its own: no other file can cause or cure them.
-_LOCAL = ("W103", "W114", "W120", "W122", "W133", "W135", "W137", "D201", "D202", "D204")
+_LOCAL = ("W103", "W114", "W120", "W122", "W133", "W135", "W137", "W140", "D201", "D202", "D204")
 
 
 def _is_certain(fault: Fault, others: tuple[Fault, ...]) -> bool:

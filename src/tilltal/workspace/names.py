@@ -107,6 +107,8 @@ def event_fields(workspace: Workspace) -> dict[str, dict[str, FieldType]]:
 
 def kept_fields(source: Source) -> dict[str, FieldType]:
     """Return the fields that history keeps of a source; those labelled `identity` go to the vault only."""
+    if IDENTITY_LABEL in source.labels:
+        return {}
     return {
         name: declared_type(field)
         for name, field in source.fields.items()

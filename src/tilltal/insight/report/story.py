@@ -154,7 +154,7 @@ def calibration(model: ModelView) -> str:
     if test is None:
         return ""
     said = f"On average it said {share(test.expected)}, and {share(test.base_rate)} came true."
-    if test.ece <= max(2 * test.ece_by_chance, 0.005):
+    if test.ece <= max(2 * test.ece_by_chance, 0.1 * test.base_rate):
         return f"{said} Its probabilities can be taken at their word."
     off = f"They are off by {number(100 * test.ece, 1)} points on average"
     return f"{said} {off}: trust the order more than the level."

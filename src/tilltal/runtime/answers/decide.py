@@ -11,7 +11,7 @@ from tilltal.core.errors import TilltalError
 from tilltal.core.ids import profile_text
 from tilltal.core.names import literal
 from tilltal.decisions.arbitration import Context
-from tilltal.runtime.answers.snapshot import Snapshot, open_snapshot
+from tilltal.runtime.answers.snapshot import Snapshot, open_snapshot, refuse_stale
 from tilltal.runtime.progress import Progress
 from tilltal.runtime.refresh.deciding import decide_all, decision_plan, open_input
 from tilltal.runtime.storage import disk
@@ -31,12 +31,16 @@ class ActionShare(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Decisions(msgspec.Struct, frozen=True, kw_only=True):
-    """The outcome for all customers: who has an action, the first actions, the file if one was asked."""
+    """The outcome for all customers: who has an action, the first actions, the file if one was asked.
+
+    `example` is a profile whose first action has reasons of a model, worth explaining.
+    """
 
     as_of: str
     customers: int
     with_action: int
     first_actions: tuple[ActionShare, ...]
+    example: str = ""
     file: str = ""
 
 
@@ -54,7 +58,7 @@ def decide_anew(
 
     Raises:
         TilltalError: C103 for a file of another kind.
-        DataError: E507 without a snapshot.
+        DataError: E507 without a snapshot; E514 if it lacks what the actions ask for.
     """
     if target and target.suffix not in FORMATS:
         raise TilltalError.of("C103", f"{target} is of no kind that can be written.", valid=tuple(FORMATS))
@@ -63,6 +67,7 @@ def decide_anew(
         workspace = msgspec.structs.replace(workspace, arbitration=arbitration)
     with open_snapshot(workspace) as snapshot:
         plan = decision_plan(workspace, snapshot.clock)
+        refuse_stale(snapshot, plan)
         open_input(snapshot.engine, workspace, plan, snapshot.clock, "profiles")
         decided = decide_all(snapshot.engine, plan, snapshot.clock, snapshot.models, context, progress)
         snapshot.engine.register("decided", decided.table)
@@ -86,7 +91,11 @@ def decisions_of(workspace: Workspace) -> Decisions:
     """
     with open_snapshot(workspace) as snapshot:
         shares = first_actions(snapshot, "decisions")
+        example = snapshot.engine.rows(
+            "SELECT profile FROM decisions WHERE rank = 1 AND len(reasons) > 0 ORDER BY priority DESC LIMIT 1"
+        )
         return Decisions(
+            example=profile_text(example[0][0]) if example else "",
             as_of=snapshot.manifest.as_of,
             customers=snapshot.manifest.customers,
             with_action=sum(share.customers for share in shares),

@@ -6,13 +6,14 @@ from collections.abc import Mapping
 
 import pyarrow as pa
 
+from tilltal.core.errors import DataError
 from tilltal.core.ids import profile_text
 from tilltal.decisions.arbitration import Context
 from tilltal.decisions.explanation import Explanation, chosen_actions, other_actions
 from tilltal.decisions.plan import DecisionPlan
 from tilltal.decisions.single import Row, as_row, decide
 from tilltal.models.model import TrainedModel
-from tilltal.runtime.answers.snapshot import Snapshot, find_profile, open_snapshot
+from tilltal.runtime.answers.snapshot import Snapshot, find_profile, open_snapshot, refuse_stale
 from tilltal.runtime.refresh.deciding import INPUT, decision_plan, open_input
 from tilltal.workspace.names import profile_schema
 from tilltal.workspace.workspace import Workspace
@@ -29,20 +30,27 @@ def explain(workspace: Workspace, customer: str, context: Context) -> Explanatio
         context: what is known of the moment.
 
     Raises:
-        DataError: E507 without a snapshot; P365 for an unknown customer.
+        DataError: E507 without a snapshot; E514 if it lacks what the actions ask for; P365 for an unknown
+            customer, P366 for a device that is nobody's.
     """
     with open_snapshot(workspace) as snapshot:
         profile = find_profile(snapshot, customer)
         plan = decision_plan(workspace, snapshot.clock)
+        refuse_stale(snapshot, plan)
         open_input(snapshot.engine, workspace, plan, snapshot.clock, "profiles", only_known=False)
         table = snapshot.engine.arrow(f"SELECT * FROM {INPUT} WHERE profile = {profile}")
         row = as_row(table.to_pylist()[0], plan.schema)
+        if row["is_known"] is not True:
+            raise DataError.of(
+                "P366", f"{customer!r} is a device of nobody known: nothing is decided for it."
+            )
         decision = decide(plan, row, snapshot.clock, context)
         because = _because(snapshot, plan, table, [entry.action for entry in decision.ranking.ranked])
         return Explanation(
             profile=profile_text(profile),
             as_of=snapshot.manifest.as_of,
-            definitions=snapshot.manifest.definitions,
+            definitions=workspace.content_hash,
+            has_changed=workspace.content_hash != snapshot.manifest.definitions,
             known=_known(workspace, row),
             scores={
                 name: float(value)

@@ -67,4 +67,6 @@ def read_kpis(workspace: Workspace, names: Sequence[str] | None, dimension: str,
 
 def _known(kind: str, asked: str, valid: set[str]) -> None:
     if asked not in valid:
-        raise DataError.of("E510", f"There is no {kind} {asked!r}.", valid=nearest(asked, valid))
+        raise DataError.of(
+            "E510", f"There is no {kind} {asked!r}.", valid=nearest(asked, valid) or tuple(sorted(valid))
+        )

@@ -13,6 +13,8 @@ import msgspec
 from tilltal.core.errors import DataError, nearest
 from tilltal.core.ids import parse_profile
 from tilltal.core.names import literal, quote
+from tilltal.decisions.contact import COUNTERS
+from tilltal.decisions.plan import DecisionPlan
 from tilltal.engines.duckdb import DuckDBEngine
 from tilltal.governance.normalise import Normaliser
 from tilltal.models.model import Scorer, from_bytes
@@ -81,6 +83,22 @@ def open_snapshot(workspace: Workspace) -> Iterator[Snapshot]:
         yield snapshot
 
 
+def refuse_stale(snapshot: Snapshot, plan: DecisionPlan) -> None:
+    """Refuse to decide by definitions that ask for what the snapshot was made without.
+
+    Raises:
+        DataError: E514, with the names that are missing.
+    """
+    present = {row[0] for row in snapshot.engine.rows("DESCRIBE profiles")}
+    missing = sorted(name for name in plan.names - present if not name.startswith(COUNTERS))
+    if missing:
+        raise DataError.of(
+            "E514",
+            f"The actions need {', '.join(missing)}, and the snapshot in force was made without.",
+            hint="Run `tilltal refresh`.",
+        )
+
+
 def find_profile(snapshot: Snapshot, text: str) -> int:
     """Return the profile that a person means: its id, `namespace:value`, or a value of any namespace.
 
@@ -95,7 +113,8 @@ def find_profile(snapshot: Snapshot, text: str) -> int:
     listed = ", ".join(str(token) for token in tokens)
     known = snapshot.engine.rows(
         f"SELECT profile, profile FROM profiles WHERE profile IN ({listed}) "
-        f"UNION ALL SELECT identity, profile FROM history.people WHERE identity IN ({listed})"
+        f"UNION ALL SELECT identity, profile FROM history.people WHERE identity IN ({listed}) "
+        "AND profile IN (SELECT profile FROM profiles)"  # not who was first seen later
     )
     found: dict[int, int] = dict(known)
     for token in tokens:

@@ -113,8 +113,7 @@ def reingest(
         DataError: S345 if nothing is in quarantine.
         EngineError: E501 to E506; nothing changed.
     """
-    _chosen(workspace, [name])
-    source = msgspec.structs.replace(workspace.sources[name], max_rejects=1.0)
+    source = msgspec.structs.replace(source_of(workspace, name), max_rejects=1.0)
     with _desk(workspace, now) as desk:
         if path is None:
             again = desk.scratch / "again.txt"
@@ -144,6 +143,18 @@ def _retake(
     return take(desk, name, source, [work], progress or Silent())
 
 
+def source_of(workspace: Workspace, name: str) -> Source:
+    """Return a source by its name.
+
+    Raises:
+        SourceError: S310 if there is none of that name.
+    """
+    if name not in workspace.sources:
+        valid = nearest(name, workspace.sources) or tuple(sorted(workspace.sources))
+        raise SourceError.of("S310", f"There is no source {name!r}.", valid=valid)
+    return workspace.sources[name]
+
+
 @contextmanager
 def _desk(workspace: Workspace, now: datetime) -> Iterator[Desk]:
     """Lock the store, clean up after crashes, open the vault and an engine."""
@@ -169,12 +180,11 @@ def _desk(workspace: Workspace, now: datetime) -> Iterator[Desk]:
 
 
 def _chosen(workspace: Workspace, names: Sequence[str] | None) -> Sequence[str]:
-    unknown = [name for name in names or () if name not in workspace.sources]
-    if unknown:
-        raise SourceError.of(
-            "S310", f"There is no source {unknown[0]!r}.", valid=nearest(unknown[0], workspace.sources)
-        )
-    return sorted(workspace.sources) if names is None else names
+    if names is None:
+        return sorted(workspace.sources)
+    for name in names:
+        source_of(workspace, name)
+    return names
 
 
 def _new_work(

@@ -18,7 +18,8 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """What a snapshot says of itself. Instants are ISO 8601 in UTC.
 
-    `warnings`: models that could not be trained, and why.
+    `base_rates`: models that answer with the base rate, for no better one was accepted. `warnings`: models
+    that could not be trained, and why.
     """
 
     name: str
@@ -30,5 +31,6 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     customers: int
     dropped_links: int
     trained: tuple[str, ...]
+    base_rates: tuple[str, ...] = ()
     warnings: tuple[Fault, ...] = ()
     steps: tuple[Step, ...]

@@ -80,12 +80,12 @@ class PersonaMemory:
     def held(
         self, profiles: npt.NDArray[np.int64], names: Sequence[str], now: datetime
     ) -> npt.NDArray[np.int64]:
-        """Return each customer's persona of the snapshot before as a place in `names`, -1 where there was none.
+        """Return each customer's persona of the snapshot before as a place in `names`; -1 for none.
 
         A snapshot as of a later instant than `now` is not asked: it would know the future.
         """
         nobody = np.full(len(profiles), -1, dtype=np.int64)
-        if self._snapshot is None or _as_of(self._snapshot) > now:
+        if self._snapshot is None or not _is_before(self._snapshot, now):
             return nobody
         before = pq.read_table(self._snapshot / "profiles.parquet", columns=["profile", "persona.name"])
         known = np.asarray(before.column("profile").to_numpy())
@@ -159,6 +159,9 @@ def _nobodys(engine: BatchEngine, definition: Personas, relation: str) -> pa.Tab
     )
 
 
-def _as_of(snapshot: Path) -> datetime:
-    manifest = msgspec.json.decode((snapshot / "manifest.json").read_bytes(), type=Manifest)
-    return datetime.fromisoformat(manifest.as_of)
+def _is_before(snapshot: Path, now: datetime) -> bool:
+    try:
+        manifest = msgspec.json.decode((snapshot / "manifest.json").read_bytes(), type=Manifest)
+    except (OSError, msgspec.DecodeError):  # a refresh is what makes up for a damaged snapshot
+        return False
+    return datetime.fromisoformat(manifest.as_of) <= now

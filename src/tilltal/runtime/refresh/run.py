@@ -26,7 +26,7 @@ from tilltal.customers.micro_segments import MicroSegment, describe, describing,
 from tilltal.engines.duckdb import DuckDBEngine
 from tilltal.insight.kpi_tables import kpi_steps
 from tilltal.insight.penetration import penetration_steps
-from tilltal.models.model import Scorer
+from tilltal.models.model import BaseRate, Scorer
 from tilltal.rules.clock import Clock
 from tilltal.runtime.intake.ingest import open_vault, store_of
 from tilltal.runtime.progress import Progress
@@ -122,6 +122,7 @@ class Refresh:
             customers=decided.customers,
             dropped_links=dropped,
             trained=trained,
+            base_rates=tuple(name for name, model in sorted(models.items()) if isinstance(model, BaseRate)),
             warnings=(*memory.faults, *self._warnings),
             steps=tuple(self._steps),
         )

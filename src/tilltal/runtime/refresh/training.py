@@ -40,13 +40,6 @@ PAST = "past"
 _SPARE = 4  # customers looked at per row wanted, for not everybody is eligible
 
 
-class Trained(msgspec.Struct, frozen=True, kw_only=True):
-    """A model with whether it was trained now or taken over from an earlier snapshot."""
-
-    scorer: Scorer
-    is_new: bool
-
-
 def definition_hash(workspace: Workspace, model: Model) -> str:
     """Return a hash of all that a model is made from; the same hash needs no new training."""
     parts = (
@@ -123,7 +116,7 @@ class Trainer:
                 trained[name] = train(rows[name], task, undated=self._undated())
             except DataError as error:  # one model's leak must not keep the others from being used
                 self.faults += error.faults
-                trained[name] = base_rate_only(rows[name], task, error.faults[0].message)
+                trained[name] = base_rate_only(rows[name], task, error.faults[0].message.rstrip("."))
             self._progress.advance()
         return trained
 

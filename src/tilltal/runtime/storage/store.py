@@ -137,6 +137,7 @@ class Store:
         """
         with disk.explained():
             self.root.mkdir(parents=True, exist_ok=True)
+            keep_out_of_git(self.root)
             handle = os.open(self.root / "lock", os.O_RDWR | os.O_CREAT, 0o644)
         try:
             _take(handle, self.root)
@@ -206,6 +207,13 @@ class Store:
         others.sort(key=lambda path: path.stat().st_mtime_ns, reverse=True)
         for path in others[KEPT_SNAPSHOTS - 1 :]:
             shutil.rmtree(path, ignore_errors=True)
+
+
+def keep_out_of_git(folder: Path) -> None:
+    """Make version control overlook a folder: it holds customers' data, and maybe the vault's key."""
+    ignore = folder / ".gitignore"
+    if not ignore.exists():
+        ignore.write_text("*\n", encoding="utf-8")
 
 
 def _read_manifest(path: Path) -> Manifest:

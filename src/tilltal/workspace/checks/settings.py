@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from zoneinfo import ZoneInfo
 
 from tilltal.core.errors import Fault
-from tilltal.core.time import parse_duration, parse_instant
+from tilltal.core.time import parse_clock, parse_duration
 from tilltal.workspace.checks.scope import At, Scope, read_pattern, read_zone
 from tilltal.workspace.definitions.identity import Correction, Namespace
 
@@ -91,7 +91,7 @@ def _read_as_of(text: str) -> None:
     if text in ("now", "last_event"):
         return
     try:
-        parse_instant(text, _UTC)
+        parse_clock(text, _UTC)
     except (ValueError, OverflowError) as error:
         message = f"{text!r} is no instant; write 'now', 'last_event' or one such as '2026-05-04T06:00:00Z'"
         raise ValueError(message) from error
