@@ -59,6 +59,26 @@ def test_labels_flow_through_audiences(bank: Path) -> None:
     assert "behaviour" in book.of("logins_90d")
     assert "behaviour" in book.of("audience.active")
     assert "behaviour" in book.of("audience.savings_prospects")
-    assert book.of("audience.savers") == frozenset()
+    assert "behaviour" not in book.of("audience.savers")
     found = forbid(bank, "{behaviour: [marketing]}")
     assert any("open_savings" in line and "audience.active" in line for line in found)
+
+
+def test_the_party_of_a_source_is_a_label(bank: Path) -> None:
+    source = bank / "sources" / "customers.yaml"
+    source.write_text(source.read_text(encoding="utf-8") + "party: third\n", encoding="utf-8")
+    found = forbid(bank, "{third_party: [marketing]}")
+    assert (
+        "models/savings.yaml birth_year carries the label 'third_party', which must never serve 'marketing'."
+        in found
+    )
+    assert not any("travel_spend" in line for line in found)
+
+
+def test_products_held_carry_the_labels_of_their_source(bank: Path) -> None:
+    source = bank / "sources" / "products.yaml"
+    source.write_text(source.read_text(encoding="utf-8") + "labels: [contracts]\n", encoding="utf-8")
+    found = forbid(bank, "{contracts: [marketing]}")
+    assert any(
+        "travel_card" in line and "holding.card carries the label 'contracts'" in line for line in found
+    )

@@ -106,3 +106,10 @@ def test_segments_are_described_by_plain_numbers_unless_patterns_say_otherwise()
     assert describing(BY_STAGE, schema) == ("age", "spend_30d", "vip")
     chosen = MicroSegments(dimensions=("stage",), describe=("spend_*", "score.*", "town"))
     assert describing(chosen, schema) == ("spend_30d", "score.card")
+
+
+def test_patterns_without_a_dot_describe_by_plain_names_only() -> None:
+    schema = {"age": Type.INTEGER, "score.card": Type.NUMBER, "audience.vip": Type.BOOLEAN, "town": Type.TEXT}
+    assert describing(MicroSegments(), schema) == ("age",)
+    assert describing(MicroSegments(describe=("*",)), schema) == ("age",)
+    assert describing(MicroSegments(describe=("a*", "score.*")), schema) == ("age", "score.card")

@@ -6,6 +6,7 @@ import pytest
 from tilltal.core.errors import WorkspaceError
 from tilltal.workspace.check import check, check_folder, usable
 from tilltal.workspace.load import load
+from tilltal.workspace.names import record_attributes
 
 SOURCE = "kind: event\nread: {files: a.csv}\nidentities: {customer: id, device: dev}\nevent: buy\nat: at\n"
 SMALLEST = {"tilltal.yaml": "name: bank\n", "sources/buys.yaml": SOURCE}
@@ -109,3 +110,26 @@ def test_places_of_parts_are_known_after_loading(tmp_path: Path) -> None:
     assert not workspace.states("traits/buys.yaml", "window")
     (fault,) = check(workspace)
     assert str(fault.place) == "traits/buys.yaml:4:3"
+
+
+def test_a_circle_is_certain_whatever_else_cannot_be_read(tmp_path: Path) -> None:
+    files = {
+        "audiences/a.yaml": "condition: audience.b\n",
+        "audiences/b.yaml": "condition: NOT audience.a\n",
+        "traits/z.yaml": "measur: count\n",
+    }
+    faults = check_folder(write(tmp_path, SMALLEST | files))
+    assert [(fault.code, fault.place.file) for fault in faults] == [
+        ("W140", "audiences/a.yaml"),
+        ("W110", "traits/z.yaml"),
+    ]
+
+
+def test_a_source_labelled_identity_as_a_whole_keeps_nothing_in_history(tmp_path: Path) -> None:
+    person = "kind: record\nread: {files: p.csv}\nidentities: {customer: id}\nfields: {name: text}\n"
+    plain = load(write(tmp_path / "plain", SMALLEST | {"sources/person.yaml": person}))
+    direct = load(
+        write(tmp_path / "direct", SMALLEST | {"sources/person.yaml": f"{person}labels: [identity]\n"})
+    )
+    assert "name" in record_attributes(plain)
+    assert "name" not in record_attributes(direct)

@@ -1,6 +1,7 @@
 """Data-use labels: what a name of the profile carries, through everything it is made from.
 
-A label stands on a source, a field, an attribute or a trait. A trait carries the labels of the fields it
+A label stands on a source, a field, an attribute or a trait; besides, data of a party carries its name:
+`zero_party`, `first_party`, `second_party` or `third_party`. A trait carries the labels of the fields it
 reads, an audience those of the names in its condition, a score those of its model's features, an action those
 of all its conditions: so a label cannot be lost by giving data another name.
 """
@@ -12,7 +13,7 @@ from collections.abc import Mapping
 from tilltal.workspace.definitions.profile import Trait
 from tilltal.workspace.definitions.sources import Field, Source
 from tilltal.workspace.graph import node_of, order, uses
-from tilltal.workspace.names import Schema, event_types, expanded_traits, field_type, names_in
+from tilltal.workspace.names import Schema, event_types, expanded_traits, field_type, known_values, names_in
 from tilltal.workspace.workspace import Workspace
 
 Labels = frozenset[str]
@@ -27,7 +28,7 @@ class LabelBook:
     """
 
     def __init__(self, workspace: Workspace, schema: Schema) -> None:
-        self._attributes = _attribute_labels(workspace)
+        self._attributes = _attribute_labels(workspace) | _holding_labels(workspace)
         self._uses = uses(workspace, schema)
         self._nodes: dict[str, Labels] = {}
         own = _trait_labels(workspace)
@@ -52,6 +53,16 @@ def _attribute_labels(workspace: Workspace) -> dict[str, Labels]:
                 found[name] = found.get(name, _NONE) | _field_labels(source, name)
     for name, attribute in workspace.profile.attributes.items():
         found[name] = found.get(name, _NONE).union(attribute.labels)
+    return found
+
+
+def _holding_labels(workspace: Workspace) -> dict[str, Labels]:
+    found: dict[str, Labels] = {}
+    for source in workspace.sources.values():
+        if source.kind == "holding":
+            held = (f"holding.{product}" for product in known_values(source.product))
+            for name in (*held, "holdings", "leading_product"):
+                found[name] = found.get(name, _NONE) | _source_labels(source)
     return found
 
 
@@ -83,4 +94,8 @@ def _fields_read(trait: Trait, source: Source) -> frozenset[str]:
 
 def _field_labels(source: Source, name: str) -> Labels:
     field = source.fields.get(name)
-    return frozenset(source.labels).union(field.labels if isinstance(field, Field) else ())
+    return _source_labels(source).union(field.labels if isinstance(field, Field) else ())
+
+
+def _source_labels(source: Source) -> Labels:
+    return frozenset(source.labels) | {f"{source.party}_party"}

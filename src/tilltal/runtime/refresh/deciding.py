@@ -170,19 +170,20 @@ def _with_reasons(
     shown: pa.Table,
     chosen: str,
 ) -> pa.Table:
-    """Add the model's strongest reasons to each customer's first action."""
+    """Add the model's strongest reasons to each shown action that a model scores."""
     reasons: list[list[dict[str, str | float]]] = [[] for _ in range(shown.num_rows)]
     actions = np.array(shown.column("action").to_pylist(), dtype=object)
-    is_first = np.asarray(shown.column("rank").to_numpy()) == 1
+    profiles = np.asarray(shown.column("profile").to_numpy())
     for name, members in _by_model(plan):
         model = models.get(name)
         if not isinstance(model, TrainedModel):
             continue
-        rows = np.flatnonzero(np.isin(actions, members) & is_first)
+        rows = np.flatnonzero(np.isin(actions, members))
         if len(rows):
-            features = _features(engine, model, shown.column("profile").take(pa.array(rows)), chosen)
-            for row, found in zip(rows.tolist(), _strongest(model, features, clock), strict=True):
-                reasons[row] = found
+            people, place = np.unique(profiles[rows], return_inverse=True)
+            found = list(_strongest(model, _features(engine, model, pa.array(people), chosen), clock))
+            for row, person in zip(rows.tolist(), place.tolist(), strict=True):
+                reasons[row] = found[person]
     return shown.append_column("reasons", pa.array(reasons, pa.list_(REASON))).cast(DECISIONS)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -59,8 +60,9 @@ class PersonaMemory:
         self._snapshot: Path | None = None
         path = snapshot / FILE if snapshot and not relearn else None
         if path and path.exists():
-            self.kept = msgspec.json.decode(path.read_bytes(), type=Kept)
-            self._snapshot = snapshot
+            with suppress(msgspec.DecodeError):  # damaged: learned anew, like a damaged model
+                self.kept = msgspec.json.decode(path.read_bytes(), type=Kept)
+                self._snapshot = snapshot
 
     @property
     def centroids(self) -> Centroids | None:

@@ -18,19 +18,16 @@ import pyarrow.parquet as pq
 from tilltal.core.errors import DataError, Fault
 from tilltal.core.names import literal, quote
 from tilltal.core.time import parse_instant
-from tilltal.customers.identity.bulk import resolve_table
-from tilltal.customers.identity.corrections import declared
-from tilltal.customers.identity.rules import compile_rules
-from tilltal.customers.identity.thinning import thinned_sql
 from tilltal.customers.micro_segments import MicroSegment, describe, describing, micro_segments_sql
 from tilltal.engines.duckdb import DuckDBEngine
 from tilltal.insight.kpi_tables import kpi_steps
 from tilltal.insight.penetration import penetration_steps
 from tilltal.models.model import BaseRate, Scorer
 from tilltal.rules.clock import Clock
-from tilltal.runtime.intake.ingest import open_vault, store_of
+from tilltal.runtime.intake.ingest import store_of
 from tilltal.runtime.progress import Progress
 from tilltal.runtime.refresh.deciding import Decided, decide_all, decision_plan, open_input
+from tilltal.runtime.refresh.identities import resolve_identities
 from tilltal.runtime.refresh.manifest import Manifest, Step
 from tilltal.runtime.refresh.personas import PersonaMemory
 from tilltal.runtime.refresh.profiles import ProfileBuilder, event_type_schemas
@@ -97,7 +94,8 @@ class Refresh:
             open_history(engine, workspace, self._store)
             clock = self._clock(as_of)
         with self._step("identity"):
-            dropped = resolve_identities(engine, workspace, self._progress)
+            self._progress.start("identity", None)
+            dropped = resolve_identities(engine, workspace, clock, "history")
             open_views(engine, workspace, clock, PRESENT)
         memory = PersonaMemory(previous, relearn=retrain)
         known = {} if retrain else earlier_models(workspace, previous)
@@ -265,31 +263,6 @@ def current_or_none(store: Store) -> Path | None:
         return store.current_snapshot()
     except DataError:
         return None
-
-
-def resolve_identities(engine: DuckDBEngine, workspace: Workspace, progress: Progress) -> int:
-    """Make the tables of identity in schema `history`; return how many links were dropped."""
-    progress.start("identity", None)
-    rules = compile_rules(workspace.identity)
-    with open_vault(workspace) as vault:
-        pseudonyms = vault.pseudonymiser
-        corrections = declared(workspace.identity.corrections, rules).translated(
-            lambda identifier: pseudonyms.token(identifier.namespace, identifier.value)
-        )
-    engine.run("SET search_path = 'history'")
-    observations = engine.arrow(thinned_sql(rules, corrections))
-    resolved = resolve_table(observations, rules, corrections)
-    tables = {
-        "identity_map": resolved.identity_map,
-        "people": resolved.people,
-        "dropped_links": resolved.dropped_links,
-        "people_spine": resolved.spine,
-        "shared_values": resolved.shared_values,
-    }
-    for name, table in tables.items():
-        engine.register("resolved", table)
-        engine.run(f"CREATE OR REPLACE TABLE history.{name} AS SELECT * FROM resolved")
-    return int(resolved.dropped_links.num_rows)
 
 
 def as_of_setting(engine: DuckDBEngine, workspace: Workspace, now: datetime) -> datetime:

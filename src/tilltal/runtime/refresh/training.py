@@ -28,6 +28,7 @@ from tilltal.rules.expression import parse
 from tilltal.rules.sql import to_sql
 from tilltal.rules.types import Type
 from tilltal.runtime.progress import Progress, Silent
+from tilltal.runtime.refresh.identities import resolve_identities
 from tilltal.runtime.refresh.personas import PersonaMemory
 from tilltal.runtime.refresh.profiles import ProfileBuilder, event_reader, event_type_schemas
 from tilltal.runtime.refresh.views import open_views
@@ -36,7 +37,12 @@ from tilltal.workspace.graph import dependencies, needed_by, node_of
 from tilltal.workspace.names import matching, profile_schema
 from tilltal.workspace.workspace import Workspace
 
-PAST = "past"
+PAST, PAST_IDENTITY = "past", "past_identity"
+# labels are of today's profiles: who had another leading identifier then is looked up
+_AS_KNOWN_TODAY = (
+    f"(SELECT COALESCE(m.profile, p.profile) AS profile, p.* EXCLUDE (profile) FROM {PAST}.profiles AS p "
+    "LEFT JOIN history.identity_map AS m ON m.identity = p.profile AND m.valid_to IS NULL)"
+)
 _SPARE = 4  # customers looked at per row wanted, for not everybody is eligible
 
 
@@ -162,7 +168,8 @@ class Trainer:
         wanted = needed_by(graph, (f"score.{name}" for name in names))
         wanted |= {node_of(name) for name in ("lifecycle.stage",) if "lifecycle" in graph}
         clock = Clock(at, self._clock.zone)
-        open_views(self._engine, self._workspace, clock, PAST, self._sample(names))
+        resolve_identities(self._engine, self._workspace, clock, PAST_IDENTITY)
+        open_views(self._engine, self._workspace, clock, PAST, self._sample(names), identity=PAST_IDENTITY)
         builder = ProfileBuilder(self._engine, self._workspace, clock, self._memory.frozen(), Silent())
         builder.build("profiles", frozenset(wanted))
 
@@ -185,7 +192,7 @@ class Trainer:
         present = [row[0] for row in self._engine.rows(f"DESCRIBE {PAST}.profiles")]
         excluded = matching(model.exclude, present)
         return training_rows_sql(
-            f"{PAST}.profiles",
+            _AS_KNOWN_TODAY,
             [column for column in matching(model.features, present) if column not in excluded],
             outcome_sql(outcome, snapshot, where=where, leaving_stage=leaving),
             snapshot,

@@ -70,12 +70,17 @@ def open_history(engine: BatchEngine, workspace: Workspace, store: Store) -> Non
 
 
 def open_views(
-    engine: BatchEngine, workspace: Workspace, clock: Clock, schema: str, sample: str = "TRUE"
+    engine: BatchEngine,
+    workspace: Workspace,
+    clock: Clock,
+    schema: str,
+    sample: str = "TRUE",
+    *,
+    identity: str = "history",
 ) -> None:
     """Make the views of data.md as of an instant, in a schema of their own, which becomes the current one.
 
-    Needs the tables of identity in schema `history`. Rows of values that
-    identify nobody, and of devices while nobody held them, are left out.
+    Rows of values that identify nobody, and of devices while nobody held them, are left out.
 
     Args:
         engine: with the views of `open_history`.
@@ -83,13 +88,13 @@ def open_views(
         clock: the instant; later events, and those that arrived later, are not there.
         schema: its name; made anew.
         sample: condition over `profile`, to look at part of the customers only.
+        identity: schema of the tables of identity, made as of the same instant.
     """
     engine.run(f"DROP SCHEMA IF EXISTS {quote(schema)} CASCADE")
     engine.run(f"CREATE SCHEMA {quote(schema)}")
     engine.run(f"SET search_path = {literal(schema)}")
-    is_mapped = any(
-        engine.rows(f"SELECT 1 FROM history.{table} LIMIT 1") for table in ("identity_map", "shared_values")
-    )
+    tables = (f"{identity}.identity_map", f"{identity}.shared_values")
+    is_mapped = any(engine.rows(f"SELECT 1 FROM {table} LIMIT 1") for table in tables)
     now = sql_timestamp(clock.now)
     for view in declared_views(workspace):
         name, kind = view_name(view), view.split("/")[0]
@@ -97,12 +102,12 @@ def open_views(
             continue
         known = f"received <= {now}" + (f' AND "at" <= {now}' if kind != "holdings" else "")
         engine.run(
-            f"CREATE VIEW {quote(name)} AS SELECT * FROM ({_of_profiles(name, kind, is_mapped)}) "
+            f"CREATE VIEW {quote(name)} AS SELECT * FROM ({_of_profiles(name, kind, is_mapped, identity)}) "
             f"WHERE {known} AND ({sample})"
         )
     # who was first seen later is not there either: a training row must not know of a customer to come
     engine.run(
-        "CREATE VIEW spine AS SELECT profile, is_known FROM history.people_spine "
+        f"CREATE VIEW spine AS SELECT profile, is_known FROM {identity}.people_spine "
         f"WHERE first_seen <= {now} AND ({sample})"
     )
 
@@ -159,7 +164,7 @@ def _empty(columns: Columns) -> str:
     return f"SELECT {', '.join(typed)} WHERE FALSE"
 
 
-def _of_profiles(name: str, kind: str, is_mapped: bool) -> str:
+def _of_profiles(name: str, kind: str, is_mapped: bool, identity: str) -> str:
     """Put the profile in place of the token; a token that is not mapped is its own profile."""
     relation = f"history.{quote(name)}"
     if not is_mapped:
@@ -167,7 +172,7 @@ def _of_profiles(name: str, kind: str, is_mapped: bool) -> str:
     moment = "opened" if kind == "holdings" else '"at"'
     return (
         f"SELECT COALESCE(m.profile, e.identity) AS profile, e.* EXCLUDE (identity) "
-        f"FROM {relation} AS e LEFT JOIN history.identity_map AS m ON m.identity = e.identity "
+        f"FROM {relation} AS e LEFT JOIN {identity}.identity_map AS m ON m.identity = e.identity "
         f"AND m.valid_from <= e.{moment} AND (m.valid_to IS NULL OR e.{moment} < m.valid_to) "
-        "WHERE COALESCE(m.profile, e.identity) IN (SELECT profile FROM history.people_spine)"
+        f"WHERE COALESCE(m.profile, e.identity) IN (SELECT profile FROM {identity}.people_spine)"
     )

@@ -105,7 +105,11 @@ class Contact(Definition, frozen=True, kw_only=True):
 
 
 class DataUse(Definition, frozen=True, kw_only=True):
-    """`policies/data_use.yaml`: label → purposes it must never serve."""
+    """`policies/data_use.yaml`: label → purposes it must never serve.
+
+    Labels are those of sources, fields, attributes and traits, and `<party>_party` of sources. They hold
+    through everything made from the data: traits, audiences, segments, models.
+    """
 
     forbid: dict[str, Names] = {}
 

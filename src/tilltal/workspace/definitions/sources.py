@@ -90,7 +90,10 @@ class Source(Definition, frozen=True, kw_only=True):
 
     kind: Literal["event", "record", "holding", "consent"]
     read: Read
-    party: Literal["zero", "first", "second", "third"] = "first"
+    party: Annotated[
+        Literal["zero", "first", "second", "third"],
+        Meta(description="The customer's word, ours, a partner's, bought; a label, such as `third_party`."),
+    ] = "first"
     description: str = ""
     identities: Annotated[
         dict[str, str | Column], Meta(description="Namespace → column that holds its value.")
