@@ -26,6 +26,9 @@ INPUT = "decision_input"
 _CHUNK = 200_000  # customers ranked at once: 30 actions of four factors are 200 MB
 _REASONS = 3
 
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
 REASON = pa.struct([("feature", pa.string()), ("effect", pa.float64())])
 DECISIONS = pa.schema(
     [
@@ -171,20 +174,33 @@ def _with_reasons(
     chosen: str,
 ) -> pa.Table:
     """Add the model's strongest reasons to each shown action that a model scores."""
-    reasons: list[list[dict[str, str | float]]] = [[] for _ in range(shown.num_rows)]
+    names: list[str] = []
+    feature = np.zeros((shown.num_rows, _REASONS), dtype=np.int64)
+    effect = np.zeros((shown.num_rows, _REASONS))
     actions = np.array(shown.column("action").to_pylist(), dtype=object)
     profiles = np.asarray(shown.column("profile").to_numpy())
     for name, members in _by_model(plan):
         model = models.get(name)
-        if not isinstance(model, TrainedModel):
-            continue
         rows = np.flatnonzero(np.isin(actions, members))
-        if len(rows):
-            people, place = np.unique(profiles[rows], return_inverse=True)
-            found = list(_strongest(model, _features(engine, model, pa.array(people), chosen), clock))
-            for row, person in zip(rows.tolist(), place.tolist(), strict=True):
-                reasons[row] = found[person]
-    return shown.append_column("reasons", pa.array(reasons, pa.list_(REASON))).cast(DECISIONS)
+        if not isinstance(model, TrainedModel) or not len(rows):
+            continue
+        people, place = np.unique(profiles[rows], return_inverse=True)
+        table = _features(engine, model, pa.array(people), chosen)
+        found = model.strongest(table, clock.today, _REASONS, 0)
+        width = found.places.shape[1]
+        feature[rows, :width] = found.places[place] + len(names)
+        effect[rows, :width] = found.effects[place]
+        names += model.content.encoding.names
+    return shown.append_column("reasons", _reasons(names, feature, effect)).cast(DECISIONS)
+
+
+def _reasons(names: list[str], feature: Ints, effect: Floats) -> pa.Array:
+    """Return a list of reasons per row; an effect of 0 is none."""
+    kept = effect != 0
+    offsets = pa.array(np.concatenate([[0], np.cumsum(kept.sum(axis=1))]), pa.int32())
+    named = pa.array(names, pa.string()).take(pa.array(feature[kept]))
+    values = pa.StructArray.from_arrays([named, pa.array(effect[kept])], fields=list(REASON))
+    return pa.ListArray.from_arrays(offsets, values)
 
 
 def _by_model(plan: DecisionPlan) -> Iterator[tuple[str, list[str]]]:
@@ -201,17 +217,3 @@ def _features(engine: BatchEngine, model: TrainedModel, profiles: pa.Array, chos
         f"SELECT {columns} FROM {INPUT} WHERE {chosen} AND profile IN (SELECT profile FROM reasoned) "
         "ORDER BY profile"
     )
-
-
-def _strongest(
-    model: TrainedModel, features: pa.Table, clock: Clock
-) -> Iterator[list[dict[str, str | float]]]:
-    names = model.content.encoding.names
-    found = model.strongest(features, clock.today, _REASONS, 0)
-    places: npt.NDArray[np.int64] = found.places
-    for row, effects in zip(places.tolist(), found.effects.tolist(), strict=True):
-        yield [
-            {"feature": names[place], "effect": effect}
-            for place, effect in zip(row, effects, strict=True)
-            if effect != 0
-        ]
