@@ -141,7 +141,7 @@ def _count(funnel: Counter[tuple[str, str]], plan: DecisionPlan, decision: Batch
 
 
 def _rows(plan: DecisionPlan, table: pa.Table, decision: BatchDecision) -> pa.Table:
-    """Return the shown actions as rows, without reasons; plus the action's number, for finding its model."""
+    """Return the shown actions as rows, without reasons, in order of profile and rank."""
     customer, slot = np.nonzero(decision.actions >= 0)
     action = decision.actions[customer, slot]
     channel = decision.channels[customer, slot]
