@@ -388,6 +388,13 @@ def test_random_expressions_agree(batch: list[Expression], seed: int, clock: Clo
     assert mismatches(batch, profiles, clock) == []
 
 
+def test_a_comparison_of_a_name_with_itself_is_no_matter_of_where_its_value_lies() -> None:
+    texts = ("logins = logins", "logins <> logins", "opened < opened", "opened BETWEEN opened AND opened",
+             "logins = 3", "logins >= logins AND logins > 2", "opened IS NULL")  # fmt: skip
+    batch = [parse(text, SCHEMA) for text in texts]
+    assert mismatches(batch, random_profiles(300, random.Random(3)), CLOCKS[0]) == []
+
+
 # a batch of expressions is long when written out, which costs time and harms nothing
 @pytest.mark.filterwarnings("ignore:Generating overly large repr")
 @pytest.mark.slow

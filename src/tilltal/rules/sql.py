@@ -163,7 +163,7 @@ class _Emitter:
             case float():
                 text = repr(node.value)
                 text = text if "e" in text else f"{text}e0"
-                return f"({text})" if node.value < 0 else text
+                return f"({text})" if text.startswith("-") else text  # -0.0 is not < 0
             case datetime():
                 return self.moment(node.value)
             case date():

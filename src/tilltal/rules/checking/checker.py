@@ -186,7 +186,8 @@ class _Checker:
         return Call(Type.BOOLEAN, op, nodes)
 
     def is_null(self, op: str, _: Syntax, args: Arguments) -> Typed:
-        return Call(Type.BOOLEAN, op, (args[0] or Literal(Type.TEXT, None),))
+        arg = args[0] or Literal(Type.TEXT, None)
+        return Call(Type.BOOLEAN, op, (fit(arg, arg.type),))
 
     def alike(self, args: Arguments, syntaxes: Sequence[Syntax]) -> Type | None:
         """Return the type that all arguments share, None if they share none or have none."""

@@ -33,8 +33,8 @@ def subject_of(condition: Node) -> Node | None:
         case "IS NULL":
             return None if isinstance(condition.args[0], Literal) else condition.args[0]
         case "=" | "<>" | "<" | "<=" | ">" | ">=" | "IN" | "BETWEEN":
-            subjects = {arg for arg in condition.args if not isinstance(arg, Literal)}
-            return subjects.pop() if len(subjects) == 1 else None
+            compared = [arg for arg in condition.args if not isinstance(arg, Literal)]
+            return compared[0] if len(compared) == 1 else None  # a < a asks more than where a lies
     return condition if condition.op in ("CASE", "COALESCE", "NULLIF") else None
 
 
