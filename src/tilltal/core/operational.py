@@ -1,0 +1,239 @@
+"""The operational store as a port: the log, identities, states and outcomes that the server lives on.
+
+Adapters: `tilltal.engines.sqlite` (default) and `tilltal.engines.postgres`; one conformance suite holds both.
+Instants are integers: microseconds since 1970 in UTC. The store does not look into bodies and states.
+The tables: docs/explanation/live.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Literal, Protocol
+
+import msgspec
+
+Kind = Literal["event", "record", "holding", "consent"]
+
+
+class Logged(msgspec.Struct, frozen=True, kw_only=True):
+    """One accepted message as a row of the log.
+
+    `token` is the leading identifier, `ids` are all tokens, leading one first. `name` is the event type, or
+    the source of a record. `body` is msgpack of the stored fields. `position` is the store's (0 = not yet).
+    """
+
+    event_id: bytes
+    token: int
+    ids: tuple[int, ...]
+    kind: Kind
+    name: str
+    source: str
+    at: int
+    received: int
+    body: bytes
+    position: int = 0
+
+
+class Observed(msgspec.Struct, frozen=True):
+    """Two or more identifiers seen together in one message. `id` is `source:message id`."""
+
+    id: str
+    at: int
+    ids: tuple[tuple[str, int], ...]  # namespace, token
+
+
+class Owned(msgspec.Struct, frozen=True):
+    """Whose a token is over a span of event time, half open; None = without bound.
+
+    `profile` None: nobody's. `is_plain`: one person alone was ever near, so more of the same changes nothing.
+    """
+
+    token: int
+    valid_from: int | None
+    valid_to: int | None
+    profile: int | None
+    is_plain: bool = True
+
+
+class State(msgspec.Struct, frozen=True):
+    """A profile's state, and the instant at which it changes without an event (None = never)."""
+
+    profile: int
+    data: bytes
+    due: int | None = None
+
+
+class Membership(msgspec.Struct, frozen=True):
+    """A profile entered (`is_member`) or left an audience at an instant."""
+
+    audience: str
+    profile: int
+    at: int
+    is_member: bool
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True):
+    """What subscribers are told: an entry, an exit, a transition of stage, a merge. `position` is the store's."""
+
+    at: int
+    profile: int
+    kind: Literal["entered", "left", "stage", "merged", "split"]
+    name: str
+    body: bytes = b""
+    position: int = 0
+
+
+class Decided(msgspec.Struct, frozen=True, kw_only=True):
+    """A decision as logged; `body` is its JSON."""
+
+    id: bytes
+    at: int
+    profile: int | None
+    body: bytes
+
+
+class Answered(msgspec.Struct, frozen=True, kw_only=True):
+    """A response to a decision; the same `id` twice counts once."""
+
+    id: bytes
+    decision: bytes
+    action: str
+    channel: str
+    kind: str
+    at: int
+    received: int
+
+
+class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
+    """An API key: only its hash is kept. Instants; `expires` and `revoked` None = not."""
+
+    id: str
+    name: str
+    hash: bytes
+    scopes: tuple[str, ...]
+    created: int
+    expires: int | None = None
+    revoked: int | None = None
+
+
+class Writes(msgspec.Struct, kw_only=True):
+    """Everything one transaction writes. Lists are filled by who prepares it.
+
+    `owners` replaces all spans of each token named; `gone` are profiles whose state (and memberships) go.
+    """
+
+    log: list[Logged] = []
+    observations: list[Observed] = []
+    owners: dict[int, tuple[Owned, ...]] = {}
+    states: list[State] = []
+    gone: list[int] = []
+    members: list[Membership] = []
+    changes: list[Change] = []
+    decisions: list[Decided] = []
+    responses: list[Answered] = []
+    adaptive: dict[str, bytes] = {}
+    marks: dict[str, bytes] = {}
+
+
+class Reads(Protocol):
+    """What may be asked, inside a transaction (as of its writes) or outside (as of the last commit)."""
+
+    async def known_ids(self, event_ids: Sequence[bytes]) -> set[bytes]:
+        """Return which message ids were accepted before."""
+
+    async def owners(self, tokens: Iterable[int]) -> dict[int, tuple[Owned, ...]]:
+        """Return each known token's spans in order of time; unknown tokens are left out."""
+
+    async def tokens_of(self, profile: int) -> list[Owned]:
+        """Return every span that a profile owns."""
+
+    async def component(self, tokens: Iterable[int]) -> list[Observed]:
+        """Return all observations reachable from these tokens, however many steps away."""
+
+    async def states(self, profiles: Iterable[int]) -> dict[int, State]:
+        """Return the states of those profiles that have one."""
+
+    async def events_of(
+        self,
+        tokens: Iterable[int],
+        *,
+        since: int | None = None,
+        until: int | None = None,
+        limit: int = 1_000_000,
+    ) -> list[Logged]:
+        """Return the latest `limit` log rows led by one of these tokens, by event time, then position."""
+
+    async def log_after(self, position: int, limit: int) -> list[Logged]:
+        """Return log rows after a position, in order."""
+
+    async def due(self, until: int, limit: int) -> list[int]:
+        """Return profiles whose `due` is at or before an instant, earliest first."""
+
+    async def members(
+        self, audience: str, *, after: int | None = None, limit: int = 1000
+    ) -> list[tuple[int, int]]:
+        """Return (profile, since) of an audience's members in order of profile, after one."""
+
+    async def memberships(self, profile: int) -> dict[str, int]:
+        """Return audience → since of one profile."""
+
+    async def changes_after(self, position: int, limit: int) -> list[Change]:
+        """Return changes after a position, in order."""
+
+    async def decision(self, decision_id: bytes) -> Decided | None:
+        """Return a logged decision."""
+
+    async def responses(self, decision_id: bytes) -> list[Answered]:
+        """Return the responses to a decision, by time."""
+
+    async def known_responses(self, ids: Sequence[bytes]) -> set[bytes]:
+        """Return which response ids were accepted before."""
+
+    async def adaptive(self) -> dict[str, bytes]:
+        """Return all states of adaptive models."""
+
+    async def mark(self, name: str) -> bytes | None:
+        """Return a mark."""
+
+    async def api_keys(self) -> list[ApiKey]:
+        """Return all API keys."""
+
+    async def sizes(self) -> Mapping[str, int]:
+        """Return row counts: `log`, `profiles`, `changes` (last positions where counting is dear)."""
+
+
+class Transaction(Reads, Protocol):
+    """Reads and one write that take effect together, at the end of the `async with` block, durably."""
+
+    async def lock_states(self, profiles: Iterable[int]) -> dict[int, State]:
+        """Return states as `states` does, and keep other processes from changing them until the end."""
+
+    async def write(self, writes: Writes) -> None:
+        """Write everything of a batch; may be called more than once."""
+
+    async def put_api_key(self, key: ApiKey) -> None:
+        """Add or replace an API key."""
+
+    async def drop_log(self, until: int) -> int:
+        """Remove log rows up to a position, as they are in Parquet; their ids stay known. Returns how many."""
+
+
+class OperationalStore(Reads, Protocol):
+    """An open store."""
+
+    async def close(self) -> None:
+        """Let go of everything. What was committed is on disk."""
+
+    def transaction(self) -> AbstractAsyncContextManager[Transaction]:
+        """Begin a transaction; commit at the end of the block, roll back if it raises.
+
+        Raises:
+            EngineError: E530 if the store cannot be reached now; nothing was written.
+        """
+
+    async def is_ready(self) -> bool:
+        """True if the store answers now."""
+
+    async def backup(self, target: str) -> None:
+        """Write a consistent copy while in use (SQLite: one file). Raises EngineError where not offered."""

@@ -1,0 +1,4 @@
+"""The server's inside: messages in, states and decisions out, one transaction per micro-batch.
+
+Begin with `service`.
+"""
