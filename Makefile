@@ -35,10 +35,10 @@ docs: $(VENV)/dev  ## write the generated reference pages and JSON Schemas anew
 
 pins: $(VENV)/dev  ## pin all dependencies anew, with hashes
 	$(PIP) install uv
-	$(BIN)/uv pip compile -q --upgrade pyproject.toml --group build --universal --python-version 3.11 \
-	  --generate-hashes --no-emit-index-url --no-header --no-annotate -o requirements/run.txt
 	$(BIN)/uv pip compile -q --upgrade pyproject.toml --group dev --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --no-header --no-annotate -o requirements/dev.txt
+	$(BIN)/uv pip compile -q --upgrade pyproject.toml --group build --universal --python-version 3.11 \
+	  --generate-hashes --no-emit-index-url --no-header --no-annotate -c requirements/dev.txt -o requirements/run.txt
 
 clean:  ## remove what the targets above made
 	rm -rf $(VENV) demo .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

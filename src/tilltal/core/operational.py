@@ -74,7 +74,7 @@ class Membership(msgspec.Struct, frozen=True):
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
-    """What subscribers are told: an entry, an exit, a transition of stage, a merge. `position` is the store's."""
+    """What subscribers are told: entries, exits, transitions of stage, merges. `position` is the store's."""
 
     at: int
     profile: int
@@ -216,7 +216,7 @@ class Transaction(Reads, Protocol):
         """Add or replace an API key."""
 
     async def drop_log(self, until: int) -> int:
-        """Remove log rows up to a position, as they are in Parquet; their ids stay known. Returns how many."""
+        """Remove log rows up to a position, now in Parquet; their ids stay known. Returns how many."""
 
 
 class OperationalStore(Reads, Protocol):
