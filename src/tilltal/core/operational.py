@@ -43,6 +43,14 @@ class Observed(msgspec.Struct, frozen=True):
     ids: tuple[tuple[str, int], ...]  # namespace, token
 
 
+class Identified(msgspec.Struct, frozen=True):
+    """A token with its namespace, and its value unless it is direct (then the vault alone has it)."""
+
+    token: int
+    namespace: str
+    value: str | None
+
+
 class Owned(msgspec.Struct, frozen=True):
     """Whose a token is over a span of event time, half open; None = without bound.
 
@@ -120,11 +128,12 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
 class Writes(msgspec.Struct, kw_only=True):
     """Everything one transaction writes. Lists are filled by who prepares it.
 
-    `owners` replaces all spans of each token named; `gone` are profiles whose state (and memberships) go.
+    `identities` that are there already stay. `owners` replaces all spans of each token named; `gone` are profiles whose state (and memberships) go.
     """
 
     log: list[Logged] = []
     observations: list[Observed] = []
+    identities: list[Identified] = []
     owners: dict[int, tuple[Owned, ...]] = {}
     states: list[State] = []
     gone: list[int] = []
@@ -147,6 +156,9 @@ class Reads(Protocol):
 
     async def tokens_of(self, profile: int) -> list[Owned]:
         """Return every span that a profile owns."""
+
+    async def identities(self, tokens: Iterable[int]) -> dict[int, Identified]:
+        """Return what is known of tokens; a known token's row never changes."""
 
     async def component(self, tokens: Iterable[int]) -> list[Observed]:
         """Return all observations reachable from these tokens, however many steps away."""
