@@ -18,7 +18,7 @@ from tilltal.workspace.definitions.actions import Action
 from tilltal.workspace.definitions.policies import Cap, Consent
 
 COUNTERS = "contacts."  # how the names of counters begin; no name of a profile does
-_PARTS = ("action", "group", "issue", "channel", "purpose")
+PARTS = ("action", "group", "issue", "channel", "purpose")
 
 
 class Contact(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,7 +75,7 @@ def checks(contact: Contact, consent: Consent, caps: Sequence[Cap]) -> tuple[Che
     found.extend(
         Check(reason=f"cap:{cap.name}", name=count_name(cap, contact), limit=cap.limit)
         for cap in caps
-        if _applies(cap, contact)
+        if applies(cap, contact)
     )
     return tuple(found)
 
@@ -109,7 +109,7 @@ def counts_sql(
         count_name(cap, contact): f"count(*) FILTER (WHERE {_counted(cap, contact, clock)})"
         for contact in contacts
         for cap in caps
-        if _applies(cap, contact)
+        if applies(cap, contact)
     }
     if not columns:
         return None
@@ -117,7 +117,7 @@ def counts_sql(
         none = ", ".join(f"CAST(NULL AS BIGINT) AS {quote(name)}" for name in sorted(columns))
         return f"SELECT CAST(NULL AS BIGINT) AS profile, {none} WHERE FALSE"
     counted = ", ".join(f"{sql} AS {quote(name)}" for name, sql in sorted(columns.items()))
-    earliest = min(_start(cap, clock) for cap in caps)
+    earliest = min(cap_start(cap, clock) for cap in caps)
     since = f'"at" >= {sql_timestamp(earliest)}'
     past = " UNION ALL ".join(
         f'SELECT profile, "at", action, channel FROM {quote("event." + event)} WHERE {since}'
@@ -137,22 +137,24 @@ def _caseless(text: str) -> str:
     return "".join(f"^{sign.lower()}" if sign in ".^" or sign != sign.lower() else sign for sign in text)
 
 
-def _applies(cap: Cap, contact: Contact) -> bool:
-    wanted = ((getattr(cap.applies_to, part), contact.part(part)) for part in _PARTS)
+def applies(cap: Cap, contact: Contact) -> bool:
+    """True if a cap limits such contacts."""
+    wanted = ((getattr(cap.applies_to, part), contact.part(part)) for part in PARTS)
     return all(want is None or want == got for want, got in wanted)
 
 
 def _counted(cap: Cap, contact: Contact, clock: Clock) -> str:
     comparison = ">" if cap.rolling else ">="
-    conditions = [f'"at" {comparison} {sql_timestamp(_start(cap, clock))}']
-    for part in _PARTS:
+    conditions = [f'"at" {comparison} {sql_timestamp(cap_start(cap, clock))}']
+    for part in PARTS:
         wanted = contact.part(part) if part in cap.each else getattr(cap.applies_to, part)
         if wanted is not None:
             conditions.append(f"{quote(part)} = {literal(wanted)}")
     return " AND ".join(conditions)
 
 
-def _start(cap: Cap, clock: Clock) -> datetime:
+def cap_start(cap: Cap, clock: Clock) -> datetime:
+    """Return where a cap's window begins; a rolling one without that instant, a calendar one with it."""
     if cap.rolling:
         return clock.now - parse_duration(cap.rolling)
     today = local_date(clock.now, clock.zone)

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from tilltal.workspace.definitions.base import Definition
+from tilltal.workspace.definitions.base import Definition, Names
 
 
 class Store(Definition, frozen=True, kw_only=True):
@@ -16,6 +16,13 @@ class Store(Definition, frozen=True, kw_only=True):
     vault: Annotated[str, Meta(description="Folder of the vault: direct identifiers and their key.")] = (
         ".tilltal/vault"
     )
+    operational: Annotated[
+        str,
+        Meta(
+            description="What the server lives on: a SQLite file, or `postgresql://...`; `$NAME` is read "
+            "from the environment."
+        ),
+    ] = ".tilltal/live.sqlite"
 
 
 class Engine(Definition, frozen=True, kw_only=True):
@@ -24,6 +31,32 @@ class Engine(Definition, frozen=True, kw_only=True):
     name: Literal["duckdb"] = "duckdb"
     memory_limit: str = "4GB"
     threads: int | None = None
+
+
+class Webhook(Definition, frozen=True, kw_only=True):
+    """Who is told over HTTP of entries, exits and transitions. Calls are signed and repeated."""
+
+    url: str
+    secret: Annotated[str, Meta(description="Environment variable that holds the secret of the signature.")]
+    audiences: Annotated[Names, Meta(description="Only these audiences; empty = all.")] = ()
+    changes: Annotated[
+        tuple[Literal["entered", "left", "stage", "merged", "split"], ...],
+        Meta(description="Which kinds of change."),
+    ] = ("entered", "left", "stage")
+
+
+class Server(Definition, frozen=True, kw_only=True):
+    """What `tilltal serve` does where a request or an option says nothing."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535)] = 8400
+    budget_ms: Annotated[
+        float, Meta(gt=0, description="Milliseconds a decision may take before the fallback is answered.")
+    ] = 200
+    fallback: Annotated[
+        Names, Meta(description="Actions that may be answered, beside mandatory ones, when time is over.")
+    ] = ()
+    webhooks: dict[str, Webhook] = {}
 
 
 CHANNELS = (
@@ -48,3 +81,4 @@ class Settings(Definition, frozen=True, kw_only=True):
     ] = "now"
     store: Store = Store()
     engine: Engine = Engine()
+    server: Server = Server()

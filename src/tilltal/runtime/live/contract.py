@@ -1,0 +1,420 @@
+"""What the HTTP face asks of the live service, and what comes back: values and one Protocol.
+
+`tilltal.api` calls nothing else of the runtime. Instants are aware datetimes in UTC; a profile is written
+as its pseudonym (`tilltal.core.ids.profile_text`). Values of answers become JSON as they are.
+
+Errors: `Busy` (429), `Unavailable` (503), and `TilltalError` for anything the caller can act on; which status
+a code of a Fault becomes stands in `tilltal.api.errors`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Literal, Protocol
+
+import msgspec
+
+from tilltal.decisions.explanation import Chosen, NotChosen
+
+MessageType = Literal["identify", "track", "page", "screen", "group", "alias"]
+Scope = Literal["collect", "decide", "read", "read-identity", "admin"]
+ResponseKind = Literal["impression", "click", "accept", "reject", "conversion", "dismiss"]
+Stored = Literal["accepted", "duplicate", "rejected"]
+Scalar = str | int | float | bool
+
+
+class Busy(Exception):  # noqa: N818 - a state, not a fault: the caller comes back later
+    """More came in than can be taken now. Nothing of this call was stored."""
+
+    def __init__(self, retry_after: float = 1.0) -> None:
+        self.retry_after = retry_after
+        super().__init__(f"busy, come back in {retry_after:g} s")
+
+
+class Unavailable(Exception):  # noqa: N818 - likewise
+    """The store cannot be reached, or the server is starting or stopping. Nothing of this call was stored."""
+
+    def __init__(self, reason: str, retry_after: float = 1.0) -> None:
+        self.reason = reason
+        self.retry_after = retry_after
+        super().__init__(reason)
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True):
+    """One message of the tracking protocol, normalised; its form is right, its content is not yet checked.
+
+    Attributes:
+        index: its place in the batch, from 0.
+        type: what kind of call it was.
+        message_id: the client's id, the same on every retry; given by the server where the client has none.
+        user_id: the known user as text, or None; never empty. Junk such as `null` is left for the contract.
+        anonymous_id: the device, likewise.
+        previous_id: for alias: the id that is the same person as `user_id`.
+        group_id: for group.
+        event: for track: the event's name. For page and screen the name shown, if any.
+        external_ids: (type, id) pairs of `context.externalIds`, in the order given, without repeats.
+        timestamp: when it happened, by the server's clock: received − (sentAt − timestamp) where the message
+            states both, else its timestamp, else `received`.
+        document: the whole message. `context` and `integrations` of the batch are merged under the message's
+            own, and traits of an identify stand in `traits` even if the client sent them in `context.traits`.
+    """
+
+    index: int
+    type: MessageType
+    message_id: str
+    user_id: str | None
+    anonymous_id: str | None
+    timestamp: datetime
+    document: Mapping[str, object]
+    previous_id: str | None = None
+    group_id: str | None = None
+    event: str | None = None
+    external_ids: tuple[tuple[str, str], ...] = ()
+
+
+class Refused(msgspec.Struct, frozen=True, kw_only=True):
+    """A message whose form is wrong: too large, too deep, no id. The service puts it into quarantine.
+
+    `body` is the message as it came, cut at 32 KB; `message_id` is empty where it has none.
+    """
+
+    index: int
+    message_id: str
+    code: str
+    reason: str
+    body: bytes
+
+
+class Rejection(msgspec.Struct, frozen=True, kw_only=True):
+    """A message that was put into quarantine, with the code of docs/reference/errors.md and why."""
+
+    index: int
+    message_id: str
+    code: str
+    reason: str
+
+
+class Collected(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a batch, once durable. `accepted` counts what is new; all refused are `rejected`."""
+
+    accepted: int
+    duplicates: int = 0
+    rejected: tuple[Rejection, ...] = ()
+
+
+class DecideRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """Who asks for what.
+
+    Attributes:
+        identity: namespace → value; more than one are taken as the same person's.
+        placement: where the answer is shown; None = anywhere.
+        channel: only treatments of this channel; None = any.
+        context: what is known of the moment (page, device, topic of the call).
+        count: how many actions at most; None = as the workspace says.
+        budget_ms: milliseconds after which the declared fallback is answered; None = as the workspace says.
+    """
+
+    identity: dict[str, str]
+    placement: str | None = None
+    channel: str | None = None
+    context: dict[str, Scalar] = {}
+    count: int | None = None
+    budget_ms: float | None = None
+
+
+class Treatment(msgspec.Struct, frozen=True, kw_only=True):
+    """What to say in a channel and language. `content` is the treatment's own fields (title, body, link)."""
+
+    channel: str
+    language: str
+    content: dict[str, object] = {}
+
+
+class Factors(msgspec.Struct, frozen=True):
+    """Priority = P × C × V × L."""
+
+    P: float
+    C: float
+    V: float
+    L: float
+
+
+class Advised(msgspec.Struct, frozen=True, kw_only=True):
+    """One action of a decision, best first (`rank` from 1). `reasons` are sentences."""
+
+    rank: int
+    action: str
+    title: str
+    channel: str | None
+    priority: float
+    factors: Factors
+    treatment: Treatment | None = None
+    reasons: tuple[str, ...] = ()
+
+
+class DecideAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """A decision. `profile` is None for somebody not known; `definitions` is the hash of those that decided.
+
+    `is_fallback`: the time budget was over, so these are the mandatory and default actions.
+    """
+
+    decision_id: str
+    at: datetime
+    profile: str | None
+    is_known: bool
+    actions: tuple[Advised, ...]
+    definitions: str
+    is_fallback: bool = False
+
+
+class Response(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of a decision. The same `id` twice counts once; late is fine. `at` None = when received."""
+
+    id: str
+    decision_id: str
+    action: str
+    kind: ResponseKind
+    channel: str | None = None
+    at: datetime | None = None
+
+
+class ResponseOutcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of one response; `code` and `reason` where it was rejected."""
+
+    id: str
+    outcome: Stored
+    code: str = ""
+    reason: str = ""
+
+
+class DecisionAccount(msgspec.Struct, frozen=True, kw_only=True):
+    """A logged decision, why each action was or was not chosen, and what came of it."""
+
+    decision_id: str
+    at: datetime
+    profile: str | None
+    is_fallback: bool
+    definitions: str
+    known: dict[str, object] = {}
+    scores: dict[str, float] = {}
+    chosen: tuple[Chosen, ...] = ()
+    not_chosen: tuple[NotChosen, ...] = ()
+    responses: tuple[Response, ...] = ()
+
+
+class ConsentAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """The latest answer on one purpose and channel (None = every channel), and since when."""
+
+    purpose: str
+    channel: str | None
+    is_granted: bool
+    since: datetime
+
+
+class HoldingAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """A product that the customer has or had; `fields` are the source's own."""
+
+    product: str
+    opened: datetime | None
+    closed: datetime | None
+    fields: dict[str, object] = {}
+
+
+class KnownBy(msgspec.Struct, frozen=True, kw_only=True):
+    """By how many identifiers of a namespace the profile is known; `values` only with the right scope."""
+
+    namespace: str
+    count: int
+    values: tuple[str, ...] | None = None
+
+
+class ProfileAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """All that is known of a customer as of an instant. `segments`: lifecycle, value, persona, micro-segment.
+
+    Where names were asked for, parts without any of them are empty.
+    """
+
+    profile: str
+    as_of: datetime
+    definitions: str
+    attributes: dict[str, object] = {}
+    traits: dict[str, object] = {}
+    segments: dict[str, object] = {}
+    scores: dict[str, float] = {}
+    consents: tuple[ConsentAnswer, ...] = ()
+    holdings: tuple[HoldingAnswer, ...] = ()
+    audiences: dict[str, datetime] = {}
+    identities: tuple[KnownBy, ...] = ()
+
+
+class TimelineEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that happened: an event, a record, a consent, a decision, a response, an entry or exit."""
+
+    at: datetime
+    kind: str
+    name: str
+    source: str = ""
+    fields: dict[str, object] = {}
+
+
+class Timeline(msgspec.Struct, frozen=True, kw_only=True):
+    """Entries, latest first. `next_before` continues; None = nothing earlier. No instant is on two pages."""
+
+    profile: str
+    entries: tuple[TimelineEntry, ...]
+    next_before: datetime | None = None
+
+
+class Member(msgspec.Struct, frozen=True, kw_only=True):
+    """A member of an audience, and since when."""
+
+    profile: str
+    since: datetime
+
+
+class MemberPage(msgspec.Struct, frozen=True, kw_only=True):
+    """Members in order of profile. `next_after` continues; None = that was all."""
+
+    audience: str
+    members: tuple[Member, ...]
+    next_after: str | None = None
+
+
+class ChangeNotice(msgspec.Struct, frozen=True, kw_only=True):
+    """An entry, an exit, a transition of stage, a merge, a split. `position` rises; a subscriber keeps it."""
+
+    position: int
+    at: datetime
+    profile: str
+    kind: Literal["entered", "left", "stage", "merged", "split"]
+    name: str
+    details: dict[str, object] = {}
+
+
+class KeyInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """An API key without its secret. `id` never changes; a rotated key is a new one."""
+
+    id: str
+    name: str
+    scopes: tuple[Scope, ...]
+    created: datetime
+    expires: datetime | None = None
+    revoked: datetime | None = None
+
+
+class NewKey(msgspec.Struct, frozen=True, kw_only=True):
+    """A key just made. `secret` is shown this once; only its hash is kept."""
+
+    key: KeyInfo
+    secret: str
+
+
+class Readiness(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether requests can be served now, why not, and how far each stage is behind, in seconds."""
+
+    is_ready: bool
+    reasons: tuple[str, ...] = ()
+    lag_seconds: dict[str, float] = {}
+
+
+class Sample(msgspec.Struct, frozen=True, kw_only=True):
+    """One figure for monitoring; `name` begins with `tilltal_`, a counter's ends with `_total`."""
+
+    name: str
+    kind: Literal["counter", "gauge"]
+    help: str
+    value: float
+    labels: dict[str, str] = {}
+
+
+class LiveService(Protocol):
+    """The running server without its HTTP face."""
+
+    async def collect(
+        self, messages: Sequence[Message], received: datetime, refused: Sequence[Refused] = ()
+    ) -> Collected:
+        """Take messages in and return once they are durable; those refused go to quarantine with the rest.
+
+        Raises:
+            Busy: if too much is under way; nothing was stored.
+            Unavailable: if nothing can be stored now.
+        """
+
+    async def decide(self, request: DecideRequest) -> DecideAnswer:
+        """Decide for somebody, known or not, and log the decision.
+
+        Raises:
+            TilltalError: for a namespace, placement or channel that the workspace does not have.
+            Busy, Unavailable: as `collect`.
+        """
+
+    async def respond(self, responses: Sequence[Response], received: datetime) -> list[ResponseOutcome]:
+        """Store responses and return, once they are durable, what became of each, in their order.
+
+        Raises:
+            Busy, Unavailable: as `collect`.
+        """
+
+    async def explain(self, decision_id: str) -> DecisionAccount | None:
+        """Return why a logged decision came out as it did, or None if there is no such decision."""
+
+    async def profile(
+        self,
+        namespace: str,
+        value: str,
+        *,
+        as_of: datetime | None = None,
+        names: Sequence[str] = (),
+        with_identity: bool = False,
+    ) -> ProfileAnswer | None:
+        """Return what is known of a customer, or None if nobody is known by that identifier.
+
+        Args:
+            namespace: of the identifier; `profile` for a pseudonym.
+            value: of the identifier.
+            as_of: the instant; None = now.
+            names: only these attributes, traits, segments and scores; empty = all.
+            with_identity: add direct identifiers from the vault.
+
+        Raises:
+            TilltalError: for a namespace or a name that the workspace does not have.
+        """
+
+    async def timeline(
+        self, namespace: str, value: str, *, before: datetime | None = None, limit: int = 100
+    ) -> Timeline | None:
+        """Return what happened before an instant (None = up to now), or None if nobody is known.
+
+        Raises:
+            TilltalError: for an unknown namespace.
+        """
+
+    async def members(
+        self, audience: str, *, after: str | None = None, limit: int = 1000
+    ) -> MemberPage | None:
+        """Return members in order of profile, after one, or None if there is no such audience."""
+
+    def subscribe(self, after: int | None = None) -> AsyncIterator[ChangeNotice]:
+        """Give changes after a position (None = from now on) as they happen, until the server stops."""
+
+    def authenticate(self, secret: str) -> KeyInfo | None:
+        """Return the key that a secret belongs to if it is in force now; from memory, in constant time."""
+
+    async def keys(self) -> list[KeyInfo]:
+        """Return all keys, those revoked or expired too."""
+
+    async def create_key(self, name: str, scopes: Sequence[Scope], expires: datetime | None = None) -> NewKey:
+        """Make a key."""
+
+    async def rotate_key(self, key_id: str, overlap_seconds: float = 0.0) -> NewKey | None:
+        """Make a key like another, which ends after the overlap. None if there is no such key in force."""
+
+    async def revoke_key(self, key_id: str) -> bool:
+        """End a key at once. False if there is no such key; True again if it was revoked before."""
+
+    async def readiness(self) -> Readiness:
+        """Say whether requests can be served now."""
+
+    def metrics(self) -> Iterable[Sample]:
+        """Return all figures as they stand now; samples of one name stand together."""

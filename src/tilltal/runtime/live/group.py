@@ -1,0 +1,137 @@
+"""Group commit: whoever writes shares one transaction with everybody else who is waiting.
+
+Fsync is what a durable write costs, so it is paid once for all that came meanwhile. Under little load
+a writer waits for nobody; under much load the groups grow by themselves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from typing import Generic, Protocol, TypeVar
+
+from tilltal.core.errors import EngineError
+from tilltal.runtime.live.contract import Busy, Unavailable
+
+T = TypeVar("T")
+
+
+class Weighed(Protocol):
+    """A piece of work that knows how much it is."""
+
+    @property
+    def weight(self) -> int:
+        """How many messages it holds, at least 1."""
+
+
+W = TypeVar("W", bound=Weighed)
+
+
+class GroupCommit(Generic[W, T]):
+    """Runs pieces of work in groups, each group in one transaction, one group at a time."""
+
+    def __init__(
+        self,
+        run: Callable[[Sequence[W]], Awaitable[Sequence[T]]],
+        *,
+        most: int = 1000,
+        most_waiting: int = 20_000,
+    ) -> None:
+        """Begin with nothing to do.
+
+        Args:
+            run: does a group and returns one result per piece, once all of it is durable.
+            most: weight of a group, unless its first piece alone is heavier.
+            most_waiting: weight that may wait; whoever comes then is told to come back (`Busy`).
+        """
+        self._run = run
+        self._most = most
+        self._most_waiting = most_waiting
+        self._waiting: deque[tuple[W, asyncio.Future[T]]] = deque()
+        self._weight = 0
+        self._came = asyncio.Event()
+        self._is_closing = False
+        self._task: asyncio.Task[None] | None = None
+        self.groups = 0
+        self.since: float | None = None  # loop time since which the oldest piece waits
+
+    @property
+    def waiting(self) -> int:
+        """The weight of what waits now."""
+        return self._weight
+
+    def start(self) -> None:
+        """Begin to work."""
+        self._task = asyncio.get_running_loop().create_task(self._work())
+
+    async def submit(self, piece: W) -> T:
+        """Return the piece's result once it is durable.
+
+        Raises:
+            Busy: if too much waits already; nothing was stored.
+            Unavailable: if the server stops, or the store cannot be reached; nothing was stored.
+        """
+        if self._is_closing:
+            raise Unavailable("The server is stopping.")
+        if self._weight and self._weight + piece.weight > self._most_waiting:
+            raise Busy
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+        self._waiting.append((piece, future))
+        self._weight += piece.weight
+        self.since = loop.time() if self.since is None else self.since
+        self._came.set()
+        return await future
+
+    async def close(self) -> None:
+        """Finish what waits, then stop."""
+        self._is_closing = True
+        self._came.set()
+        if self._task:
+            await self._task
+
+    async def _work(self) -> None:
+        while True:
+            if not self._waiting:
+                if self._is_closing:
+                    return
+                self._came.clear()
+                self.since = None
+                await self._came.wait()
+                continue
+            await self._do(self._next())
+
+    def _next(self) -> list[tuple[W, asyncio.Future[T]]]:
+        group = [self._waiting.popleft()]
+        weight = group[0][0].weight
+        while self._waiting and weight + self._waiting[0][0].weight <= self._most:
+            group.append(self._waiting.popleft())
+            weight += group[-1][0].weight
+        self._weight -= weight
+        self.since = asyncio.get_running_loop().time() if self._waiting else None
+        return group
+
+    async def _do(self, group: list[tuple[W, asyncio.Future[T]]]) -> None:
+        """Run a group; if it fails as a whole, run its pieces alone, so that one bad piece fails alone."""
+        try:
+            results = await self._run([piece for piece, _ in group])
+        except EngineError as error:
+            self._fail(group, Unavailable(str(error)))
+        except Exception as error:  # the loop must live; the caller gets the error
+            if len(group) == 1:
+                self._fail(group, error)
+            else:
+                for one in group:
+                    await self._do([one])
+        else:
+            self.groups += 1
+            for (_, future), result in zip(group, results, strict=True):
+                with suppress(asyncio.InvalidStateError):  # whoever asked has gone
+                    future.set_result(result)
+
+    def _fail(self, group: list[tuple[W, asyncio.Future[T]]], error: Exception) -> None:
+        for _, future in group:
+            if not future.done():
+                future.set_exception(error)
