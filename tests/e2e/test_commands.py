@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,9 @@ import pytest
 from tests.commands import Commands, parameters, run
 
 from tilltal.cli import main as command_line
+from tilltal.runtime.answers.decide import decisions_of
+from tilltal.runtime.answers.snapshot import open_snapshot
+from tilltal.workspace.check import usable
 
 COMMANDS = parameters()
 
@@ -128,7 +132,7 @@ def test_the_quarantine_can_be_looked_at_corrected_and_emptied(
     (bank / "data/logins.csv").write_text("\n".join([*lines, "1001,,not a time,start", ""]), encoding="utf-8")
     taken = tilltal("ingest", bank, "logins")
     assert taken.code == 0
-    assert "1 rows are in quarantine" in taken.out
+    assert f"1 row is in quarantine: tilltal quarantine list {bank} shows why." in taken.out
     (row,) = tilltal("quarantine", "list", bank, "--json").json
     assert row["source"] == "logins"
     assert "not a time" in tilltal("quarantine", "show", bank, row["id"]).out
@@ -169,3 +173,57 @@ def test_a_folder_without_permission_is_no_traceback(bank: Path, tilltal: Comman
     answer = tilltal("ingest", bank)
     assert answer.code == 5
     assert "E505" in answer.err
+
+
+def test_the_version_is_that_of_the_installation(tilltal: Commands) -> None:
+    answer = tilltal("--version")
+    assert (answer.code, answer.out) == (0, f"tilltal {version('tilltal')}\n")
+
+
+def test_a_second_ingest_says_that_there_is_nothing_new(bank: Path, tilltal: Commands) -> None:
+    answer = tilltal("ingest", bank)
+    assert (answer.code, answer.out.splitlines()[-1]) == (0, "There is nothing new.")
+
+
+def test_the_json_of_an_ingest_that_failed_says_what_failed_and_what_did_not(
+    bank: Path, tilltal: Commands
+) -> None:
+    (bank / "data/logins.csv").write_bytes(b"\x00\xff\x00\xff" * 100)
+    answer = tilltal("ingest", bank, "--json")
+    assert (answer.code, answer.err) == (3, "")
+    assert [fault["code"][:2] for fault in answer.json["faults"]] == ["S3"]
+    assert {file["source"] for file in answer.json["files"]} == {
+        "consents",
+        "customers",
+        "products",
+        "transactions",
+    }
+
+
+def test_a_key_of_the_moment_that_no_rule_asks_for_is_told(bank: Path, tilltal: Commands) -> None:
+    asked = tilltal("decide", bank, "--context", "page=savings", "--json")
+    assert (asked.code, asked.err) == (0, "")
+    for command in (("decide", bank), ("explain", bank, "1001")):
+        answer = tilltal(*command, "--context", "pgae=savings")
+        assert answer.code == 0
+        assert answer.err == "note: no context rule uses 'pgae'; did you mean 'page'?\n"
+
+
+def test_control_characters_of_data_never_steer_the_terminal(bank: Path, tilltal: Commands) -> None:
+    text = (bank / "data/logins.csv").read_text(encoding="utf-8")
+    (bank / "data/logins.csv").write_text(
+        text.replace("customer_id", "customer_id\x1b[2J", 1), encoding="utf-8"
+    )
+    answer = tilltal("ingest", bank)
+    assert answer.code == 3
+    assert "Valid: customer_id\\x1b[2J" in answer.err
+    assert "\x1b" not in answer.err + answer.out
+
+
+def test_somebody_is_there_to_be_explained_though_no_model_gave_a_reason(
+    refreshed: Path, tilltal: Commands
+) -> None:
+    workspace = usable(refreshed)
+    with open_snapshot(workspace) as snapshot:
+        assert snapshot.engine.rows("SELECT count(*) FROM decisions WHERE len(reasons) > 0") == [(0,)]
+    assert tilltal("explain", refreshed, decisions_of(workspace).example).code == 0

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tilltal.core.errors import WorkspaceError
@@ -134,7 +136,7 @@ def test_files_are_written_the_way_their_systems_write(bank: Path) -> None:
 
 def test_the_span_ends_on_a_fixed_day_and_knows_summer_time() -> None:
     span = Span(24)
-    assert (span.iso(0), span.iso(span.days - 1)) == ("2024-11-01", "2026-10-31")
+    assert [str(day) for day in span.dates(np.array([0, span.days - 1]))] == ["2024-11-01", "2026-10-31"]
     noon = (span.month_start[[0, 8]] * 86_400 + 12 * 3600).astype("int64")
     assert [str(moment) for moment in span.utc(noon)] == ["2024-11-01T11:00:00", "2025-07-01T10:00:00"]
 
@@ -149,3 +151,11 @@ def test_preparing_the_same_bank_again_leaves_it(bank: Path) -> None:
 def test_preparing_another_bank_in_the_folder_is_refused(bank: Path) -> None:
     with pytest.raises(WorkspaceError, match="W150"):
         prepare(bank, CUSTOMERS + 1, MONTHS, SEED)
+
+
+def test_every_link_of_the_copied_workspace_leads_to_a_file_in_it(bank: Path) -> None:
+    for page in bank.rglob("*.md"):
+        for link in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
+            target = (page.parent / link).resolve()
+            assert target.is_relative_to(bank.resolve()), f"{page}: {link}"
+            assert target.exists(), f"{page}: {link}"

@@ -10,6 +10,7 @@ from tests.bank import NOW, PAYMENTS, Bank
 
 from tilltal.core.errors import SourceError
 from tilltal.runtime.intake.ingest import IngestError
+from tilltal.runtime.intake.quarantine import entries, opened
 
 HEAD = "message,customer,time,amount,shop\n"
 
@@ -104,6 +105,21 @@ def test_a_column_names_the_event_type_and_each_type_lies_apart(bank: Bank) -> N
     bank.ingest()
     assert bank.rows("events/card", "amount") == [(100,), (300,)]
     assert bank.rows("events/atm", "amount") == [(200,)]
+
+
+def test_a_kind_that_a_map_does_not_name_waits_in_quarantine_and_makes_no_new_type(bank: Bank) -> None:
+    bank.write(
+        "sources/payments.yaml",
+        PAYMENTS.replace("event: payment", "event: {column: kind, map: {C: card}}") + "max_rejects: 1\n",
+    )
+    rows = "m1,K-1,2026-05-01,1,,C\nm2,K-1,2026-05-01,2,,card\nm3,K-1,2026-05-01,3,,fee\n"
+    bank.write("data/payments.csv", f"message,customer,time,amount,shop,kind\n{rows}")
+    report = bank.ingest()
+    assert (report.taken, report.quarantined) == (2, 1)
+    assert bank.rows("events/card", "amount") == [(100,), (200,)]
+    (entry,) = entries(bank.store)
+    with bank.vault() as vault:
+        assert opened(vault, entry).reasons == ("event is 'fee', not one of its values",)
 
 
 def test_arrival_times_are_kept_where_the_file_states_them(bank: Bank) -> None:

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pytest
 
 from tilltal.core.errors import DataError
+from tilltal.models.baseline import counted_positives
 from tilltal.models.card.text import write_card
 from tilltal.models.fitting import Task
 from tilltal.models.model import BaseRate, Scorer, TrainedModel, from_bytes
@@ -153,6 +154,13 @@ def test_too_few_positives_give_the_base_rate_with_a_clear_answer() -> None:
     assert (probability == probability[0]).all()
     assert low < probability[0] < high
     assert rare.explain(customers(2), TODAY) == ((),) * 10
+
+
+@pytest.mark.parametrize(
+    ("count", "said"), [(0, "0 positives"), (1, "1 positive"), (2_000, "2,000 positives")]
+)
+def test_a_single_positive_is_one(count: int, said: str) -> None:
+    assert counted_positives(count) == said
 
 
 def test_noise_is_not_accepted() -> None:

@@ -44,8 +44,6 @@ def test_an_expression_knows_what_it_reads_and_calls() -> None:
     found = expression("lifecycle.stage = 'Loyal' AND AGE(born) > 18 OR LOWER(city) LIKE 'o%'")
     assert found.names == {"lifecycle.stage", "born", "city"}
     assert {"YEARS_BETWEEN", "TODAY", "LOWER", "LIKE"} <= found.functions
-    assert not found.is_timeless
-    assert expression("age > 18").is_timeless
 
 
 def test_words_of_sql_may_be_names() -> None:

@@ -133,3 +133,124 @@ def test_a_source_labelled_identity_as_a_whole_keeps_nothing_in_history(tmp_path
     )
     assert "name" in record_attributes(plain)
     assert "name" not in record_attributes(direct)
+
+
+BANK = SMALLEST | {
+    "sources/sales.yaml": "kind: event\nread: {files: s.csv}\nidentities: {c: id}\nat: t\nevent: buy\n"
+    "fields: {amount: money}\n",
+}
+CARD = "title: Card\ngroup: cards\n"
+LIKE_Z = "lookalike: {of: z, features: [spe*], size: 1}\n"
+UNKNOWN = {
+    "audiences/typo.yaml": "condition: bouys > 3\n",
+    "audiences/alike.yaml": "lookalike: {of: typoo, features: [nothing_*], size: 10}\n",
+    "traits/buys.yaml": "measure: count\nfrom: [by]\n",
+}
+
+
+@pytest.mark.parametrize(
+    ("broken", "text"),
+    [
+        ("traits/spend.yaml", "measure: summ\n"),
+        ("audiences/vip.yaml", "condtion: TRUE\n"),
+        ("models/churn.yaml", "outcom: {}\n"),
+        ("actions/card/action.yaml", "titel: Card\n"),
+        ("policies/contact.yaml", "cap: []\n"),
+        ("kpis.yaml", "activ: []\n"),
+    ],
+)
+def test_unknown_names_are_told_while_a_file_is_broken_that_cannot_define_them(
+    tmp_path: Path, broken: str, text: str
+) -> None:
+    faults = check_folder(write(tmp_path, BANK | UNKNOWN | {broken: text}))
+    told = {(fault.place.file, fault.code) for fault in faults}
+    assert told >= {
+        ("audiences/typo.yaml", "D203"),
+        ("audiences/alike.yaml", "W130"),
+        ("audiences/alike.yaml", "W136"),
+        ("traits/buys.yaml", "W130"),
+    }
+    assert any(fault.place.file == broken for fault in faults)
+
+
+@pytest.mark.parametrize(
+    ("broken", "user"),
+    [
+        (
+            "traits/spend.yaml",
+            {"audiences/a.yaml": "condition: spend > 3 AND spend_30d = DATE '2026-01-01'\n"},
+        ),
+        ("traits/spend.yaml", {"traits/a.yaml": "expression: spend\n", "audiences/b.yaml": "condition: a\n"}),
+        ("traits/spend.yaml", {"audiences/a.yaml": LIKE_Z, "audiences/z.yaml": "condition: is_known\n"}),
+        ("audiences/vip.yaml", {"audiences/a.yaml": "condition: audience.vip\n"}),
+        ("audiences/vip.yaml", {"audiences/a.yaml": "lookalike: {of: vip, features: [is_known], size: 1}\n"}),
+        ("models/churn.yaml", {"audiences/a.yaml": "condition: score.churn > 0.5\n"}),
+        ("sources/other.yaml", {"traits/a.yaml": "measure: sum\nof: total\nfrom: [buy, sell]\n"}),
+        ("sources/other.yaml", {"audiences/a.yaml": "condition: age > 3 AND holding.card\n"}),
+        ("value.yaml", {"audiences/a.yaml": "condition: value.segment = 'Royals'\n"}),
+        ("actions/card/email.en.yaml", {"actions/card/action.yaml": CARD}),
+        ("actions/card/action.yaml", {"policies/arbitration.yaml": "levers: {group: {cards: 5}}\n"}),
+    ],
+)
+def test_what_a_broken_file_may_define_is_not_called_unknown(
+    tmp_path: Path, broken: str, user: dict[str, str]
+) -> None:
+    faults = check_folder(write(tmp_path, BANK | user | {broken: "nonsense: 1\n"}))
+    assert {fault.place.file for fault in faults} == {broken}
+
+
+PERSONAS = "characteristics: {known: {value: 'IF(is_known, 1, 0)'}}\nclusters: 2\n"
+STAGES = "Loyal, Retain, Regain, New comeback"
+
+
+def test_a_text_that_a_segment_never_has_is_a_fault_with_the_nearest(tmp_path: Path) -> None:
+    files = {
+        "lifecycle.yaml": "opened: {first_event: [buy]}\n",
+        "personas.yaml": f"{PERSONAS}names: [savers, spenders]\n",
+        "audiences/a.yaml": "condition: lifecycle.stage = 'Nwe' OR persona.name IN ('savers', 'spendrs')\n",
+        "audiences/b.yaml": "condition: CASE lifecycle.stage WHEN 'New' THEN 1=1 WHEN 'Lost' THEN 1=2 END\n",
+        "audiences/c.yaml": "condition: lifecycle.stage <> 'Loyal' AND lifecycle.stage || 'x' = 'Nwex'\n",
+    }
+    told = [str(fault) for fault in check_folder(write(tmp_path, SMALLEST | files))]
+    assert told == [
+        f"audiences/a.yaml:1:30 W130 lifecycle.stage is never 'Nwe'. Valid: New, {STAGES}.",
+        "audiences/a.yaml:1:66 W130 persona.name is never 'spendrs'. Valid: spenders, savers.",
+        f"audiences/b.yaml:1:58 W130 lifecycle.stage is never 'Lost'. Valid: New, {STAGES}.",
+    ]
+
+
+def test_personas_that_get_their_names_later_may_have_any(tmp_path: Path) -> None:
+    files = {
+        "personas.yaml": PERSONAS,
+        "audiences/a.yaml": "condition: persona.name = 'savers'\n",
+    }
+    assert check_folder(write(tmp_path, SMALLEST | files)) == ()
+
+
+@pytest.mark.parametrize(("code", "valid"), [("SKE", "SEK"), ("ERU", "EUR"), ("sek", "SEK")])
+def test_a_currency_nobody_pays_with_is_a_fault(tmp_path: Path, code: str, valid: str) -> None:
+    (fault,) = check_folder(write(tmp_path, SMALLEST | {"tilltal.yaml": f"name: bank\ncurrency: {code}\n"}))
+    assert (fault.code, str(fault.place)) == ("W122", "tilltal.yaml:2:11")
+    assert valid in fault.valid
+
+
+def test_names_that_differ_by_case_alone_are_a_fault(tmp_path: Path) -> None:
+    record = "kind: record\nread: {files: p.csv}\nidentities: {customer: id}\nat: t\n"
+    files = {
+        "sources/buys.yaml": f"{SOURCE}fields: {{amount: money, Amount: money}}\n",
+        "sources/sales.yaml": SOURCE.replace("buy", "sell") + "fields: {AMOUNT: money}\n",
+        "sources/people.yaml": f"{record}fields: {{city: text}}\n",
+        "sources/towns.yaml": f"{record}fields: {{City: text}}\n",
+        "traits/CITY.yaml": "measure: count\nfrom: [buy]\n",
+        "traits/buys.yaml": "measure: count\nfrom: [buy]\nwindows: [7 days, 30 days]\n",
+        "traits/Buys_7d.yaml": "measure: count\nfrom: [buy]\n",
+    }
+    faults = check_folder(write(tmp_path, SMALLEST | files))
+    assert [(fault.code, str(fault.place)) for fault in faults] == [
+        ("W132", "sources/buys.yaml:6:25"),
+        ("W132", "sources/sales.yaml:6:10"),
+        ("W132", "sources/towns.yaml:5:10"),
+        ("W132", "traits/CITY.yaml:1:1"),
+        ("W132", "traits/buys.yaml:1:1"),
+    ]
+    assert "upper and lower case" in faults[0].message

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ from rich.table import Table
 
 from tilltal.core.errors import Fault
 
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _WIDE = 1_000  # columns of a file or a pipe, which have no width
 
 out = Console(
@@ -77,6 +79,15 @@ def progress(*, quiet: bool = False) -> Iterator[Bar]:
         bar.finish()
 
 
+def harmless(text: object) -> str:
+    r"""Return a text whose control characters are written out, so that data cannot steer the terminal.
+
+    >>> harmless("Kiosk\x1b[2J")
+    'Kiosk\\x1b[2J'
+    """
+    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", str(text))
+
+
 def show_json(value: object) -> None:
     """Print a value as JSON for machines."""
     sys.stdout.write(msgspec.json.format(msgspec.json.encode(value, order="deterministic")).decode() + "\n")
@@ -100,7 +111,7 @@ def show_faults(faults: Sequence[Fault], *, as_json: bool) -> None:
         show_json({"faults": faults})
         return
     for fault in faults:
-        err.print(str(fault))
+        err.print(harmless(fault))
 
 
 def _cell(value: object) -> str:
@@ -110,7 +121,7 @@ def _cell(value: object) -> str:
         return "yes" if value else "no"
     if isinstance(value, int):
         return f"{value:,}"
-    return f"{value:,.4g}" if isinstance(value, float) else str(value)
+    return f"{value:,.4g}" if isinstance(value, float) else harmless(value)
 
 
 def _is_number(text: str) -> bool:

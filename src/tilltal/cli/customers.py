@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from tilltal.cli import console
-from tilltal.cli.options import Folder, Json, Moment, context
+from tilltal.cli.options import Folder, Json, Moment, context, note_unused
 from tilltal.decisions.explanation import Explanation
 from tilltal.runtime.answers.decide import Decisions, decide_anew
 from tilltal.runtime.answers.explain import explain as explain_one
@@ -34,8 +34,10 @@ def decide(
 ) -> None:
     """Rank the actions of every customer in the snapshot in force."""
     loaded = usable(workspace)
+    known = context(moment)
+    note_unused(known, loaded)
     with console.progress(quiet=as_json) as bar:
-        made = decide_anew(loaded, context(moment), slots=slots, target=output, progress=bar)
+        made = decide_anew(loaded, known, slots=slots, target=output, progress=bar)
     if as_json:
         console.show_json(made)
     else:
@@ -50,7 +52,9 @@ def explain(
 ) -> None:
     """Say what one customer gets and why, and for every other action why not."""
     loaded = usable(workspace)
-    found = explain_one(loaded, customer, context(moment))
+    known = context(moment)
+    note_unused(known, loaded)
+    found = explain_one(loaded, customer, known)
     if as_json:
         console.show_json(found)
     else:
@@ -130,7 +134,7 @@ def show_explanation(found: Explanation, currency: str) -> None:
     console.out.print(f"{found.profile} as of {found.as_of}", style="bold")
     for name, value in found.known.items():
         shown = f"{value:.2f}" if isinstance(value, float) else value
-        console.out.print(f"  {name}: {shown}")
+        console.out.print(console.harmless(f"  {name}: {shown}"))
     console.show_table(
         "\nWhat the customer gets",
         ("rank", "action", "channel", f"priority ({currency})", "P", "C", "V", "L", "because"),

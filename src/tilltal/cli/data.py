@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -43,13 +44,15 @@ def ingest(
         with console.progress(quiet=as_json) as bar:
             report = take_in(loaded, sources or None, bar, now=datetime.now(UTC))
     except IngestError as error:
-        if not as_json:
-            show_report(error.report)
+        if as_json:
+            console.show_json({"files": error.report.files, "faults": error.faults})
+            raise typer.Exit(error.exit_code) from error
+        show_report(error.report, workspace)
         raise
     if as_json:
         console.show_json(report)
     else:
-        show_report(report)
+        show_report(report, workspace)
 
 
 def refresh(
@@ -70,7 +73,7 @@ def refresh(
         show_manifest(manifest)
 
 
-def show_report(report: IngestReport) -> None:
+def show_report(report: IngestReport, workspace: Path) -> None:
     """Print what came of each source."""
     rows: dict[str, list[float]] = {}
     for file in report.files:
@@ -83,9 +86,11 @@ def show_report(report: IngestReport) -> None:
         [(source, *map(int, sums[:-1]), f"{sums[-1]:.1f}") for source, sums in rows.items()],
     )
     if report.quarantined:
-        console.out.print(
-            f"{report.quarantined:,} rows are in quarantine: tilltal quarantine list WORKSPACE shows why."
-        )
+        waiting = "1 row is" if report.quarantined == 1 else f"{report.quarantined:,} rows are"
+        folder = shlex.quote(str(workspace))
+        console.out.print(f"{waiting} in quarantine: tilltal quarantine list {folder} shows why.")
+    elif not report.taken:
+        console.out.print("There is nothing new.")
 
 
 def show_manifest(manifest: Manifest) -> None:
@@ -160,8 +165,8 @@ def show_row(
         return
     console.out.print(f"{found.source}, {found.file}, row {found.row}")
     for reason in content.reasons:
-        console.out.print(f"  {reason}")
-    console.out.print(content.raw)
+        console.out.print(console.harmless(f"  {reason}"))
+    console.out.print(console.harmless(content.raw))
 
 
 @quarantine.command("export")
@@ -179,7 +184,8 @@ def export_rows(
     if as_json:
         console.show_json({"files": [str(file) for file in made]})
         return
-    console.out.print(f"Wrote {', '.join(map(str, made))}. Correct it, then: tilltal quarantine retry")
+    given = shlex.join(["tilltal", "quarantine", "retry", str(workspace), source, str(made[0])])
+    console.out.print(f"Wrote {', '.join(map(str, made))}. Correct it, then: {given}")
 
 
 @quarantine.command("retry")
@@ -198,4 +204,4 @@ def retry_rows(
     if as_json:
         console.show_json(report)
     else:
-        show_report(report)
+        show_report(report, workspace)

@@ -73,7 +73,7 @@ def run_tests(
 
 def _show(report: CaseReport) -> None:
     for case in report.cases:
-        console.out.print(f"{'ok  ' if not case.differences else 'DIFF'}  {case.title}")
+        console.out.print(f"{'ok  ' if not case.differences else 'DIFF'}  {console.harmless(case.title)}")
         for line in case.differences:
-            console.out.print(f"      {line}")
+            console.out.print(f"      {console.harmless(line)}")
     console.out.print(f"{len(report.cases)} cases, {report.failed} differ")

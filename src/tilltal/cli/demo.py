@@ -44,7 +44,7 @@ def demo(
         told = {"ingested": ingested, "refreshed": manifest, "decisions": decisions, "report": str(page)}
         console.show_json(told)
         return
-    show_report(ingested)
+    show_report(ingested, target)
     show_manifest(manifest)
     show_decisions(decisions, workspace.currency)
     console.out.print(f"\nThe report: {page}")

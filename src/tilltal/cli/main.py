@@ -7,7 +7,8 @@ source; 4 stored data; 5 engine or disk; 64 a wrong command line; 130 interrupte
 from __future__ import annotations
 
 import sys
-from typing import Protocol, cast
+from importlib.metadata import version
+from typing import Annotated, Protocol, cast
 
 import typer
 
@@ -16,12 +17,30 @@ from tilltal.core.errors import EngineError, Fault, TilltalError
 
 USAGE, INTERRUPTED = 64, 130
 
+
+def _version(is_asked: bool) -> None:
+    if is_asked:
+        console.out.print(f"tilltal {version('tilltal')}")
+        raise typer.Exit
+
+
 app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
     help="Tilltal turns a bank's mass mailings into a personal dialogue.",
     pretty_exceptions_enable=False,
 )
+
+
+@app.callback()
+def _about(
+    is_asked: Annotated[
+        bool, typer.Option("--version", help="Say which version this is.", is_eager=True, callback=_version)
+    ] = False,
+) -> None:
+    """Nothing of its own: `--version` ends before."""
+
+
 for module in (definitions, data, customers, demo):
     module.add_to(app)
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from tilltal.core.errors import Fault, TilltalError
+from tilltal.cli import console
+from tilltal.core.errors import Fault, TilltalError, nearest
 from tilltal.core.time import parse_clock
 from tilltal.workspace.workspace import Workspace
 
@@ -57,6 +59,15 @@ def context(pairs: list[str] | None) -> dict[str, str | int | float | bool]:
     if faults:
         raise TilltalError(*faults)
     return found
+
+
+def note_unused(known: Iterable[str], workspace: Workspace) -> None:
+    """Tell on the error stream of each key of a context that no context rule asks for."""
+    asked = {rule.key for rule in workspace.arbitration.context_rules}
+    for key in known:
+        if key not in asked:
+            meant = "".join(f"; did you mean {close!r}?" for close in nearest(key, asked, count=1))
+            console.err.print(console.harmless(f"note: no context rule uses {key!r}{meant or '.'}"))
 
 
 def _value(text: str) -> str | int | float | bool:

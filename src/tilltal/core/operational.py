@@ -128,7 +128,8 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
 class Writes(msgspec.Struct, kw_only=True):
     """Everything one transaction writes. Lists are filled by who prepares it.
 
-    `identities` that are there already stay. `owners` replaces all spans of each token named; `gone` are profiles whose state (and memberships) go.
+    `identities` that are there already stay. `owners` replaces all spans of each token named; `gone` are
+    profiles whose state (and memberships) go.
     """
 
     log: list[Logged] = []

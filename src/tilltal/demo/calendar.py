@@ -51,10 +51,6 @@ class Span:
         """Days per month, shape (months,)."""
         return np.diff(self.month_start)
 
-    def iso(self, day: int) -> str:
-        """The date of a day number, ISO 8601."""
-        return (self.first_day + timedelta(days=day)).isoformat()
-
     def dates(self, days: Ints) -> np.ndarray[tuple[int, ...], np.dtype[np.datetime64]]:
         """Dates of day numbers, also before the span."""
         return np.datetime64(self.first_day, "D") + days.astype("timedelta64[D]")

@@ -34,6 +34,15 @@ class BetaRate(msgspec.Struct, frozen=True, kw_only=True):
         return f"{percent(self.mean)} ({percent(low)} to {percent(high)})"
 
 
+def counted_positives(count: int) -> str:
+    """Write a count of positives for people.
+
+    >>> counted_positives(1), counted_positives(2_000)
+    ('1 positive', '2,000 positives')
+    """
+    return f"{count:,} positive{'' if count == 1 else 's'}"
+
+
 def percent(share: float) -> str:
     """Write a share for people, with two digits that count.
 

@@ -6,7 +6,7 @@ from datetime import date
 from math import sqrt
 
 from tilltal.core.time import Window, parse_window
-from tilltal.models.baseline import BetaRate, percent
+from tilltal.models.baseline import BetaRate, counted_positives, percent
 from tilltal.models.dataset.rows import Rows
 from tilltal.models.dataset.snapshots import label_end_day
 from tilltal.models.dataset.split import Split
@@ -41,7 +41,7 @@ def lack_of_data(rows: Rows, split: Split, definition: Definition) -> str:
         )
     positives = int(rows.labels[rows.of_days((*split.train, *split.calibrate))].sum())
     if positives < definition.acceptance.positives:
-        return f"{positives:,} positives, {definition.acceptance.positives:,} needed"
+        return f"{counted_positives(positives)}, {definition.acceptance.positives:,} needed"
     tested = rows.labels[rows.of_days(split.test)]
     fewest = min(int(tested.sum()), len(tested) - int(tested.sum()))
     if fewest < _FEWEST_TESTED:

@@ -33,11 +33,6 @@ class Expression(msgspec.Struct, frozen=True):
     names: frozenset[str]
     functions: frozenset[str]
 
-    @property
-    def is_timeless(self) -> bool:
-        """True if the clock means nothing to it, so that only its names can change its value."""
-        return not self.functions & {"NOW", "TODAY"}
-
 
 def parse(
     text: str, schema: Mapping[str, Type], *, place: Place | None = None, want: Type | None = None

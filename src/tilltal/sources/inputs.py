@@ -9,6 +9,7 @@ import msgspec
 
 from tilltal.core.errors import Fault, Place, nearest
 from tilltal.workspace.definitions.sources import Column, Field, FieldType, Source
+from tilltal.workspace.names import known_values
 
 
 class Input(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,6 +47,7 @@ _TYPES: dict[str, FieldType] = {
     "granted": "boolean",
 }
 _SHOWN_LETTERS = 60  # of a column's name: a file without line ends is one long name
+_CLOSED = frozenset({"event", "product"})  # a `map` alone says what these can be
 _REQUIRED = frozenset({"id", "at", "event", "product", "opened", "purpose", "granted"})
 
 
@@ -141,6 +143,6 @@ def _input(role: str, stated: str | Column) -> Input:
         format=column.format,
         time_zone=column.time_zone,
         map=column.map,
-        values=(*column.values, *column.map.values()) if column.values else (),
+        values=known_values(column) if column.values or role in _CLOSED else (),
         is_required=role in _REQUIRED,
     )

@@ -21,6 +21,7 @@ from tilltal.workspace.checks.segments import (
 )
 from tilltal.workspace.checks.settings import check_identity, check_settings
 from tilltal.workspace.checks.sources import check_sources
+from tilltal.workspace.checks.spelling import check_spelling
 from tilltal.workspace.graph import cycles, dependencies
 from tilltal.workspace.load import examine
 from tilltal.workspace.workspace import Workspace
@@ -42,6 +43,7 @@ _CHECKS: tuple[Callable[[Scope], Iterator[Fault]], ...] = (
     check_kpis,
     check_expressions,
     check_data_use,
+    check_spelling,
 )
 
 
@@ -56,8 +58,8 @@ def check(workspace: Workspace) -> tuple[Fault, ...]:
 def check_folder(root: Path) -> tuple[Fault, ...]:
     """Return all faults of a workspace's folder: of its files' shape and of their sense.
 
-    While a file is faulty, faults elsewhere that may come from its absence (unknown names and what follows
-    from them) are held back: only what is certain is reported.
+    Only faults that come, or may come, from what a faulty file would define (its names, and types that follow
+    from them) are held back until it can be read.
 
     Raises:
         WorkspaceError: if the folder is no workspace at all.
@@ -79,18 +81,8 @@ def usable(root: Path) -> Workspace:
 
 
 def _all_faults(workspace: Workspace, faults: tuple[Fault, ...]) -> tuple[Fault, ...]:
-    sense = check(workspace)
-    if not faults:
-        return sense
-    return _sorted([*faults, *(fault for fault in sense if _is_certain(fault, faults))])
-
-
-# Faults of a file on its own: no other file can cause or cure them.
-_LOCAL = ("W103", "W114", "W120", "W122", "W133", "W135", "W137", "W140", "D201", "D202", "D204")
-
-
-def _is_certain(fault: Fault, others: tuple[Fault, ...]) -> bool:
-    return fault.code in _LOCAL and all(fault.place.file != other.place.file for other in others)
+    sense = (fault for fault in check(workspace) if fault.place.file not in workspace.faulty)
+    return _sorted([*faults, *sense])
 
 
 def _cycles(scope: Scope) -> Iterator[Fault]:

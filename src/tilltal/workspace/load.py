@@ -56,7 +56,8 @@ def examine(root: Path) -> tuple[Workspace, tuple[Fault, ...]]:
             definitions[one.file] = shape(documents[one.file], one.definition)
         except WorkspaceError as error:
             faults += error.faults
-    return _assemble(root, definitions, documents), tuple(faults)
+    faulty = tuple(dict.fromkeys(fault.place.file for fault in faults))
+    return msgspec.structs.replace(_assemble(root, definitions, documents), faulty=faulty), tuple(faults)
 
 
 def _refuse_no_workspace(root: Path) -> None:

@@ -217,6 +217,11 @@ def _in_order(written: Mapping[str, str], schema: Schema) -> tuple[str, ...]:
 
 def names_in(text: str, schema: Mapping[str, Type]) -> frozenset[str]:
     """Return the names of a schema that an expression uses, of any type; none if it cannot be read."""
+    return names_of(text) & schema.keys()
+
+
+def names_of(text: str) -> frozenset[str]:
+    """Return all names that an expression uses, known or not; none if it cannot be read."""
     try:
         waiting = [syntax_of(Text(text))]
     except WorkspaceError:
@@ -225,7 +230,7 @@ def names_in(text: str, schema: Mapping[str, Type]) -> frozenset[str]:
     while waiting:
         syntax = waiting.pop()
         waiting += syntax.args
-        if syntax.op.partition(":")[0] == "name" and syntax.text in schema:
+        if syntax.op.partition(":")[0] == "name":
             found.add(syntax.text)
     return frozenset(found)
 

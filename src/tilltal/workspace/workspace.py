@@ -23,7 +23,8 @@ class Workspace(msgspec.Struct, frozen=True, kw_only=True):
     """All definitions of a bank, read and shaped; whether they make sense together says `check`.
 
     `root` is the folder's path; `content_hash` changes with any definition, not with comments or layout.
-    `treatments` holds action → (channel, language) → treatment.
+    `treatments` holds action → (channel, language) → treatment. `faulty` are the files, or folders, that
+    could not be read in whole: what they define is missing here.
     """
 
     root: str
@@ -47,6 +48,7 @@ class Workspace(msgspec.Struct, frozen=True, kw_only=True):
     data_use: DataUse
     kpis: Kpis
     documents: dict[str, Document]
+    faulty: tuple[str, ...] = ()
 
     @property
     def zone(self) -> ZoneInfo:

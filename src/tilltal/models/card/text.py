@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from tilltal.models.baseline import percent
+from tilltal.models.baseline import counted_positives, percent
 from tilltal.models.card.pictures import Picture, gains_picture, importance_picture, reliability_picture
 from tilltal.models.model import Content
 from tilltal.models.quality.evaluation import Evaluation
@@ -79,7 +79,9 @@ def _data(report: Report) -> str:
     if not report.snapshots:
         return _section("Data", "No rows.")
     first, last = report.snapshots[0].day, report.snapshots[-1].day
-    summary = f"{report.rows:,} rows, {report.positives:,} positives, snapshots from {first} to {last}."
+    summary = (
+        f"{report.rows:,} rows, {counted_positives(report.positives)}, snapshots from {first} to {last}."
+    )
     header = ("snapshot", "part", "rows", "positives", "rate", "said", "AUC")
     return _section("Data", summary, _table(header, (_snapshot(item) for item in report.snapshots)))
 

@@ -59,13 +59,6 @@ def plan_snapshots(
     return tuple(_snapshot(day, span, zone) for day in reversed(days) if day >= first and day.year > 1)
 
 
-def snapshot_instants(
-    as_of: datetime, horizon: str, every: str, count: int, zone: ZoneInfo
-) -> tuple[datetime, ...]:
-    """Return only the instants of `plan_snapshots`, oldest first, in UTC."""
-    return tuple(snapshot.at for snapshot in plan_snapshots(as_of, horizon, every, count, zone))
-
-
 def label_end_day(day: date, horizon: Window) -> date:
     """Return the local date at which the label window of a snapshot has passed.
 

@@ -33,7 +33,7 @@ class ActionShare(msgspec.Struct, frozen=True, kw_only=True):
 class Decisions(msgspec.Struct, frozen=True, kw_only=True):
     """The outcome for all customers: who has an action, the first actions, the file if one was asked.
 
-    `example` is a profile whose first action has reasons of a model, worth explaining.
+    `example` is a profile worth explaining: its first action has reasons of a model, where there are any.
     """
 
     as_of: str
@@ -92,7 +92,8 @@ def decisions_of(workspace: Workspace) -> Decisions:
     with open_snapshot(workspace) as snapshot:
         shares = first_actions(snapshot, "decisions")
         example = snapshot.engine.rows(
-            "SELECT profile FROM decisions WHERE rank = 1 AND len(reasons) > 0 ORDER BY priority DESC LIMIT 1"
+            "SELECT profile FROM decisions WHERE rank = 1 "
+            "ORDER BY coalesce(len(reasons), 0) > 0 DESC, priority DESC, profile LIMIT 1"
         )
         return Decisions(
             example=profile_text(example[0][0]) if example else "",

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 from tilltal.core.errors import Fault
 from tilltal.core.time import parse_duration, parse_instant
 from tilltal.rules.types import Type
+from tilltal.workspace.absent import may_define
 from tilltal.workspace.checks.scope import At, Scope
 from tilltal.workspace.definitions.actions import Action
 from tilltal.workspace.definitions.policies import ActionScope, AppliesTo, Cap
@@ -30,9 +31,10 @@ def check_actions(scope: Scope) -> Iterator[Fault]:
             yield at.fault("W114", "A probability lies between 0 and 1.", "propensity")
         yield from _times(at, action)
         yield from _conditions(at, action)
-        if not workspace.treatments.get(name):
+        folder = f"actions/{name}/"
+        if not workspace.treatments.get(name) and not any(one.startswith(folder) for one in workspace.faulty):
             language = (*workspace.settings.languages, "en")[0]
-            hint = f"Add a file such as actions/{name}/email.{language}.yaml."
+            hint = f"Add a file such as {folder}email.{language}.yaml."
             yield at.fault("W138", f"The action {name!r} has no treatment.", hint=hint)
     yield from _treatments(scope)
 
@@ -111,7 +113,9 @@ def _contact(scope: Scope) -> Iterator[Fault]:
 def _countable(at: At, event: str, fields: Schema | None, index: int) -> Iterator[Fault]:
     """Yield a fault for each field that a contact is counted by and this event type lacks."""
     for name in ("action", "channel"):
-        if fields is not None and fields.get(name) is not Type.TEXT:
+        if fields is None or may_define(at.workspace.faulty, "field", name):
+            continue
+        if fields.get(name) is not Type.TEXT:
             message = f"Contacts are counted by action and channel; {event!r} has no text field {name!r}."
             yield at.fault("W130", message, "events", index, hint=f"Add a field {name!r} to its source.")
 
@@ -155,5 +159,5 @@ def check_kpis(scope: Scope) -> Iterator[Fault]:
     yield from at.unknown("event type", event, scope.events, "income", 0)
     fields = event_fields(scope.workspace).get(event, {})
     money = [name for name, kind in fields.items() if kind == "money"]
-    if fields and field not in money:
+    if fields and field not in money and not may_define(scope.workspace.faulty, "field", field):
         yield at.fault("W134", f"{field!r} is no money field of {event!r}.", "income", 1, valid=money)

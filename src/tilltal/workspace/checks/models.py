@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from tilltal.core.errors import Fault
 from tilltal.core.time import parse_window
+from tilltal.workspace.absent import may_fit
 from tilltal.workspace.checks.scope import At, Scope
 from tilltal.workspace.checks.segments import patterns
 from tilltal.workspace.definitions.models import Model, Outcome
@@ -33,7 +34,8 @@ def _outcome(scope: Scope, at: At, outcome: Outcome) -> Iterator[Fault]:
     if outcome.where is not None and not outcome.events:
         yield at.key_fault("W121", "`where` is about events; give `events`.", "outcome", "where")
     lifecycle = scope.workspace.lifecycle
-    if outcome.closes and (lifecycle is None or (lifecycle.closed is None and lifecycle.notice is None)):
+    is_open = lifecycle is None or (lifecycle.closed is None and lifecycle.notice is None)
+    if outcome.closes and is_open and "lifecycle.yaml" not in scope.workspace.faulty:
         hint = "Say in lifecycle.yaml what `closed` or `notice` is."
         yield at.fault("W121", "Nothing says when a relation ends.", "outcome", "closes", hint=hint)
 
@@ -44,5 +46,7 @@ def _features(scope: Scope, at: At, model: Model) -> Iterator[Fault]:
     chosen = set(matching(model.features, scope.profile)) - set(matching(model.exclude, scope.profile))
     if not model.features:
         yield at.fault("W121", "A model needs at least one feature.", "features")
+    elif any(may_fit(scope.workspace.faulty, pattern) for pattern in model.features):
+        return
     elif matching(model.features, scope.profile) and not chosen:
         yield at.fault("W136", "`exclude` leaves no feature.", "exclude")

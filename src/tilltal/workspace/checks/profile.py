@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from tilltal.core.errors import Fault, nearest
 from tilltal.core.time import parse_window
 from tilltal.rules.types import Type
+from tilltal.workspace.absent import may_define
 from tilltal.workspace.checks.expressions import is_numeric
 from tilltal.workspace.checks.scope import At, Scope
 from tilltal.workspace.definitions.profile import Trait
@@ -24,7 +25,7 @@ def check_profile(scope: Scope) -> Iterator[Fault]:
     attributes = attribute_fields(scope.workspace)
     records = [name for name, source in scope.workspace.sources.items() if source.kind == "record"]
     for name, attribute in scope.workspace.profile.attributes.items():
-        if name not in attributes:
+        if name not in attributes and not may_define(scope.workspace.faulty, "field", name):
             message = f"No record source has a field {name!r}."
             yield at.key_fault("W130", message, "attributes", name, valid=nearest(name, attributes))
         path = ("attributes", name, "sources")

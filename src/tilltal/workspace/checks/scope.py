@@ -11,6 +11,7 @@ from tilltal.core.errors import Fault, nearest
 from tilltal.core.names import is_name
 from tilltal.core.time import zone_of
 from tilltal.workspace import names
+from tilltal.workspace.absent import may_define
 from tilltal.workspace.names import Schema
 from tilltal.workspace.workspace import Workspace
 
@@ -63,9 +64,9 @@ class At(msgspec.Struct, frozen=True):
         return self.workspace.states(self.file, *path)
 
     def unknown(self, what: str, name: str, valid: Iterable[str], *path: str | int) -> Iterator[Fault]:
-        """Yield a fault unless `name` is one of `valid`."""
+        """Yield a fault unless `name` is one of `valid`, or of what a faulty file may define."""
         known = sorted(set(valid))
-        if name not in known:
+        if name not in known and not may_define(self.workspace.faulty, what, name):
             shown = nearest(name, known) or tuple(known if len(known) <= _SHOWN else ())
             hint = "" if known else f"The workspace has no {what} yet."
             yield self.fault("W130", f"There is no {what} {name!r}.", *path, valid=shown, hint=hint)

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from tilltal.core.errors import Fault
+from tilltal.workspace.absent import may_fit
 from tilltal.workspace.checks.profile import measured_field
 from tilltal.workspace.checks.scope import At, Scope
 from tilltal.workspace.definitions.segments import (
@@ -41,7 +42,7 @@ def _lookalike(scope: Scope, at: At, lookalike: Lookalike) -> Iterator[Fault]:
 def patterns(scope: Scope, at: At, listed: Sequence[str], *path: str | int) -> Iterator[Fault]:
     """Yield a fault for each pattern that fits no name of the profile."""
     for index, pattern in enumerate(listed):
-        if matching([pattern], scope.profile):
+        if matching([pattern], scope.profile) or may_fit(scope.workspace.faulty, pattern):
             continue
         if "*" in pattern or "?" in pattern:
             yield at.fault("W136", f"The pattern {pattern!r} fits no name of the profile.", *path, index)

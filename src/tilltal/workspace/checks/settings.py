@@ -6,14 +6,14 @@ import re
 from collections.abc import Iterator
 from zoneinfo import ZoneInfo
 
-from tilltal.core.errors import Fault
+from tilltal.core.errors import Fault, nearest
+from tilltal.core.money import CURRENCIES
 from tilltal.core.time import parse_clock, parse_duration
 from tilltal.workspace.checks.scope import At, Scope, read_pattern, read_zone
 from tilltal.workspace.definitions.identity import Correction, Namespace
 
 _UTC = ZoneInfo("UTC")
 _MEMORY = re.compile(r"\d+(\.\d+)?\s*([KMGT]i?B|%)\Z", re.IGNORECASE)
-_CURRENCY = re.compile(r"[A-Z]{3}\Z")
 _LANGUAGE = re.compile(r"[a-z]{2,3}(_[A-Za-z0-9]+)*\Z")
 
 
@@ -21,7 +21,9 @@ def check_settings(scope: Scope) -> Iterator[Fault]:
     """Yield the faults of `tilltal.yaml`."""
     at, settings = At(scope.workspace, "tilltal.yaml"), scope.workspace.settings
     yield from at.readable(settings.time_zone, read_zone, "time_zone")
-    yield from at.readable(settings.currency, _read_currency, "currency")
+    if settings.currency not in CURRENCIES:
+        message = f"{settings.currency!r} is no ISO 4217 currency code; write one such as 'SEK'."
+        yield at.fault("W122", message, "currency", valid=_currencies_like(settings.currency))
     yield from at.readable(settings.as_of, _read_as_of, "as_of")
     yield from at.readable(settings.engine.memory_limit, _read_memory, "engine", "memory_limit")
     if settings.engine.threads is not None and settings.engine.threads < 1:
@@ -82,9 +84,12 @@ def _correction(at: At, correction: Correction, index: int, namespaces: set[str]
             yield from at.unknown("namespace", namespace, namespaces, *path, key, place)
 
 
-def _read_currency(text: str) -> None:
-    if not _CURRENCY.match(text):
-        raise ValueError(f"{text!r} is no ISO 4217 currency code; write one such as 'SEK'")
+def _currencies_like(code: str) -> tuple[str, ...]:
+    """Return codes of the same letters, as a slip of the pen leaves them, then others that are near."""
+    if len(code) != 3:
+        return ()
+    same = [one for one in sorted(CURRENCIES) if sorted(one) == sorted(code.upper())]
+    return tuple(dict.fromkeys((*same, *nearest(code.upper(), CURRENCIES))))[:3]
 
 
 def _read_as_of(text: str) -> None:

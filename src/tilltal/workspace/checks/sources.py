@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 
 from tilltal.core.errors import Fault, nearest
 from tilltal.core.time import parse_instant
+from tilltal.workspace.absent import may_define
 from tilltal.workspace.checks.scope import At, Path, Scope, read_format, read_zone
 from tilltal.workspace.definitions.sources import Column, Field, Read, Source
 from tilltal.workspace.names import declared_type, event_types, known_values
@@ -91,7 +92,9 @@ def _identities(at: At, source: Source, workspace: Workspace) -> Iterator[Fault]
     valid = [namespace.name for namespace in workspace.identity.namespaces]
     for name, column in source.identities.items():
         path = ("identities", name)
-        if "identity.yaml" in workspace.documents and name not in valid:
+        if may_define(workspace.faulty, "namespace", name):
+            pass
+        elif "identity.yaml" in workspace.documents and name not in valid:
             yield at.key_fault("W130", f"There is no namespace {name!r}.", *path, valid=nearest(name, valid))
         elif "identity.yaml" not in workspace.documents:
             yield from at.plain("namespace", name, *path)

@@ -53,7 +53,12 @@ class Column(Definition, frozen=True, kw_only=True):
     time_zone: Annotated[
         str | None, Meta(description="Zone of times without offset; the workspace's if absent.")
     ] = None
-    map: Annotated[dict[str, str], Meta(description="Values to replace; others stay.")] = {}
+    map: Annotated[
+        dict[str, str],
+        Meta(
+            description="Values to replace; others stay, but as an event type or product only if in `values`."
+        ),
+    ] = {}
     values: Annotated[
         tuple[str, ...],
         Meta(description="Texts it can hold besides those of `map`; other rows are rejected."),
