@@ -15,6 +15,8 @@ ALL = {
     "refresh": "1M, 10M and 100M events to profiles against a six-column scan",
     "scoring": "a million customers, ten models",
     "decide": "scores, then decisions over thirty actions with reasons",
+    "decide_one": "one decision over 200 actions, with adaptive models",
+    "serve": "events taken in over HTTP, with a million live customers",
 }
 
 

@@ -119,6 +119,12 @@ fields: {{amount: money, category: text, channel: text}}
 
 def write_workspace(root: Path, history: Path) -> None:
     """Write the bank's definitions, and a store whose history is the generated one."""
+    write_definitions(root)
+    _link_history(root / ".tilltal", history)
+
+
+def write_definitions(root: Path) -> None:
+    """Write the bank's definitions."""
     (root / "sources").mkdir(parents=True)
     (root / "traits").mkdir()
     (root / "audiences").mkdir()
@@ -139,7 +145,6 @@ def write_workspace(root: Path, history: Path) -> None:
         _yaml(root / "audiences" / f"{name}.yaml", {"condition": condition})
     for name, text in {"lifecycle": LIFECYCLE, "value": VALUE, "personas": PERSONAS}.items():
         (root / f"{name}.yaml").write_text(text, encoding="utf-8")
-    _link_history(root / ".tilltal", history)
 
 
 def _yaml(path: Path, content: object) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-FAMILIES = ("C", "D", "E", "M", "P", "S", "W")
+FAMILIES = ("C", "D", "E", "H", "M", "P", "S", "W")
 
 
 def in_source() -> set[str]:

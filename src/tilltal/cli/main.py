@@ -12,7 +12,7 @@ from typing import Annotated, Protocol, cast
 
 import typer
 
-from tilltal.cli import console, customers, data, definitions, demo
+from tilltal.cli import console, customers, data, definitions, demo, server
 from tilltal.core.errors import EngineError, Fault, TilltalError
 
 USAGE, INTERRUPTED = 64, 130
@@ -41,7 +41,7 @@ def _about(
     """Nothing of its own: `--version` ends before."""
 
 
-for module in (definitions, data, customers, demo):
+for module in (definitions, data, customers, demo, server):
     module.add_to(app)
 
 

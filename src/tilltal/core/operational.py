@@ -13,14 +13,24 @@ from typing import Literal, Protocol
 
 import msgspec
 
+from tilltal.core.errors import EngineError
+
 Kind = Literal["event", "record", "holding", "consent"]
+
+
+_RETRYABLE = frozenset({"E530", "E531"})
+
+
+def is_retryable(error: EngineError) -> bool:
+    """True if the same transaction may succeed when it is tried again from its beginning."""
+    return all(fault.code in _RETRYABLE for fault in error.faults)
 
 
 class Logged(msgspec.Struct, frozen=True, kw_only=True):
     """One accepted message as a row of the log.
 
     `token` is the leading identifier, `ids` are all tokens, leading one first. `name` is the event type, or
-    the source of a record. `body` is msgpack of the stored fields. `position` is the store's (0 = not yet).
+    the source of a record. `body` is msgpack of message id and stored fields. `position` is the store's (0 = not yet).
     """
 
     event_id: bytes
@@ -129,7 +139,9 @@ class Writes(msgspec.Struct, kw_only=True):
     """Everything one transaction writes. Lists are filled by who prepares it.
 
     `identities` that are there already stay. `owners` replaces all spans of each token named; `gone` are
-    profiles whose state (and memberships) go.
+    profiles whose state (and memberships) go, before states and members are put. Ids of `log` and
+    `responses` must be new: see `known_ids` and `known_responses`. Of two rows of one key the last counts;
+    observations and decisions that are there already stay.
     """
 
     log: list[Logged] = []
@@ -175,7 +187,10 @@ class Reads(Protocol):
         until: int | None = None,
         limit: int = 1_000_000,
     ) -> list[Logged]:
-        """Return the latest `limit` log rows led by one of these tokens, by event time, then position."""
+        """Return the latest `limit` log rows led by one of these tokens, by event time, then position.
+
+        `since` is included, `until` is not.
+        """
 
     async def log_after(self, position: int, limit: int) -> list[Logged]:
         """Return log rows after a position, in order."""
@@ -220,16 +235,28 @@ class Transaction(Reads, Protocol):
     """Reads and one write that take effect together, at the end of the `async with` block, durably."""
 
     async def lock_states(self, profiles: Iterable[int]) -> dict[int, State]:
-        """Return states as `states` does, and keep other processes from changing them until the end."""
+        """Return states as `states` does, and keep other processes from changing them until the end.
+
+        Raises:
+            EngineError: E531 if another process changed meanwhile what `owners` answered in this transaction.
+        """
 
     async def write(self, writes: Writes) -> None:
-        """Write everything of a batch; may be called more than once."""
+        """Write everything of a batch; may be called more than once.
+
+        Raises:
+            EngineError: E531 if a message or response was accepted before, or another process was faster.
+        """
 
     async def put_api_key(self, key: ApiKey) -> None:
         """Add or replace an API key."""
 
     async def drop_log(self, until: int) -> int:
-        """Remove log rows up to a position, now in Parquet; their ids stay known. Returns how many."""
+        """Remove log rows up to a position, now in Parquet; their ids stay known.
+
+        Returns how many; at most a portion, so that other writers need not wait: repeat, each in a
+        transaction of its own, until it is 0.
+        """
 
 
 class OperationalStore(Reads, Protocol):
@@ -242,7 +269,9 @@ class OperationalStore(Reads, Protocol):
         """Begin a transaction; commit at the end of the block, roll back if it raises.
 
         Raises:
-            EngineError: E530 if the store cannot be reached now; nothing was written.
+            EngineError: E530 if the store cannot be reached. Nothing was written, unless the connection broke
+                during the commit: then `known_ids` tells. E531 if another process was faster: nothing was
+                written.
         """
 
     async def is_ready(self) -> bool:

@@ -12,7 +12,7 @@ from tilltal.decisions.contact import Check, Contact, checks, contact_of
 from tilltal.rules.clock import Clock
 from tilltal.rules.expression import Expression, parse
 from tilltal.rules.types import Type
-from tilltal.workspace.definitions.actions import Action, Condition
+from tilltal.workspace.definitions.actions import Action, Condition, Learned
 from tilltal.workspace.definitions.policies import Arbitration, Cap, Consent
 
 STAGES = ("eligibility", "applicability", "suitability")
@@ -34,7 +34,10 @@ class Channel(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ActionPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """One action, parsed. `model` names the score that is its propensity, if a model gives it."""
+    """One action, parsed. `model` names the score that is its propensity, if a model gives it.
+
+    `propensity` is the stated probability; of an adaptive propensity, its base rate.
+    """
 
     name: str
     definition: Action
@@ -82,6 +85,8 @@ class DecisionPlan(msgspec.Struct, frozen=True, kw_only=True):
                 found |= action.value.names
             if action.model:
                 found.add(f"score.{action.model}")
+            if isinstance(action.definition.propensity, Learned):
+                found.update(action.definition.propensity.adaptive.features)
         found |= {rule.key for rule in self.arbitration.context_rules if rule.key in self.schema}
         return frozenset(found)
 
@@ -128,8 +133,7 @@ def _plan(
     policies: Policies,
     clock: Clock,
 ) -> ActionPlan:
-    value = action.value
-    is_model = isinstance(action.propensity, str)
+    value, propensity = action.value, action.propensity
     return ActionPlan(
         name=name,
         definition=action,
@@ -144,11 +148,18 @@ def _plan(
             for channel in channels
         ),
         value=parse(value, schema, want=Type.NUMBER) if isinstance(value, str) else float(value),
-        model=str(action.propensity) if is_model else None,
-        propensity=None if is_model or action.propensity is None else float(action.propensity),
+        model=propensity if isinstance(propensity, str) else None,
+        propensity=_fixed(propensity),
         starts=parse_instant(action.starts, clock.zone) if action.starts else None,
         ends=parse_instant(action.ends, clock.zone) if action.ends else None,
     )
+
+
+def _fixed(propensity: str | float | Learned | None) -> float | None:
+    """Return the probability that the definition states; what is learned begins with its base rate."""
+    if isinstance(propensity, Learned):
+        return propensity.adaptive.base_rate
+    return None if propensity is None or isinstance(propensity, str) else float(propensity)
 
 
 def _conditions(action: Action, stage: str) -> tuple[Condition, ...]:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import msgspec
 
@@ -18,6 +18,7 @@ from tilltal.rules.python import to_python
 from tilltal.rules.types import Type
 
 Row = Mapping[str, object]  # profile name → value, as the batch computed it
+Compile = Callable[[Expression], Callable[[Row, Clock], object]]
 
 NO_CHANNEL = "contact_policy:no_channel"
 
@@ -43,7 +44,9 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
         return shown.get(action) or lost.get(action)
 
 
-def decide(plan: DecisionPlan, row: Row, clock: Clock, context: Context) -> Decision:
+def decide(
+    plan: DecisionPlan, row: Row, clock: Clock, context: Context, compiled: Compile = to_python
+) -> Decision:
     """Decide for one customer.
 
     Args:
@@ -51,8 +54,9 @@ def decide(plan: DecisionPlan, row: Row, clock: Clock, context: Context) -> Deci
         row: every profile name that `plan.names` lists; a missing name counts as NULL.
         clock: the instant of the decision.
         context: what is known of the moment; the profile's own names serve as context too.
+        compiled: makes a function of an expression; who decides often keeps them.
     """
-    proposals = {action.name: propose(action, row, clock) for action in plan.actions}
+    proposals = {action.name: propose(action, row, clock, compiled) for action in plan.actions}
     keys = {rule.key for rule in plan.arbitration.context_rules} & plan.schema.keys()
     known = {key: value for key in keys if isinstance(value := row.get(key), str | int | float | bool)}
     ranking = arbitrate(
@@ -66,9 +70,9 @@ def as_row(stored: Mapping[str, object], schema: Mapping[str, Type]) -> Row:
     return {name: _value_of(value, schema.get(name)) for name, value in stored.items()}
 
 
-def propose(action: ActionPlan, row: Row, clock: Clock) -> Proposal:
+def propose(action: ActionPlan, row: Row, clock: Clock, compiled: Compile = to_python) -> Proposal:
     """Take one action through eligibility, applicability, suitability and contact policy."""
-    failed, seen = _removed(action, row, clock)
+    failed, seen = _removed(action, row, clock, compiled)
     channel = None
     if failed is None:
         channel, failed, seen = _channel(action, row)
@@ -77,7 +81,7 @@ def propose(action: ActionPlan, row: Row, clock: Clock) -> Proposal:
         group=action.definition.group,
         issue=action.definition.issue,
         propensity=_propensity(action, row),
-        value=_value(action.value, row, clock),
+        value=_value(action.value, row, clock, compiled),
         mandatory=action.definition.mandatory,
         failed=failed,
     )
@@ -93,12 +97,14 @@ def _value_of(stored: object, kind: Type | None) -> object:
     return stored
 
 
-def _removed(action: ActionPlan, row: Row, clock: Clock) -> tuple[str | None, Mapping[str, object]]:
+def _removed(
+    action: ActionPlan, row: Row, clock: Clock, compiled: Compile
+) -> tuple[str | None, Mapping[str, object]]:
     outside = action.outside_life(clock)
     if outside:
         return outside, {}
     for rule in action.rules:
-        if to_python(rule.condition)(row, clock) is not True:
+        if compiled(rule.condition)(row, clock) is not True:
             return rule.reason, {name: row.get(name) for name in sorted(rule.condition.names)}
     return None, {}
 
@@ -122,8 +128,8 @@ def _propensity(action: ActionPlan, row: Row) -> float | None:
     return float(score) if isinstance(score, int | float) else None
 
 
-def _value(value: Expression | float, row: Row, clock: Clock) -> float | None:
+def _value(value: Expression | float, row: Row, clock: Clock, compiled: Compile) -> float | None:
     if not isinstance(value, Expression):
         return value
-    worth = to_python(value)(row, clock)
+    worth = compiled(value)(row, clock)
     return float(worth) if isinstance(worth, int | float) else None

@@ -48,11 +48,12 @@ def rolling_platt(
         chunk = slice(start, start + every)
         upto = int(np.searchsorted(known_sorted, scored_at[start], side="left"))
         recent = by_known[max(upto - window, 0) : upto]
-        out[chunk] = _fit(scores[recent], labels[recent]).probability(scores[chunk])
+        out[chunk] = fit_recent(scores[recent], labels[recent]).probability(scores[chunk])
     return out
 
 
-def _fit(scores: Vector, labels: Labels) -> Platt:
+def fit_recent(scores: Vector, labels: Labels) -> Platt:
+    """Fit on the labels of a window; the model's own probability stands where an answer is rare in it."""
     yes = int(labels.sum())
     if min(yes, len(labels) - yes) < _FEWEST:
         return Platt()

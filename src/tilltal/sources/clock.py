@@ -15,7 +15,8 @@ from tilltal.core.names import literal
 _DATE = r"\d{4}-\d{1,2}-\d{1,2}"
 _TIME = r"[T ]\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?"
 _OFFSET = r"\s*([Zz]|[+-]\d{2}(:?\d{2})?)"
-_SHORTEST_WITH_OFFSET = len("2026-05-04 1:00Z")
+_SHORTEST_WITH_OFFSET = len("2026-5-4 1:00Z")
+_NO_TIMES = r"(?i)[\s\v]*(epoch|-?infinity)[\s\v]*"  # words that DuckDB takes for 1900-01-01 in any format
 EARLIEST = "TIMESTAMP '1900-01-01'"
 
 
@@ -39,7 +40,7 @@ def to_local_date(instant: str, zone: ZoneInfo) -> str:
 def timestamp(text: str, form: str | None, zone: ZoneInfo) -> str:
     """Return SQL of the UTC timestamp a text stands for, NULL where it is none."""
     if form is not None:
-        parsed = f"try_strptime({text}, {literal(form)})"
+        parsed = _parsed(text, form)
         return f"timezone('UTC', {parsed})" if _has_offset(form) else to_utc(parsed, zone)
     is_time = f"regexp_full_match({text}, '{_DATE}({_TIME}({_OFFSET})?)?')"
     with_offset = f"length({text}) >= {_SHORTEST_WITH_OFFSET} AND regexp_matches({text}, ':.*{_OFFSET}$')"
@@ -53,7 +54,7 @@ def timestamp(text: str, form: str | None, zone: ZoneInfo) -> str:
 def calendar_date(text: str, form: str | None, zone: ZoneInfo) -> str:
     """Return SQL of the date a text stands for; of a time, its local date; NULL where it is none."""
     if form is not None:
-        parsed = f"try_strptime({text}, {literal(form)})"
+        parsed = _parsed(text, form)
         return to_local_date(parsed, zone) if _has_offset(form) else f"CAST({parsed} AS DATE)"
     with_offset = f"regexp_full_match({text}, '{_DATE}{_TIME}{_OFFSET}')"
     is_date = f"regexp_full_match({text}, '{_DATE}({_TIME})?')"
@@ -61,6 +62,11 @@ def calendar_date(text: str, form: str | None, zone: ZoneInfo) -> str:
         f"CASE WHEN {is_date} THEN CAST(TRY_CAST({text} AS TIMESTAMP) AS DATE) "
         f"WHEN {with_offset} THEN {to_local_date(f'TRY_CAST({text} AS TIMESTAMPTZ)', zone)} END"
     )
+
+
+def _parsed(text: str, form: str) -> str:
+    parsed = f"try_strptime({text}, {literal(form)})"
+    return f"(CASE WHEN NOT regexp_full_match({text}, '{_NO_TIMES}') THEN {parsed} END)"
 
 
 def _has_offset(form: str) -> bool:

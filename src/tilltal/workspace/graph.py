@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from graphlib import CycleError, TopologicalSorter
 
 from tilltal.core.errors import WorkspaceError
+from tilltal.workspace.definitions.actions import Learned
 from tilltal.workspace.names import Schema, expanded_traits, matching, names_in, profile_schema
 from tilltal.workspace.workspace import Workspace
 from tilltal.workspace.written import expressions
@@ -138,6 +139,8 @@ def uses(workspace: Workspace, schema: Schema) -> dict[str, set[str]]:
     for name, action in workspace.actions.items():
         if isinstance(action.propensity, str):
             named[f"action.{name}"].add(f"score.{action.propensity}")
+        elif isinstance(action.propensity, Learned):
+            named[f"action.{name}"].update(action.propensity.adaptive.features)
     micro = workspace.micro_segments
     named["micro_segments"] |= {*micro.dimensions, *matching(micro.describe, schema)}
     return dict(named)

@@ -192,6 +192,8 @@ def _new_work(
 ) -> list[Work]:
     """Return what of a source is to be read; files known by content are reported as unchanged."""
     root = Path(workspace.root)
+    if source.read.collector is not None:  # its messages come to the server
+        return []
     if source.read.query is not None:
         content = hashlib.sha256(f"{source.read.query} {desk.now.isoformat()}".encode()).hexdigest()
         return [

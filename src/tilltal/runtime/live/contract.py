@@ -1,16 +1,13 @@
 """What the HTTP face asks of the live service, and what comes back: values and one Protocol.
 
-`tilltal.api` calls nothing else of the runtime. Instants are aware datetimes in UTC; a profile is written
-as its pseudonym (`tilltal.core.ids.profile_text`). Values of answers become JSON as they are.
-
-Errors: `Busy` (429), `Unavailable` (503), and `TilltalError` for anything the caller can act on; which status
-a code of a Fault becomes stands in `tilltal.api.errors`.
+`tilltal.api` calls nothing else of the runtime. Instants are aware, in UTC; a profile is written as its
+pseudonym. Errors: `Busy` (429), `Unavailable` (503), `TilltalError` (status: `tilltal.api.errors`).
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from typing import Literal, Protocol
 
 import msgspec
@@ -46,7 +43,6 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         index: its place in the batch, from 0.
-        type: what kind of call it was.
         message_id: the client's id, the same on every retry; given by the server where the client has none.
         user_id: the known user as text, or None; never empty. Junk such as `null` is left for the contract.
         anonymous_id: the device, likewise.
@@ -106,13 +102,9 @@ class Collected(msgspec.Struct, frozen=True, kw_only=True):
 class DecideRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Who asks for what.
 
-    Attributes:
-        identity: namespace → value; more than one are taken as the same person's.
-        placement: where the answer is shown; None = anywhere.
-        channel: only treatments of this channel; None = any.
-        context: what is known of the moment (page, device, topic of the call).
-        count: how many actions at most; None = as the workspace says.
-        budget_ms: milliseconds after which the declared fallback is answered; None = as the workspace says.
+    `identity`: namespace → value, several are one person's. `placement` (where it is shown), `channel`: None
+    = any. `context` is what is known of the moment. `count` is the most actions wanted and `budget_ms` the
+    milliseconds after which the declared fallback is answered; None = as the workspace says.
     """
 
     identity: dict[str, str]
@@ -213,12 +205,11 @@ class ConsentAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class HoldingAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """A product that the customer has or had; `fields` are the source's own."""
+    """A product that the customer has or had; `closed` is the first day without it."""
 
     product: str
-    opened: datetime | None
-    closed: datetime | None
-    fields: dict[str, object] = {}
+    opened: date
+    closed: date | None
 
 
 class KnownBy(msgspec.Struct, frozen=True, kw_only=True):
@@ -232,7 +223,7 @@ class KnownBy(msgspec.Struct, frozen=True, kw_only=True):
 class ProfileAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """All that is known of a customer as of an instant. `segments`: lifecycle, value, persona, micro-segment.
 
-    Where names were asked for, parts without any of them are empty.
+    Where names were asked for, other parts are empty.
     """
 
     profile: str
@@ -319,13 +310,17 @@ class Readiness(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Sample(msgspec.Struct, frozen=True, kw_only=True):
-    """One figure for monitoring; `name` begins with `tilltal_`, a counter's ends with `_total`."""
+    """One figure for monitoring; `name` begins with `tilltal_`, a counter's ends with `_total`.
+
+    A histogram gives samples ending in `_bucket` (label `le`, cumulative, `+Inf` last), `_sum`, `_count`.
+    """
 
     name: str
-    kind: Literal["counter", "gauge"]
+    kind: Literal["counter", "gauge", "histogram"]
     help: str
     value: float
     labels: dict[str, str] = {}
+    suffix: Literal["", "_bucket", "_sum", "_count"] = ""
 
 
 class LiveService(Protocol):
@@ -336,25 +331,17 @@ class LiveService(Protocol):
     ) -> Collected:
         """Take messages in and return once they are durable; those refused go to quarantine with the rest.
 
-        Raises:
-            Busy: if too much is under way; nothing was stored.
-            Unavailable: if nothing can be stored now.
+        Raises Busy if too much is under way, Unavailable if nothing can be stored now; nothing was stored.
         """
 
     async def decide(self, request: DecideRequest) -> DecideAnswer:
         """Decide for somebody, known or not, and log the decision.
 
-        Raises:
-            TilltalError: for a namespace, placement or channel that the workspace does not have.
-            Busy, Unavailable: as `collect`.
+        Raises as `collect`, and TilltalError for a namespace, placement or channel that does not exist.
         """
 
     async def respond(self, responses: Sequence[Response], received: datetime) -> list[ResponseOutcome]:
-        """Store responses and return, once they are durable, what became of each, in their order.
-
-        Raises:
-            Busy, Unavailable: as `collect`.
-        """
+        """Store responses and return, once durable, what became of each, in order. Raises as `collect`."""
 
     async def explain(self, decision_id: str) -> DecisionAccount | None:
         """Return why a logged decision came out as it did, or None if there is no such decision."""
@@ -370,15 +357,8 @@ class LiveService(Protocol):
     ) -> ProfileAnswer | None:
         """Return what is known of a customer, or None if nobody is known by that identifier.
 
-        Args:
-            namespace: of the identifier; `profile` for a pseudonym.
-            value: of the identifier.
-            as_of: the instant; None = now.
-            names: only these attributes, traits, segments and scores; empty = all.
-            with_identity: add direct identifiers from the vault.
-
-        Raises:
-            TilltalError: for a namespace or a name that the workspace does not have.
+        The namespace `profile` takes a pseudonym; `as_of` None = now; no `names` = all; `with_identity` adds
+        direct identifiers from the vault. Raises TilltalError for a namespace or name that does not exist.
         """
 
     async def timeline(
@@ -386,8 +366,7 @@ class LiveService(Protocol):
     ) -> Timeline | None:
         """Return what happened before an instant (None = up to now), or None if nobody is known.
 
-        Raises:
-            TilltalError: for an unknown namespace.
+        Raises TilltalError for an unknown namespace.
         """
 
     async def members(

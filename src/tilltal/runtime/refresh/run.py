@@ -6,7 +6,7 @@ identities → profiles → models → scores → decisions → micro-segments a
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,6 +25,7 @@ from tilltal.insight.penetration import penetration_steps
 from tilltal.models.model import BaseRate, Scorer
 from tilltal.rules.clock import Clock
 from tilltal.runtime.intake.ingest import store_of
+from tilltal.runtime.live.compaction import hot_of
 from tilltal.runtime.progress import Progress
 from tilltal.runtime.refresh.deciding import Decided, decide_all, decision_plan, open_input
 from tilltal.runtime.refresh.identities import resolve_identities
@@ -77,13 +78,20 @@ class Refresh:
     """One refresh: an engine, a clock, and the steps in order."""
 
     def __init__(
-        self, engine: DuckDBEngine, workspace: Workspace, store: Store, progress: Progress, created: datetime
+        self,
+        engine: DuckDBEngine,
+        workspace: Workspace,
+        store: Store,
+        progress: Progress,
+        created: datetime,
+        hot: Mapping[str, pa.Table],
     ) -> None:
         self._engine = engine
         self._workspace = workspace
         self._store = store
         self._progress = progress
         self._created = created
+        self._hot = hot
         self._steps: list[Step] = []
         self._warnings: tuple[Fault, ...] = ()
 
@@ -91,7 +99,7 @@ class Refresh:
         """Fill a snapshot's folder; return its manifest."""
         engine, workspace = self._engine, self._workspace
         with self._step("history"):
-            open_history(engine, workspace, self._store)
+            open_history(engine, workspace, self._store, self._hot)
             clock = self._clock(as_of)
         with self._step("identity"):
             self._progress.start("identity", None)
@@ -238,7 +246,8 @@ def refresh(
     """
     store = store_of(workspace)
     with store.lock():
-        if not store.manifests():
+        hot = hot_of(workspace)
+        if not hot and not store.manifests():
             raise DataError.of("E508", "There is no data yet.", hint="Run `tilltal ingest` first.")
         previous = current_or_none(store)
         with (
@@ -247,7 +256,7 @@ def refresh(
             workspace_engine(workspace, scratch) as engine,
             store.begin_snapshot(now.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")) as folder,
         ):
-            run = Refresh(engine, workspace, store, progress, now)
+            run = Refresh(engine, workspace, store, progress, now, hot)
             return run.run(folder, as_of, retrain=retrain, previous=previous)
 
 

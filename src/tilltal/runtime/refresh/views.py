@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pyarrow as pa
+
 from tilltal.core.names import literal, quote
 from tilltal.core.ports import BatchEngine
 from tilltal.core.time import sql_timestamp
@@ -56,16 +58,27 @@ _OBSERVATION = {
 Columns = Mapping[str, str]  # column → SQL type
 
 
-def open_history(engine: BatchEngine, workspace: Workspace, store: Store) -> None:
+def open_history(
+    engine: BatchEngine, workspace: Workspace, store: Store, hot: Mapping[str, pa.Table] | None = None
+) -> None:
     """Make the views of schema `history`: one per event type and record source, holdings, consents, ids.
 
     What the definitions name and no file has yet is an empty view; a field that older files lack is NULL.
+
+    Args:
+        engine: to make them in.
+        workspace: says which there are.
+        store: its files.
+        hot: by view, rows of a server's log that no file has yet.
     """
     engine.run("CREATE SCHEMA IF NOT EXISTS history")
-    files = store.views()
+    files, rest = store.views(), hot or {}
     for view, columns in declared_views(workspace).items():
         known = files.get(view, [])
         select = _from_files(engine, known, columns) if known else _empty(columns)
+        if view in rest:
+            engine.register(f"hot {view}", rest[view])
+            select = f"{select} UNION ALL BY NAME {_from_table(f'hot {view}', rest[view], columns)}"
         engine.run(f"CREATE OR REPLACE VIEW history.{quote(view_name(view))} AS {select}")
 
 
@@ -77,6 +90,7 @@ def open_views(
     sample: str = "TRUE",
     *,
     identity: str = "history",
+    with_tokens: bool = False,
 ) -> None:
     """Make the views of data.md as of an instant, in a schema of their own, which becomes the current one.
 
@@ -89,6 +103,7 @@ def open_views(
         schema: its name; made anew.
         sample: condition over `profile`, to look at part of the customers only.
         identity: schema of the tables of identity, made as of the same instant.
+        with_tokens: keep the column `identity`, the row's own token, beside `profile`.
     """
     engine.run(f"DROP SCHEMA IF EXISTS {quote(schema)} CASCADE")
     engine.run(f"CREATE SCHEMA {quote(schema)}")
@@ -101,10 +116,8 @@ def open_views(
         if kind in ("observations", "identities"):
             continue
         known = f"received <= {now}" + (f' AND "at" <= {now}' if kind != "holdings" else "")
-        engine.run(
-            f"CREATE VIEW {quote(name)} AS SELECT * FROM ({_of_profiles(name, kind, is_mapped, identity)}) "
-            f"WHERE {known} AND ({sample})"
-        )
+        rows = _of_profiles(name, kind, is_mapped, identity, with_tokens=with_tokens)
+        engine.run(f"CREATE VIEW {quote(name)} AS SELECT * FROM ({rows}) WHERE {known} AND ({sample})")
     # who was first seen later is not there either: a training row must not know of a customer to come
     engine.run(
         f"CREATE VIEW spine AS SELECT profile, is_known FROM {identity}.people_spine "
@@ -158,20 +171,29 @@ def _from_files(engine: BatchEngine, files: list[Path], columns: Columns) -> str
     return f"SELECT {', '.join(kept)} FROM {read}"
 
 
+def _from_table(name: str, table: pa.Table, columns: Columns) -> str:
+    """Return what a table holds with the types of the files."""
+    kept = ["identity"] if "identity" in table.column_names else []
+    kept += [f"CAST({quote(column)} AS {kind}) AS {quote(column)}" for column, kind in columns.items()]
+    return f"SELECT {', '.join(kept)} FROM {quote(name)}"
+
+
 def _empty(columns: Columns) -> str:
     typed = ["CAST(NULL AS BIGINT) AS identity"]
     typed += [f"CAST(NULL AS {kind}) AS {quote(name)}" for name, kind in columns.items()]
     return f"SELECT {', '.join(typed)} WHERE FALSE"
 
 
-def _of_profiles(name: str, kind: str, is_mapped: bool, identity: str) -> str:
+def _of_profiles(name: str, kind: str, is_mapped: bool, identity: str, *, with_tokens: bool) -> str:
     """Put the profile in place of the token; a token that is not mapped is its own profile."""
     relation = f"history.{quote(name)}"
     if not is_mapped:
-        return f"SELECT identity AS profile, * EXCLUDE (identity) FROM {relation}"
+        kept = "*" if with_tokens else "* EXCLUDE (identity)"
+        return f"SELECT identity AS profile, {kept} FROM {relation}"
     moment = "opened" if kind == "holdings" else '"at"'
+    kept = "e.*" if with_tokens else "e.* EXCLUDE (identity)"
     return (
-        f"SELECT COALESCE(m.profile, e.identity) AS profile, e.* EXCLUDE (identity) "
+        f"SELECT COALESCE(m.profile, e.identity) AS profile, {kept} "
         f"FROM {relation} AS e LEFT JOIN {identity}.identity_map AS m ON m.identity = e.identity "
         f"AND m.valid_from <= e.{moment} AND (m.valid_to IS NULL OR e.{moment} < m.valid_to) "
         f"WHERE COALESCE(m.profile, e.identity) IN (SELECT profile FROM {identity}.people_spine)"

@@ -14,6 +14,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +25,8 @@ from tilltal.core.errors import DataError, EngineError
 from tilltal.runtime.storage import disk
 
 KEPT_SNAPSHOTS = 3
+LIVE = "live-"  # begins the names of what a running server writes, without the lock
+_LIVE_SECONDS = 3600  # after which a file of a server that no manifest names was left by a crash
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
@@ -228,10 +231,15 @@ def _read_manifest(path: Path) -> Manifest:
 
 
 def _belongs(path: Path, relative: str, named: set[str]) -> bool:
-    """True for files that manifests name, and for the manifests themselves."""
+    """True for files that manifests name or will name, and for the manifests themselves."""
     if relative.startswith("ingested/"):
         return path.suffix == ".json" and not path.name.startswith(".")
-    return relative in named
+    return relative in named or _is_being_written(path)
+
+
+def _is_being_written(path: Path) -> bool:
+    """True for a young file of a running server: its manifest may come in a moment."""
+    return path.name.startswith(LIVE) and time.time() - path.stat().st_mtime < _LIVE_SECONDS
 
 
 def _take(handle: int, root: Path) -> None:

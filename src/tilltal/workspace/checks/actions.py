@@ -11,7 +11,7 @@ from tilltal.core.time import parse_duration, parse_instant
 from tilltal.rules.types import Type
 from tilltal.workspace.absent import may_define
 from tilltal.workspace.checks.scope import At, Scope
-from tilltal.workspace.definitions.actions import Action
+from tilltal.workspace.definitions.actions import Action, Adaptive, Learned
 from tilltal.workspace.definitions.policies import ActionScope, AppliesTo, Cap
 from tilltal.workspace.names import Schema, event_fields
 
@@ -27,6 +27,8 @@ def check_actions(scope: Scope) -> Iterator[Fault]:
         yield from at.unknown("purpose", action.purpose, workspace.consent.purposes, "purpose")
         if isinstance(action.propensity, str):
             yield from at.unknown("model", action.propensity, workspace.models, "propensity")
+        elif isinstance(action.propensity, Learned):
+            yield from _adaptive(scope, at, action.propensity.adaptive)
         elif action.propensity is not None and not 0 <= action.propensity <= 1:
             yield at.fault("W114", "A probability lies between 0 and 1.", "propensity")
         yield from _times(at, action)
@@ -37,6 +39,13 @@ def check_actions(scope: Scope) -> Iterator[Fault]:
             hint = f"Add a file such as {folder}email.{language}.yaml."
             yield at.fault("W138", f"The action {name!r} has no treatment.", hint=hint)
     yield from _treatments(scope)
+
+
+def _adaptive(scope: Scope, at: At, adaptive: Adaptive) -> Iterator[Fault]:
+    path = ("propensity", "adaptive")
+    yield from at.all_known("name", adaptive.features, scope.profile, *path, "features")
+    yield from at.readable(adaptive.wait, parse_duration, *path, "wait")
+    yield from at.readable(adaptive.half_life, parse_duration, *path, "half_life")
 
 
 def _times(at: At, action: Action) -> Iterator[Fault]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from zoneinfo import ZoneInfo
 
@@ -9,7 +10,7 @@ from tilltal.core.errors import Fault, nearest
 from tilltal.core.time import parse_instant
 from tilltal.workspace.absent import may_define
 from tilltal.workspace.checks.scope import At, Path, Scope, read_format, read_zone
-from tilltal.workspace.definitions.sources import Column, Field, Read, Source
+from tilltal.workspace.definitions.sources import COLLECTOR_DIRECTIVES, Column, Field, Read, Source
 from tilltal.workspace.names import declared_type, event_types, known_values
 from tilltal.workspace.workspace import Workspace
 
@@ -39,6 +40,7 @@ def check_sources(scope: Scope) -> Iterator[Fault]:
     for name, source in scope.workspace.sources.items():
         at = At(scope.workspace, f"sources/{name}.yaml")
         yield from _read(at, source.read)
+        yield from _collector(at, source)
         yield from _kind(at, source)
         yield from _identities(at, source, scope.workspace)
         yield from _columns(at, source)
@@ -49,7 +51,8 @@ def check_sources(scope: Scope) -> Iterator[Fault]:
 
 
 def _read(at: At, read: Read) -> Iterator[Fault]:
-    yield from at.one_of({"files": read.files, "query": read.query}, "read")
+    given = {"files": read.files, "query": read.query, "collector": read.collector}
+    yield from at.one_of(given, "read")
     yield from at.one_of({"attach": read.attach, "adbc": read.adbc}, "read", needed=False)
     if read.files is not None and read.format is None and not _has_known_ending(read.files):
         hint = "Add `format`: csv, jsonl or parquet."
@@ -66,6 +69,36 @@ def _read(at: At, read: Read) -> Iterator[Fault]:
         yield at.fault("W121", "A file without header needs `columns`.", "read", "csv", "header")
 
 
+def _collector(at: At, source: Source) -> Iterator[Fault]:
+    """Check what only a source of the server's collector has, or cannot have."""
+    read = source.read
+    if read.collector is None:
+        if read.event:
+            yield at.key_fault("W121", "`event` needs a `collector`.", "read", "event")
+        return
+    if read.event and isinstance(source.event, Column):
+        hint = "Its `values` and `map` say which messages the source takes."
+        yield at.key_fault("W121", "The column of `event` tells this already.", "read", "event", hint=hint)
+    if read.event and "track" not in read.collector:
+        yield at.key_fault("W121", "Only messages of the type `track` have an event.", "read", "event")
+    for path, form in _formats(source):
+        unknown = [text for text in re.findall(r"%-?(.)", form) if text not in COLLECTOR_DIRECTIVES]
+        if unknown:
+            message = f"The collector does not read %{unknown[0]} of {form!r}."
+            valid = tuple(f"%{letter}" for letter in COLLECTOR_DIRECTIVES)
+            yield at.fault("W122", message, *path, "format", valid=valid)
+
+
+def _formats(source: Source) -> Iterator[tuple[Path, str]]:
+    for key in _COLUMNS:
+        column = getattr(source, key)
+        if isinstance(column, Column) and column.format is not None:
+            yield (key,), column.format
+    for name, field in source.fields.items():
+        if isinstance(field, Field) and field.format is not None:
+            yield ("fields", name), field.format
+
+
 def _has_known_ending(files: str) -> bool:
     name = files.lower()
     for packed in _PACKED:
@@ -74,8 +107,9 @@ def _has_known_ending(files: str) -> bool:
 
 
 def _kind(at: At, source: Source) -> Iterator[Fault]:
+    is_collected = source.read.collector is not None
     for key in _NEEDED[source.kind]:
-        if not at.states(key):
+        if not at.states(key) and not (is_collected and key == "at"):
             yield at.fault("W121", f"A source of kind {source.kind} needs the key `{key}`.", "kind")
     for key in _KIND_KEYS:
         if at.states(key) and key not in _ALLOWED[source.kind]:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from tilltal.workspace.definitions.base import Definition, Rule
+from tilltal.workspace.definitions.base import Definition, DurationText, Names, Rule
 
 
 class Condition(Definition, frozen=True, kw_only=True):
@@ -15,6 +15,28 @@ class Condition(Definition, frozen=True, kw_only=True):
     name: str
     when: Rule
     description: str = ""
+
+
+class Adaptive(Definition, frozen=True, kw_only=True):
+    """A propensity that learns from every response, per channel of the action."""
+
+    base_rate: Annotated[float, Meta(gt=0, lt=1, description="The share of yes to begin with.")]
+    evidence: Annotated[
+        float, Meta(gt=0, description="The base rate weighs as much as so many answered impressions.")
+    ] = 100
+    features: Annotated[Names, Meta(description="Profile names that a yes may depend on.")] = ()
+    wait: Annotated[
+        DurationText, Meta(description="An impression without an answer for so long is a no.")
+    ] = "7 days"
+    half_life: Annotated[
+        DurationText | None, Meta(description="Answers of that age weigh half; never less if absent.")
+    ] = None
+
+
+class Learned(Definition, frozen=True, kw_only=True):
+    """A propensity that is learned while it is used."""
+
+    adaptive: Adaptive
 
 
 class Action(Definition, frozen=True, kw_only=True):
@@ -31,7 +53,8 @@ class Action(Definition, frozen=True, kw_only=True):
     applicability: Annotated[tuple[Condition, ...], Meta(description="Is it relevant now?")] = ()
     suitability: Annotated[tuple[Condition, ...], Meta(description="Is it in the customer's interest?")] = ()
     propensity: Annotated[
-        str | float | None, Meta(description="A model's name, or a fixed probability; the default if absent.")
+        str | float | Learned | None,
+        Meta(description="A model's name, a fixed probability, or `adaptive`; the default if absent."),
     ] = None
     value: Annotated[
         Rule | float | int, Meta(description="What a yes is worth to the bank, in major currency units.")

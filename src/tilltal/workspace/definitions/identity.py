@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from tilltal.workspace.definitions.base import Definition, DurationText
+from tilltal.workspace.definitions.base import Definition, DurationText, Names
 
 
 class Limit(Definition, frozen=True, kw_only=True):
@@ -46,6 +46,48 @@ class Correction(Definition, frozen=True, kw_only=True):
     reason: str = ""
 
 
+Comparison = Literal["name", "date", "number", "postcode", "email", "exact"]
+
+
+class Linking(Definition, frozen=True, kw_only=True):
+    """How records without a common identifier are found to be of one person.
+
+    Fields are those of record sources, also the ones labelled `identity`. Differences of case, accents, spaces
+    and signs never count.
+    """
+
+    compare: Annotated[
+        dict[str, Comparison],
+        Meta(
+            description="Field → how. name: spelled alike (streets and places, too); date: a slip, or parts "
+            "that agree; number: a slip; postcode: a slip or the same beginning; email: the same before @, "
+            "or alike; exact."
+        ),
+    ]
+    blocking: Annotated[
+        tuple[Names, ...],
+        Meta(
+            description="Only records that agree on all fields of one of these lists are compared; `field:3` "
+            "is the beginning of three letters."
+        ),
+    ]
+    sources: Annotated[
+        Names, Meta(description="Record sources, the most trusted first; absent: all with such fields.")
+    ] = ()
+    auto_link: Annotated[
+        float, Meta(ge=0.5, lt=1, description="Probability at which records are linked without a look.")
+    ] = 0.999
+    review: Annotated[
+        float, Meta(gt=0, lt=1, description="Probability at which a person is asked; below, nothing is.")
+    ] = 0.9
+    max_block: Annotated[
+        int, Meta(ge=2, description="A value of a blocking list with more records than that finds nobody.")
+    ] = 100
+    max_records: Annotated[
+        int, Meta(ge=2, description="More records than that are never linked to one person.")
+    ] = 8
+
+
 BLOCKED = (
     "[0-]*", "-1", "null", "none", "nil", "nan", "undefined", "unknown", "anonymous", "guest", "true",
     "false", r"\[object object\]",
@@ -66,3 +108,6 @@ class Identity(Definition, frozen=True, kw_only=True):
     anonymous_vouch: DurationText | None = None
     anonymous_lookback: DurationText | None = None
     corrections: tuple[Correction, ...] = ()
+    linking: Annotated[
+        Linking | None, Meta(description="Find records of one person that share no identifier.")
+    ] = None

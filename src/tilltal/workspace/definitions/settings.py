@@ -45,6 +45,13 @@ class Webhook(Definition, frozen=True, kw_only=True):
     ] = ("entered", "left", "stage")
 
 
+class Placement(Definition, frozen=True, kw_only=True):
+    """A place that shows decisions, such as the app's first page."""
+
+    channel: Annotated[str, Meta(description="Whose treatments fit there.")]
+    count: Annotated[int, Meta(ge=1, description="How many actions fit.")] = 1
+
+
 class Server(Definition, frozen=True, kw_only=True):
     """What `tilltal serve` does where a request or an option says nothing."""
 
@@ -56,6 +63,7 @@ class Server(Definition, frozen=True, kw_only=True):
     fallback: Annotated[
         Names, Meta(description="Actions that may be answered, beside mandatory ones, when time is over.")
     ] = ()
+    placements: dict[str, Placement] = {}
     webhooks: dict[str, Webhook] = {}
 
 

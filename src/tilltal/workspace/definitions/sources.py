@@ -5,10 +5,14 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from msgspec import Meta
+from msgspec.structs import force_setattr
 
 from tilltal.workspace.definitions.base import Definition, Labels
 
 FieldType = Literal["text", "integer", "number", "money", "boolean", "date", "timestamp", "any"]
+MessageType = Literal["identify", "track", "page", "screen", "group", "alias"]
+
+COLLECTOR_DIRECTIVES = "YymdHMSfbBz%"  # of strptime formats, those that single messages are read by
 
 
 class Csv(Definition, frozen=True, kw_only=True):
@@ -23,7 +27,10 @@ class Csv(Definition, frozen=True, kw_only=True):
 
 
 class Read(Definition, frozen=True, kw_only=True):
-    """Files (a path or glob, relative to the workspace) or a query. Exactly one of `files` and `query`."""
+    """Files (a path or glob, relative to the workspace), a query, or messages that the server is sent.
+
+    Exactly one of `files`, `query` and `collector`.
+    """
 
     files: str | None = None
     format: Annotated[
@@ -38,6 +45,14 @@ class Read(Definition, frozen=True, kw_only=True):
     adbc: Annotated[
         dict[str, str], Meta(description="ADBC: `driver` (Python package or shared library), `uri`.")
     ] = {}
+    collector: Annotated[
+        tuple[MessageType, ...] | None,
+        Meta(description="Types of messages of the tracking API; columns are paths: `properties.amount`."),
+    ] = None
+    event: Annotated[
+        tuple[str, ...],
+        Meta(description="Only `track` messages of these events; not where a column tells the event type."),
+    ] = ()
 
 
 class Column(Definition, frozen=True, kw_only=True):
@@ -139,3 +154,13 @@ class Source(Definition, frozen=True, kw_only=True):
     max_rejects: Annotated[
         float, Meta(ge=0, le=1, description="Share of rejected rows above which nothing is taken in.")
     ] = 0.05
+
+    def __post_init__(self) -> None:
+        """Let a source of the collector read what every message has: its id, its time and its arrival."""
+        if self.read.collector is None:
+            return
+        times = () if self.kind == "holding" or self.effective is not None else ("at",)
+        columns = {"id": "messageId", "at": "timestamp", "received": "receivedAt"}
+        for key in ("id", *times, "received"):
+            if getattr(self, key) is None:
+                force_setattr(self, key, columns[key])

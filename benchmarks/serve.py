@@ -1,0 +1,370 @@
+"""What the server takes in and decides, over HTTP, on one core, with the load from the other.
+
+    python -m benchmarks.serve                       # 1M profiles on SQLite; makes them first
+    python -m benchmarks.serve --profiles 100000 --seconds 20
+    python -m benchmarks.serve --store postgresql://...
+
+The workspace is that of `benchmarks.refresh`: sixty traits, forty audiences, lifecycle, value. Load is an open
+loop: every request has its instant, and its time counts from there, whether the server was ready or not.
+`events/s` is what it takes when sent as fast as it answers; `half` is at half that rate. `fsync` is a bare
+append of the same bytes with fsync per batch, for the ratio. Figures are medians of the rounds, with least
+and most.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import random
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import msgspec
+from benchmarks.generate import DATA, TYPES
+from benchmarks.refresh import write_definitions
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from tilltal.core.operational import Identified, Membership, Owned, State, Writes
+from tilltal.customers.live.profile import ProfileProgram
+from tilltal.customers.live.state import Stored
+from tilltal.customers.traits.online import Event
+from tilltal.engines.operational.opening import open_store
+from tilltal.governance.vault import Vault
+from tilltal.rules.clock import Clock
+from tilltal.runtime.intake.ingest import open_vault
+from tilltal.runtime.live.keys import Keys
+from tilltal.runtime.live.reference import bare_reference
+from tilltal.runtime.live.taking_over import MARK
+from tilltal.workspace.check import usable
+
+BATCH = 100
+TEMPLATES = 500
+EVENTS_EACH = 100
+CATEGORIES = ("travel", "home", "food", "clothes", "children")
+COLLECTOR = """\
+kind: event
+read: {collector: [track]}
+identities: {customer: userId}
+event: {column: event, values: [%s]}
+fields:
+  amount: {type: money, column: properties.amount}
+  category: {type: text, column: properties.category}
+  channel: {type: text, column: properties.channel}
+"""
+
+
+def workspace_at(root: Path, store: str | None) -> None:
+    """Write the definitions, with a source of the collector and without learned personas."""
+    write_definitions(root)
+    (root / "personas.yaml").unlink()
+    (root / "sources" / "live.yaml").write_text(COLLECTOR % ", ".join(sorted(TYPES)), encoding="utf-8")
+    if store:
+        settings = msgspec.json.decode((root / "tilltal.yaml").read_bytes())
+        settings["store"] = {"operational": store}
+        (root / "tilltal.yaml").write_bytes(msgspec.json.encode(settings))
+
+
+def some_event(rng: random.Random, now: datetime, number: int) -> Event:
+    at = now - timedelta(seconds=rng.randrange(1, 365 * 86400))
+    return Event(
+        type=rng.choice(sorted(TYPES)),
+        at=at,
+        received=at,
+        event_id=f"00000000-0000-0000-0000-{number:012d}",
+        fields={
+            "amount": rng.randrange(100, 100_000),
+            "category": rng.choice(CATEGORIES),
+            "channel": rng.choice(("app", "web", "branch")),
+        },
+    )
+
+
+def templates(program: ProfileProgram, clock: Clock) -> list[Stored]:
+    """Return states of customers with a year of events, to be given to many."""
+    rng, made = random.Random(1), []
+    for number in range(TEMPLATES):
+        state = program.new()
+        state.is_known = True
+        for event in range(EVENTS_EACH):
+            program.add(state, 0, some_event(rng, clock.now, number * 1000 + event), clock)
+        program.advance(state, clock)
+        made.append(msgspec.msgpack.decode(program.encode(state), type=Stored))
+    return made
+
+
+async def fill(root: Path, profiles: int) -> str:
+    """Make profiles and a key; return the key's secret."""
+    workspace = usable(root)
+    program = ProfileProgram(workspace, bare_reference(workspace))
+    clock = Clock(datetime.now(UTC), workspace.zone)
+    place = workspace.settings.store.operational
+    (root / ".tilltal").mkdir(exist_ok=True)
+    store = await open_store(place if "://" in place else str(root / place))
+    with open_vault(workspace) as vault:
+        made = templates(program, clock)
+        for start in track(range(0, profiles, 5_000), "profiles"):
+            async with store.transaction() as tx:
+                await tx.write(portion(vault, made, start, min(start + 5_000, profiles)))
+    async with store.transaction() as tx:
+        await tx.write(Writes(marks={MARK: program.fingerprint.encode()}))
+    keys = Keys(store, lambda: datetime.now(UTC))
+    secret = (await keys.create("bench", ("collect", "decide", "read", "admin"))).secret
+    await store.close()
+    return secret
+
+
+def portion(vault: Vault, made: Sequence[Stored], first: int, end: int) -> Writes:
+    numbers = [str(number) for number in range(first, end)]
+    tokens = vault.pseudonymiser.tokens("customer", numbers)
+    writes = Writes()
+    for place, (number, token) in enumerate(zip(numbers, tokens, strict=True), start=first):
+        stored = made[place % len(made)]
+        own = msgspec.structs.replace(stored, fragments={token: next(iter(stored.fragments.values()))})
+        writes.identities.append(Identified(token, "customer", number))
+        writes.owners[token] = (Owned(token, 0, None, token),)
+        writes.states.append(State(token, msgspec.msgpack.encode(own), stored.due))
+        writes.members += [Membership(name, token, 0, is_member=True) for name in stored.audiences]
+    return writes
+
+
+def batch_body(rng: random.Random, profiles: int, number: int) -> bytes:
+    now = datetime.now(UTC).isoformat()
+    messages = [
+        {
+            "type": "track",
+            "messageId": f"{os.getpid()}-{number}-{index}",
+            "userId": str(rng.randrange(profiles)),
+            "event": rng.choice(sorted(TYPES)),
+            "timestamp": now,
+            "properties": {
+                "amount": rng.randrange(1, 1000),
+                "category": rng.choice(CATEGORIES),
+                "channel": rng.choice(("app", "web", "branch")),
+            },
+            "context": {"library": {"name": "bench", "version": "1"}},
+            "integrations": {},
+        }
+        for index in range(BATCH)
+    ]
+    return msgspec.json.encode({"batch": messages, "sentAt": now})
+
+
+class Connection:
+    """One keep-alive connection that speaks as much HTTP as is needed."""
+
+    def __init__(self, port: int, secret: str) -> None:
+        self._port = port
+        self._head = f"Host: bench\r\nAuthorization: Bearer {secret}\r\nContent-Type: application/json\r\n"
+
+    async def open(self) -> None:
+        self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self._port)
+
+    async def ask(self, method: str, path: str, body: bytes = b"") -> tuple[int, bytes]:
+        head = f"{method} {path} HTTP/1.1\r\n{self._head}Content-Length: {len(body)}\r\n\r\n"
+        self._writer.write(head.encode() + body)
+        answer = await self._reader.readuntil(b"\r\n\r\n")
+        length = 0
+        for line in answer.lower().split(b"\r\n"):
+            if line.startswith(b"content-length:"):
+                length = int(line.split(b":")[1])
+        return int(answer[9:12]), await self._reader.readexactly(length)
+
+
+async def closed_loop(
+    port: int, secret: str, make: Callable[[int], tuple[str, bytes]], width: int, seconds: float
+) -> tuple[float, int]:
+    """Send as fast as answers come on `width` connections; return requests a second, and those refused."""
+    done, refused = 0, 0
+    end = time.perf_counter() + seconds
+
+    async def one(number: int) -> None:
+        nonlocal done, refused
+        connection = Connection(port, secret)
+        await connection.open()
+        while time.perf_counter() < end:
+            path, body = make(number)
+            status, _ = await connection.ask("POST", path, body)
+            done += status == 200
+            refused += status != 200
+
+    started = time.perf_counter()
+    await asyncio.gather(*(one(number) for number in range(width)))
+    return done / (time.perf_counter() - started), refused
+
+
+async def open_loop(
+    port: int,
+    secret: str,
+    make: Callable[[int], tuple[str, bytes]],
+    rate: float,
+    seconds: float,
+    width: int,
+    after: str = "",
+) -> list[float]:
+    """Send at a rate, each request at its own instant; return seconds from there to its answer, sorted.
+
+    `after` is a path asked once the answer is there, its time included: what was sent is readable then.
+    """
+    free: asyncio.Queue[Connection] = asyncio.Queue()
+    for _ in range(width):
+        connection = Connection(port, secret)
+        await connection.open()
+        free.put_nowait(connection)
+    times: list[float] = []
+
+    async def one(due: float, path: str, body: bytes) -> None:
+        connection = await free.get()
+        status, _ = await connection.ask("POST", path, body)
+        if after:
+            await connection.ask("GET", after)
+        times.append(time.perf_counter() - due)
+        free.put_nowait(connection)
+        assert status == 200, status
+
+    start, tasks = time.perf_counter(), []
+    for number in range(int(rate * seconds)):
+        due = start + number / rate
+        path, body = make(number)
+        delay = due - time.perf_counter()
+        if delay > 0:
+            await asyncio.sleep(delay)
+        tasks.append(asyncio.create_task(one(due, path, body)))
+    await asyncio.gather(*tasks)
+    return sorted(times)
+
+
+def fsync_appends(seconds: float, body: bytes, folder: Path) -> float:
+    """Return bare appends with fsync a second: what the disk allows."""
+    path, count, end = folder / "fsync.bin", 0, time.perf_counter() + seconds
+    with path.open("wb") as file:
+        while time.perf_counter() < end:
+            file.write(body)
+            file.flush()
+            os.fsync(file.fileno())
+            count += 1
+    path.unlink()
+    return count / seconds
+
+
+def percentile(times: Sequence[float], share: float) -> float:
+    return times[min(int(len(times) * share), len(times) - 1)]
+
+
+def cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def memory_mb(pid: int) -> float:
+    status = Path(f"/proc/{pid}/status").read_text()
+    line = next(line for line in status.splitlines() if line.startswith("VmRSS"))
+    return int(line.split()[1]) / 1024
+
+
+def wait_until_ready(port: int, secret: str) -> float:
+    async def ready() -> bool:
+        connection = Connection(port, secret)
+        await connection.open()
+        return (await connection.ask("GET", "/readyz"))[0] == 200
+
+    started = time.perf_counter()
+    while time.perf_counter() - started < 300:
+        try:
+            if asyncio.run(ready()):
+                return time.perf_counter() - started
+        except OSError:
+            time.sleep(0.05)
+    sys.exit("The server did not become ready.")
+
+
+def measure(root: Path, secret: str, arguments: argparse.Namespace, console: Console) -> None:
+    port, profiles, seconds = arguments.port, arguments.profiles, arguments.seconds
+    command = ["serve", str(root), "--port", str(port)]
+    launched = f"from tilltal.cli.main import main; main({command!r})"
+    server = subprocess.Popen(
+        ["taskset", "-c", "0", sys.executable, "-c", launched], stdout=subprocess.DEVNULL
+    )
+    os.sched_setaffinity(0, {1})
+    try:
+        start_up = wait_until_ready(port, secret)
+        rng = random.Random(arguments.seed)
+        bodies = [("/v1/batch", batch_body(rng, profiles, number)) for number in range(arguments.bodies)]
+        places = iter(range(10**9))
+
+        def ingest(number: int) -> tuple[str, bytes]:
+            path, body = bodies[next(places) % len(bodies)]
+            mark = f'"{os.getpid()}-'.encode()
+            return path, body.replace(mark, f'"{next(places)}-'.encode())
+
+        rows = []
+        for _ in range(arguments.rounds):
+            used = cpu_seconds(server.pid)
+            rate, refused = asyncio.run(closed_loop(port, secret, ingest, 8, seconds))
+            used = cpu_seconds(server.pid) - used
+            appends = fsync_appends(2, bodies[0][1], root)
+            times = asyncio.run(
+                open_loop(
+                    port, secret, ingest, rate / 2, seconds, 64, "/v1/profiles/customer/1?names=spend_30d"
+                )
+            )
+            rows.append(
+                (
+                    rate * BATCH,
+                    used / max(rate * seconds * BATCH, 1) * 1e6,
+                    percentile(times, 0.5) * 1e3,
+                    percentile(times, 0.99) * 1e3,
+                    appends,
+                    refused,
+                    memory_mb(server.pid),
+                )
+            )
+        show(console, start_up, rows)
+    finally:
+        server.send_signal(signal.SIGINT)
+        server.wait(60)
+
+
+def show(console: Console, start_up: float, rows: Sequence[tuple[float, ...]]) -> None:
+    table = Table(title=f"Ingest over HTTP in batches of {BATCH}; ready after {start_up:.1f} s")
+    heads = ("events/s", "CPU us/event", "half: p50 ms", "half: p99 ms", "fsync/s", "refused", "RSS MB")
+    for head in heads:
+        table.add_column(head, justify="right")
+    columns = list(zip(*rows, strict=True))
+    table.add_row(*(f"{statistics.median(column):,.1f}" for column in columns))
+    table.add_row(*(f"{min(column):,.1f}–{max(column):,.1f}" for column in columns), style="dim")
+    console.print(table)
+
+
+def main() -> None:
+    """Make the bank if it is not there, then measure."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--profiles", type=int, default=1_000_000)
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--bodies", type=int, default=300)
+    parser.add_argument("--port", type=int, default=8499)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--store", help="postgresql://...; else SQLite")
+    arguments = parser.parse_args()
+    console = Console(width=110)
+    root = DATA / f"serve-{arguments.profiles}"
+    secret_file = root / "key"
+    if not secret_file.exists():
+        shutil.rmtree(root, ignore_errors=True)
+        workspace_at(root, arguments.store)
+        secret_file.write_text(asyncio.run(fill(root, arguments.profiles)), encoding="utf-8")
+    measure(root, secret_file.read_text(encoding="utf-8"), arguments, console)
+
+
+if __name__ == "__main__":
+    main()

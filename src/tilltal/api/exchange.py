@@ -1,0 +1,72 @@
+"""A route that takes JSON and gives JSON, as a function from headers and body to a reply.
+
+The front calls it without the framework, as these routes are the busy ones; the same function is registered
+with Litestar, which describes it and serves other spellings of its address.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Generic, TypeVar
+
+import msgspec
+
+from tilltal.api.auth import key_of
+from tilltal.api.bodies import Headers, decode
+from tilltal.api.errors import Reply
+from tilltal.api.settings import ApiSettings
+from tilltal.runtime.live.contract import LiveService, Scope
+
+Answer = Callable[[Headers, bytes], Awaitable[Reply]]
+
+T = TypeVar("T")
+
+
+class Exchange(msgspec.Struct, frozen=True, kw_only=True):
+    """A busy route: where, what it does, what it takes and gives (for the description), and the function."""
+
+    path: str
+    scope: Scope
+    name: str
+    summary: str
+    tag: str
+    takes: object
+    gives: type
+    answer: Answer
+    more_statuses: tuple[int, ...] = ()
+
+
+class Asked(Generic[T]):
+    """Answers requests of one type of body with what a function makes of it."""
+
+    def __init__(
+        self,
+        service: LiveService,
+        settings: ApiSettings,
+        scope: Scope,
+        decoder: msgspec.json.Decoder[T],
+        run: Callable[[T], Awaitable[object]],
+    ) -> None:
+        self._service = service
+        self._scope: Scope = scope
+        self._depth_limit = settings.depth_limit
+        self._decoder = decoder
+        self._run = run
+
+    async def __call__(self, headers: Headers, body: bytes) -> Reply:
+        """Answer one request.
+
+        Raises:
+            ApiError: 401, 403 for the key, 400 for the body; and what the function raises.
+        """
+        key_of(self._service, headers, self._scope)
+        asked = decode(body, self._decoder, self._depth_limit)
+        return Reply(200, _ENCODER.encode(await self._run(asked)))
+
+
+def by_path(exchanges: tuple[Exchange, ...]) -> Mapping[str, Answer]:
+    """Return the answers by address."""
+    return {exchange.path: exchange.answer for exchange in exchanges}
+
+
+_ENCODER = msgspec.json.Encoder()

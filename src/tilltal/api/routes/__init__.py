@@ -1,0 +1,1 @@
+"""The routes, a module per thing asked for. Begin with `decisions`."""

@@ -1,0 +1,104 @@
+"""Profiles, timelines, members of audiences."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from litestar import Request, get
+from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath, PathParameter, QueryParameter
+
+from tilltal.api.auth import key_of, needs
+from tilltal.api.description import operation
+from tilltal.api.errors import ApiError, api_error
+from tilltal.runtime.live.contract import LiveService, MemberPage, ProfileAnswer, Timeline
+
+Namespace = Annotated[str, PathParameter(description="Of the identifier; `profile` for a profile id.")]
+Value = Annotated[str, PathParameter(description="The identifier, percent-encoded.")]
+Instant = Annotated[datetime | None, QueryParameter(description="ISO 8601; without an offset it is UTC.")]
+
+
+def customer_routes(service: LiveService) -> list[HTTPRouteHandler]:
+    """Return the routes about customers."""
+    return [_profile_route(service), _timeline_route(service), _members_route(service)]
+
+
+def _profile_route(service: LiveService) -> HTTPRouteHandler:
+    @get("/v1/profiles/{namespace:str}/{value:str}", **operation("profile", "read", "read", 404))
+    async def profile(
+        request: Request[Any, Any, Any],
+        namespace: Namespace,
+        value: Value,
+        as_of: Instant = None,
+        names: Annotated[str, QueryParameter(description="Only these names, separated by commas.")] = "",
+    ) -> ProfileAnswer:
+        """What is known of a customer; direct identifiers with the scope `read-identity` only."""
+        key = key_of(service, request.scope["headers"], "read")
+        found = await service.profile(
+            namespace,
+            value,
+            as_of=_in_utc(as_of),
+            names=tuple(name for each in names.split(",") if (name := each.strip())),
+            with_identity="read-identity" in key.scopes,
+        )
+        if found is None:
+            raise _nobody()
+        return found
+
+    return profile
+
+
+def _timeline_route(service: LiveService) -> HTTPRouteHandler:
+    @get(
+        "/v1/profiles/{namespace:str}/{value:str}/timeline",
+        guards=[needs(service, "read")],
+        **operation("timeline", "read", "read", 404),
+    )
+    async def timeline(
+        namespace: Namespace,
+        value: Value,
+        before: Instant = None,
+        limit: Annotated[int, QueryParameter(ge=1, le=1000)] = 100,
+    ) -> Timeline:
+        """What happened to a customer, latest first."""
+        found = await service.timeline(namespace, value, before=_in_utc(before), limit=limit)
+        if found is None:
+            raise _nobody()
+        return found
+
+    return timeline
+
+
+def _members_route(service: LiveService) -> HTTPRouteHandler:
+    @get(
+        "/v1/audiences/{name:str}/members",
+        guards=[needs(service, "read")],
+        **operation("members", "read", "read", 404),
+    )
+    async def members(
+        name: FromPath[str],
+        after: Annotated[str | None, QueryParameter(description="`next_after` of the page before.")] = None,
+        limit: Annotated[int, QueryParameter(ge=1, le=10_000)] = 1000,
+    ) -> MemberPage:
+        """Who is in an audience now, in order of profile."""
+        found = await service.members(name, after=after, limit=limit)
+        if found is None:
+            raise api_error(404, "H615", "there is no such audience")
+        return found
+
+    return members
+
+
+def _in_utc(moment: datetime | None) -> datetime | None:
+    """Return an instant in UTC."""
+    if moment is None:
+        return None
+    try:
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except OverflowError:
+        raise api_error(400, "H614", "the instant lies outside the calendar") from None
+
+
+def _nobody() -> ApiError:
+    return api_error(404, "P365", "nobody is known by this identifier")

@@ -1,0 +1,1 @@
+"""The process that listens: uvicorn with patience that ends. Begin with `server`."""

@@ -1,0 +1,1 @@
+"""What the HTTP face says about itself: request ids, logs, figures. Never an identifier."""

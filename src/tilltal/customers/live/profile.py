@@ -1,0 +1,276 @@
+"""A customer in the moment: facts in, audiences and everything else an expression may name out.
+
+`ProfileProgram` is compiled once from the definitions and the last snapshot, and holds no customer. A
+customer is a `ProfileState`, as bytes between two touches. What comes out is what a refresh as of the same
+instant would find; see docs/explanation/live.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+
+from tilltal.customers.live.evaluation import Dependencies, Evaluation, Reading
+from tilltal.customers.live.families import Family
+from tilltal.customers.live.inputs import Inputs
+from tilltal.customers.live.live_traits import Occurrence
+from tilltal.customers.live.local_days import instant_of, micros
+from tilltal.customers.live.partials import Partial
+from tilltal.customers.live.pending import Fact, counts_since, packed, unpacked
+from tilltal.customers.live.program import Nodes, Reference
+from tilltal.customers.live.state import Fragment, ProfileState, Stored
+from tilltal.rules.clock import Clock
+from tilltal.rules.types import Type
+from tilltal.workspace.names import profile_schema
+from tilltal.workspace.workspace import Workspace
+
+__all__ = ["Dependencies", "Moved", "ProfileProgram", "ProfileState", "Reference"]
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Stored).decode
+
+
+class Moved(msgspec.Struct, frozen=True):
+    """What changed for a customer at an instant: audiences entered and left, stage before and after.
+
+    The stage after is empty where an identifier that told of the relation has gone over to somebody else.
+    """
+
+    at: datetime
+    entered: tuple[str, ...] = ()
+    left: tuple[str, ...] = ()
+    stage: tuple[str | None, str] | None = None
+
+
+class ProfileProgram:
+    """Evaluates customers.
+
+    Attributes:
+        fingerprint: stored fragments of another one must be made again from the log.
+        edition: differs where audiences or what they read are told otherwise. A state of another edition is
+            evaluated anew when it is touched; to find all changes at once, advance every profile.
+        audience_names: the audiences in the order of the bits of masks.
+        names: every name of the profile, with its type.
+    """
+
+    def __init__(self, workspace: Workspace, reference: Reference, extra: Sequence[Family] = ()) -> None:
+        """Compile the definitions.
+
+        Args:
+            workspace: checked.
+            reference: what comes of the last snapshot.
+            extra: families to keep besides what traits and lifecycle need, for `occurrences` and `days`.
+
+        Raises:
+            WorkspaceError: where a definition is faulty.
+        """
+        self.names: Mapping[str, Type] = profile_schema(workspace)
+        self._zone = workspace.zone
+        self._inputs = Inputs(workspace, extra, reference.product_order)
+        self._nodes = Nodes(workspace, self.names, reference)
+        self._evaluation = Evaluation(workspace, self.names, self._inputs, self._nodes)
+        self.fingerprint = self._inputs.fingerprint
+        self.edition = self._evaluation.edition(reference.version)
+        self.audience_names = self._evaluation.audiences
+        self._bits = {name: 1 << bit for bit, name in enumerate(self.audience_names)}
+        self._held = lru_cache(maxsize=65536)(self._names_of)
+        self._mask = lru_cache(maxsize=65536)(self._mask_of)
+        self._reading = lru_cache(maxsize=256)(self._reading_of)
+
+    def new(self) -> ProfileState:
+        """Return the state of a customer of whom nothing is known."""
+        return ProfileState()
+
+    def decode(self, data: bytes) -> ProfileState:
+        """Read a stored state.
+
+        Raises:
+            msgspec.DecodeError: if it is none.
+        """
+        stored = _decode(data)
+        state = ProfileState(
+            is_known=stored.is_known,
+            lookalikes=frozenset(stored.lookalikes),
+            persona=stored.persona,
+            stage=stored.stage,
+            audiences=self._mask(stored.audiences),
+            until=stored.until,
+            due=stored.due,
+            waiting=stored.waiting,
+            fragments=dict(stored.fragments),
+        )
+        if stored.edition == self.edition:
+            state.is_stale = False
+            state.inputs = self._evaluation.restored(stored.inputs)
+            state.standing = stored.standing
+            state.seen = state.is_known, state.lookalikes
+        return state
+
+    def encode(self, state: ProfileState) -> bytes:
+        """Return a state as it is stored."""
+        is_current = _is_settled(state)
+        closed = self._inputs.closed
+        return _encode(
+            Stored(
+                self.edition if is_current else "",
+                state.is_known,
+                state.until,
+                state.due,
+                state.waiting,
+                state.stage,
+                state.standing,
+                state.persona,
+                self._held(state.audiences),
+                tuple(state.lookalikes),
+                self._evaluation.flat(state.inputs) if is_current else [],
+                {token: closed(fragment) for token, fragment in state.fragments.items()},
+            )
+        )
+
+    def add(self, state: ProfileState, token: int, fact: Fact, clock: Clock) -> None:
+        """Take in a fact that was not taken in before.
+
+        What has not happened or arrived yet as of the clock counts from its instant on. So does what came
+        after an instant at which `advance` still has to look.
+        """
+        since, due = counts_since(fact), state.due
+        fragment = self._opened(state, token)
+        if since > micros(clock.now) or (due is not None and due < since and not state.is_stale):
+            fragment.pending.append(packed(fact))
+            state.waiting = since if state.waiting is None else min(state.waiting, since)
+            state.due = since if due is None else min(due, since)
+        else:
+            self._inputs.add(state, fragment, fact, clock)
+
+    def take(self, state: ProfileState, token: int) -> Fragment | None:
+        """Remove what is known under an identifier and return it, if there is anything."""
+        fragment = state.fragments.pop(token, None)
+        if fragment is None:
+            return None
+        state.is_stale = True
+        return self._inputs.opened(fragment) if isinstance(fragment, bytes) else fragment
+
+    def give(self, state: ProfileState, token: int, fragment: Fragment) -> None:
+        """Put in what is known under an identifier, in place of what was known there."""
+        state.fragments[token] = fragment
+        state.is_stale = True
+        waiting = [each.since for each in fragment.pending]
+        state.waiting = min(waiting if state.waiting is None else [state.waiting, *waiting], default=None)
+
+    def tokens(self, state: ProfileState) -> tuple[int, ...]:
+        """Return the identifiers under which something is known."""
+        return tuple(state.fragments)
+
+    def advance(self, state: ProfileState, clock: Clock) -> tuple[Moved, ...]:
+        """Bring a customer up to the clock and return what changed, in order of time.
+
+        First every due instant on the way is looked at, as of that instant, then the clock's. A clock that
+        lies before the last evaluation counts as that.
+        """
+        now = micros(clock.now)
+        if state.until is not None and now < state.until:
+            now = state.until
+        moved: list[Moved] = []
+        while not state.is_stale and state.due is not None and state.due < now:
+            self._step(state, state.due, moved)
+        self._step(state, now, moved)
+        return tuple(moved)
+
+    def values(
+        self, state: ProfileState, clock: Clock, names: Iterable[str] | None = None
+    ) -> dict[str, object]:
+        """Return values as expressions see them, of all names or of some.
+
+        The state is not changed; if it is not up to the clock, a copy is brought there.
+
+        Raises:
+            KeyError: for a name that is not among `names`.
+        """
+        now = micros(clock.now)
+        if not _is_settled(state) or now < (state.until or 0) or (state.due is not None and state.due <= now):
+            state = self.decode(self.encode(state))
+            self.advance(state, clock)
+        wanted = tuple(self.names if names is None else names)
+        return self._reading(wanted).values(self._fragments(state), clock, state)
+
+    def dependencies_of(self, names: Iterable[str]) -> Dependencies:
+        """Return what some names are told from, directly or through others."""
+        found, _ = self._nodes.needed(names)
+        return self._evaluation.dependencies(found)
+
+    def occurrences(self, state: ProfileState, family: Family) -> Sequence[Occurrence]:
+        """Return the occurrences that a family keeps, over all identifiers, in the order of event time."""
+        traits = self._inputs.traits
+        return traits.occurrences(self._whole_traits(state), traits.index_of(family))
+
+    def days(self, state: ProfileState, family: Family) -> Mapping[int, Partial]:
+        """Return a family's partial aggregates by local day (ordinal), over all identifiers."""
+        traits = self._inputs.traits
+        return traits.days(self._whole_traits(state), traits.index_of(family))
+
+    def _whole_traits(self, state: ProfileState) -> Any:
+        return self._inputs.whole(self._fragments(state)).traits
+
+    def _step(self, state: ProfileState, now: int, moved: list[Moved]) -> None:
+        """Evaluate a customer as of an instant, not before the last one."""
+        clock = Clock(instant_of(now), self._zone)
+        is_full = state.is_stale or (state.due is not None and state.due <= now)
+        if state.waiting is not None and (state.waiting <= now or state.is_stale):
+            self._release(state, now, clock)
+        if not is_full and _is_settled(state):
+            state.until = now
+            return
+        before, stage = state.audiences, state.stage
+        self._evaluation.evaluate(state, self._fragments(state), clock, is_full=is_full)
+        if before != state.audiences or stage != state.stage:
+            moved.append(self._moved(clock.now, before, stage, state))
+
+    def _moved(self, at: datetime, before: int, stage: str | None, state: ProfileState) -> Moved:
+        after = state.audiences
+        turn = None if state.stage == stage else (stage, state.stage or "")
+        return Moved(at, self._held(after & ~before), self._held(before & ~after), turn)
+
+    def _release(self, state: ProfileState, now: int, clock: Clock) -> None:
+        """Take in the facts whose instant has come."""
+        left: list[int] = []
+        for token in state.fragments:
+            fragment = self._opened(state, token)
+            ready = [each for each in fragment.pending if each.since <= now]
+            fragment.pending = [each for each in fragment.pending if each.since > now]
+            for each in sorted(ready, key=lambda pending: pending.since):
+                self._inputs.add(state, fragment, unpacked(each), clock)
+            left += [each.since for each in fragment.pending]
+        state.waiting = min(left, default=None)
+
+    def _opened(self, state: ProfileState, token: int) -> Fragment:
+        fragment = state.fragments.get(token)
+        if not isinstance(fragment, Fragment):
+            fragment = Fragment() if fragment is None else self._inputs.opened(fragment)
+            state.fragments[token] = fragment
+        return fragment
+
+    def _fragments(self, state: ProfileState) -> list[Fragment]:
+        return [self._opened(state, token) for token in state.fragments]
+
+    def _reading_of(self, names: tuple[str, ...]) -> Reading:
+        unknown = [name for name in names if name not in self.names]
+        if unknown:
+            raise KeyError(unknown[0])
+        return Reading(names, self._evaluation, self._inputs, self._nodes)
+
+    def _names_of(self, mask: int) -> tuple[str, ...]:
+        return tuple(name for name, bit in self._bits.items() if mask & bit)
+
+    def _mask_of(self, names: tuple[str, ...]) -> int:
+        return sum(self._bits.get(name, 0) for name in names)
+
+
+def _is_settled(state: ProfileState) -> bool:
+    """True if nothing has come since the last evaluation."""
+    return not (
+        state.is_stale or state.changed or state.facets or state.seen != (state.is_known, state.lookalikes)
+    )

@@ -1,0 +1,261 @@
+"""The four factors of every option of a single fast decision, in tables by option.
+
+Factors are floats here. `exact` gives the same factors as exact decimals, for where floats are too near to
+tell.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from decimal import Decimal
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from tilltal.decisions.arbitration import (
+    Candidate,
+    Context,
+    Factored,
+    factors_of,
+    has_value,
+    lever,
+    weight_of,
+)
+from tilltal.decisions.plan import ActionPlan, DecisionPlan
+from tilltal.rules.clock import Clock
+from tilltal.rules.expression import Expression
+from tilltal.rules.running.coder import Coder
+from tilltal.workspace.definitions.actions import Learned
+from tilltal.workspace.definitions.policies import ContextRule
+
+_MOST_MOMENTS = 1024  # combinations of context rules whose weights are kept
+_TINY, _HUGE = Decimal("1e-150"), Decimal("1e150")
+
+Values = Sequence[object]
+Floats = npt.NDArray[np.float64]
+Places = npt.NDArray[np.intp]
+
+
+class Weights(msgspec.Struct, frozen=True):
+    """C × L by option, C by action, and the context rules that hold.
+
+    `is_extreme`: some C × L is so large or small that products of floats could lose their digits.
+    """
+
+    both: Floats
+    context: tuple[float, ...]
+    rules: tuple[ContextRule, ...]
+    is_extreme: bool
+
+
+class Option(msgspec.Struct, frozen=True):
+    """An action by one of its channels; `number` is its bit."""
+
+    number: int
+    action: ActionPlan
+    channel: str
+
+
+class Numbers(msgspec.Struct, frozen=True, gc=False):
+    """A factor: distinct numbers, and where each option's lies among them."""
+
+    found: Floats
+    at: Places
+
+    def of(self, option: int) -> float:
+        """Return one option's number."""
+        return float(self.found.item(self.at.item(option)))
+
+    def take(self, options: Places) -> Floats:
+        """Return the numbers of some options."""
+        return self.found.take(self.at.take(options))
+
+
+class Propensities:
+    """P by option: constants, models' scores, and the rates of adaptive models.
+
+    `adaptive` names the pairs of action and channel whose rate may be given, in order of their options;
+    `lawful` is the mask of options whose constant is a probability.
+    """
+
+    __slots__ = ("_constants", "_default", "_fixed", "_models", "_rated", "adaptive", "lawful")
+
+    def __init__(self, plan: DecisionPlan, slots: Mapping[str, int], options: Sequence[Option]) -> None:
+        self._default = plan.arbitration.defaults.propensity
+        constants = [_constant(option.action, self._default) for option in options]
+        self._constants = np.array(list(dict.fromkeys(constants)), dtype=np.float64)
+        place = {constant: number for number, constant in enumerate(dict.fromkeys(constants))}
+        models = sorted({option.action.model for option in options if option.action.model})
+        of_model = {name: len(place) + number for number, name in enumerate(models)}
+        adaptive = [option for option in options if isinstance(option.action.definition.propensity, Learned)]
+        self.adaptive = tuple((option.action.name, option.channel) for option in adaptive)
+        first = len(place) + len(models)
+        of_pair = {option.number: first + number for number, option in enumerate(adaptive)}
+        at = {
+            option.number: of_model.get(option.action.model or "", place[constant])
+            for option, constant in zip(options, constants, strict=True)
+        }
+        self._fixed, self._rated = _table(at), _table(at | of_pair)
+        self._models = tuple(
+            (slots[f"score.{name}"], ~_mask(option for option in options if option.action.model == name))
+            for name in models
+        )
+        self.lawful = _mask(
+            option for option, constant in zip(options, constants, strict=True) if 0 <= constant <= 1
+        )
+
+    def known(self, values: Values, rates: Sequence[float] | Floats | None) -> tuple[Numbers, int]:
+        """Return all probabilities and the mask of the options whose probability is one."""
+        scores: list[float] = []
+        lawful = self.lawful
+        for slot, others in self._models:
+            score = values[slot]
+            share = float(score) if isinstance(score, int | float) else self._default
+            if not 0 <= share <= 1:
+                lawful &= others
+            scores.append(share)
+        if rates is None:
+            return Numbers(np.concatenate((self._constants, scores)), self._fixed), lawful
+        return Numbers(np.concatenate((self._constants, scores, rates)), self._rated), lawful
+
+
+class Worths:
+    """V by option: constants and the values of expressions, each computed once and only where needed."""
+
+    __slots__ = ("_at", "_compute", "_constants", "lawful")
+
+    def __init__(self, plan: DecisionPlan, slots: Mapping[str, int], options: Sequence[Option]) -> None:
+        distinct = {_value_key(option.action): option.action.value for option in options}
+        place = {key: number for number, key in enumerate(distinct)}
+        constants = [value if isinstance(value, float) else 0.0 for value in distinct.values()]
+        self._constants = np.array(constants, dtype=np.float64)
+        self._at = _table({option.number: place[_value_key(option.action)] for option in options})
+        needs = [
+            (number, value, _mask(option for option in options if self._at[option.number] == number))
+            for number, value in enumerate(distinct.values())
+        ]
+        self.lawful = _mask(options) & ~sum(
+            mask for _, value, mask in needs if isinstance(value, float) and not math.isfinite(value)
+        )
+        expressions = [
+            (number, value, mask) for number, value, mask in needs if isinstance(value, Expression)
+        ]
+        self._compute = _compiled(expressions, float(plan.arbitration.defaults.value), slots)
+
+    def known(self, values: Values, clock: Clock, options: int) -> Numbers:
+        """Return all constants and the values that the options of a mask need."""
+        found = self._constants.copy()
+        self._compute(values, options, found, clock)
+        return Numbers(found, self._at)
+
+
+class Moments:
+    """C and L by option, for whichever context rules hold at the moment."""
+
+    __slots__ = ("_bare", "_known", "_options", "_plan", "_tests", "levers")
+
+    def __init__(self, plan: DecisionPlan, slots: Mapping[str, int], options: Sequence[Option]) -> None:
+        self._plan = plan
+        self._options = tuple(option.number for option in options)
+        self._bare = tuple(bare(action) for action in plan.actions)
+        policy = plan.arbitration
+        is_full = policy.mode == "pcvl"
+        is_asked = policy.factors.C and is_full
+        self._tests = tuple(
+            (1 << number, rule, slots[rule.key] if rule.key in plan.schema else -1)
+            for number, rule in enumerate(policy.context_rules if is_asked else ())
+        )
+        is_pulled = policy.factors.L and is_full
+        self.levers = tuple(lever(each, policy) if is_pulled else Decimal(1) for each in self._bare)
+        self._known: dict[int, Weights] = {}
+
+    def weights(self, values: Values, context: Context) -> Weights:
+        """Return the weights of the moment; the context goes before the profile's own names."""
+        mask = 0
+        for bit, rule, slot in self._tests:
+            if rule.key in context:
+                if has_value(context, rule.key, rule.value):
+                    mask |= bit
+            elif slot >= 0 and _is(values[slot], rule.value):
+                mask |= bit
+        found = self._known.get(mask)
+        return self._weigh(mask) if found is None else found
+
+    def _weigh(self, mask: int) -> Weights:
+        rules = tuple(rule for bit, rule, _ in self._tests if mask & bit)
+        shares = [weight_of(rules, each) for each in self._bare]
+        products = [share * pull for share, pull in zip(shares, self.levers, strict=True)]
+        both = np.zeros(max(self._options, default=-1) + 1)
+        for number in self._options:
+            both[number] = float(products[number % len(products)])
+        weights = Weights(
+            both,
+            tuple(float(share) for share in shares),
+            rules,
+            any(product and not _TINY < product < _HUGE for product in products),
+        )
+        if len(self._known) >= _MOST_MOMENTS:
+            self._known.clear()
+        self._known[mask] = weights
+        return weights
+
+
+def exact(plan: DecisionPlan, action: int, propensity: float, value: float, weights: Weights) -> Factored:
+    """Return an action's factors as exact decimals; `propensity` and `value` as if their factors were on."""
+    candidate = msgspec.structs.replace(bare(plan.actions[action]), propensity=propensity, value=value)
+    return factors_of(candidate, plan.arbitration, {rule.key: rule.value for rule in weights.rules})
+
+
+def _is(held: object, wanted: object) -> bool:
+    """True if a profile's value is the wanted one; 1 is not TRUE."""
+    return held == wanted and isinstance(held, bool) is isinstance(wanted, bool)
+
+
+def bare(action: ActionPlan) -> Candidate:
+    """Return an action as a candidate of unknown propensity and value."""
+    definition = action.definition
+    return Candidate(
+        action=action.name, group=definition.group, issue=definition.issue, mandatory=definition.mandatory
+    )
+
+
+def _constant(action: ActionPlan, default: float) -> float:
+    return default if action.propensity is None else action.propensity
+
+
+def _table(at: Mapping[int, int]) -> Places:
+    """Return an array by option; options that there are not have 0."""
+    table = np.zeros(max(at, default=-1) + 1, dtype=np.intp)
+    for option, place in at.items():
+        table[option] = place
+    return table
+
+
+def _value_key(action: ActionPlan) -> object:
+    return repr(action.value) if isinstance(action.value, float) else action.value.tree
+
+
+def _compiled(
+    expressions: Iterable[tuple[int, Expression, int]], default: float, slots: Mapping[str, int]
+) -> Callable[[Values, int, Floats, Clock], object]:
+    """Compile value expressions to one function: it puts those numbers in place whose options are asked.
+
+    A name is read once; NULL is the default.
+    """
+    coder = Coder(lambda name: f"values[{slots[name]}]")
+    body = [
+        f"if options & {mask}: found[{number}] = {default!r} if (worth := {coder.value(value.tree)}) is None "
+        "else worth"
+        for number, value, mask in expressions
+    ]
+    function, _ = coder.function([*body, "return None"], "values, options, found")
+    return function
+
+
+def _mask(options: Iterable[Option]) -> int:
+    mask = 0
+    for option in options:
+        mask |= 1 << option.number
+    return mask

@@ -1,0 +1,120 @@
+"""The best of many options by products of floats, with exact decimals where floats are too near to tell.
+
+A product of floats P × C × V × L is at most a few parts in 10¹⁵ off. Only options that could be among the
+best are looked at again. Where the ninth decimal of a product is certain, the rounded float orders as the
+exact priority would; elsewhere `exact` is asked for it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+_FLOAT = 1.6e-15  # six roundings of a part in 2⁵³ each, more than twice over
+_PLACE = 1e9  # priorities have nine decimals
+_SPARE = 4  # so many more than the slots are ordered at first where groups are limited
+_NEAR = 2.0 / _PLACE  # two roundings, twice over
+_LARGEST = 4e6  # up to here neighbouring floats are nearer than decimals of nine places
+
+Option = int
+Best = list[tuple[Option, float]]  # options with priorities, best first; to be rounded by `priority_of`
+Floats = npt.NDArray[np.float64]
+Places = npt.NDArray[np.intp]
+
+
+class Products(msgspec.Struct, frozen=True):
+    """Options with P × C × V × L of each as a float, and how to learn an option's exact priority.
+
+    Of `width` actions in order of their names, an option's is its number modulo `width`. `is_extreme`: floats
+    cannot be trusted.
+    """
+
+    options: Places
+    floats: Floats
+    width: int
+    exact: Callable[[Option], Decimal]
+    is_extreme: bool
+
+    def priority_of(self, option: Option, near: float) -> float:
+        """Return the exact priority, as the nearest float, of an option whose product or priority is near."""
+        return round(near, 9) if is_certain(near) and not self.is_extreme else float(self.exact(option))
+
+    def only(self, marked: npt.NDArray[np.bool_]) -> Products:
+        """Return those that are marked."""
+        return Products(self.options[marked], self.floats[marked], self.width, self.exact, self.is_extreme)
+
+
+class Slots(msgspec.Struct, frozen=True):
+    """How many are shown, of an action's group at most `limit`; `groups` holds the group of each action."""
+
+    count: int
+    limit: int | None
+    groups: Sequence[int]
+
+    def fill(self, taken: Best, products: Products, *, only_positive: bool) -> Best:
+        """Return `taken` and the best of the options that have room after it."""
+        if self.limit is None:
+            ordered = best(products, self.count - len(taken))
+            return self._take(taken, ordered, only_positive=only_positive)
+        wanted = self.count + _SPARE
+        found = self._take(taken, best(products, wanted), only_positive=only_positive)
+        if len(found) < self.count and wanted < len(products.options):
+            found = self._take(taken, best(products, len(products.options)), only_positive=only_positive)
+        return found
+
+    def _take(self, taken: Best, ordered: Best, *, only_positive: bool) -> Best:
+        found, limit, groups = taken.copy(), self.limit, self.groups
+        held = [groups[option % len(groups)] for option, _ in found]
+        for pair in ordered:
+            if len(found) >= self.count or (only_positive and pair[1] <= 0):
+                break
+            group = groups[pair[0] % len(groups)]
+            if limit is None or held.count(group) < limit:
+                found.append(pair)
+                held.append(group)
+        return found
+
+
+def best(products: Products, count: int) -> Best:
+    """Return at least the `count` best options in order, or all: by priority, then by name."""
+    options, floats = products.options, products.floats
+    if products.is_extreme:
+        return _exactly(products, options.tolist())
+    if 0 < count < len(floats):
+        last = float(np.partition(floats, -count)[-count])
+        near = (floats >= last - _NEAR - 3 * _FLOAT * abs(last)).nonzero()[0]
+        options, floats = options.take(near), floats.take(near)
+    pairs = sorted(zip(floats.tolist(), options.tolist(), strict=True), reverse=True)
+    if _are_apart(pairs):
+        return [(option, product) for product, option in pairs]
+    if not all(is_certain(product) for product, _ in pairs):
+        return _exactly(products, [option for _, option in pairs])
+    found = sorted((-round(product, 9), option % products.width, option) for product, option in pairs)
+    return [(option, -negative) for negative, _, option in found]
+
+
+def is_certain(product: float) -> bool:
+    """True if rounding the float to nine decimals is rounding the exact product."""
+    size = abs(product)
+    return size < _LARGEST and abs(size * _PLACE % 1.0 - 0.5) > size * _PLACE * _FLOAT
+
+
+def _are_apart(pairs: Sequence[tuple[float, Option]]) -> bool:
+    """True if no rounding changes the descending order of products, or the sign of one."""
+    before = math.inf
+    for product, _ in pairs:
+        if not (before - product > _NEAR + 3 * _FLOAT * abs(product) and abs(product) > _NEAR):
+            return False
+        before = product
+    return True
+
+
+def _exactly(products: Products, options: Sequence[Option]) -> Best:
+    priorities = {option: products.exact(option) for option in options}
+    order = sorted(options, key=lambda option: (-priorities[option], option % products.width))
+    return [(option, float(priorities[option])) for option in order]

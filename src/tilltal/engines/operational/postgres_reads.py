@@ -1,0 +1,158 @@
+"""Questions to a PostgreSQL store: the reading half of the port, over whatever runs statements."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from tilltal.core.operational import (
+    Answered,
+    ApiKey,
+    Change,
+    Decided,
+    Identified,
+    Logged,
+    Observed,
+    Owned,
+    State,
+)
+from tilltal.engines.operational import rows
+from tilltal.engines.operational.postgres_faults import Statements, explained
+
+_FIRST, _LAST = -(2**63), 2**63 - 1
+
+_COMPONENT = f"""
+    WITH RECURSIVE reached (token) AS (
+      SELECT unnest($1::bigint[])
+      UNION
+      SELECT there.token FROM reached
+      JOIN observations AS here ON here.token = reached.token
+      JOIN observations AS there ON there.id = here.id)
+    SELECT {rows.OBSERVATION} FROM observations WHERE id IN (
+      SELECT here.id FROM reached JOIN observations AS here ON here.token = reached.token)
+    ORDER BY id, place"""
+_EVENTS = f"""
+    SELECT position, {rows.LOG} FROM log WHERE token = ANY($1::bigint[]) AND at >= $2 AND at < $3
+    ORDER BY at DESC, position DESC LIMIT $4"""
+_SIZES = """
+    SELECT coalesce((SELECT max(position) FROM log) - (SELECT min(position) FROM log) + 1, 0),
+           (SELECT value FROM counters WHERE name = 'changes'),
+           (SELECT reltuples::bigint FROM pg_class WHERE oid = 'profiles'::regclass)"""
+
+
+class Questions:
+    """The reading half of the port."""
+
+    def __init__(self, statements: Statements) -> None:
+        self._statements = statements
+
+    async def _rows(self, query: str, *args: object) -> list[rows.Row]:
+        with explained():
+            return await self._statements.fetch(query, *args)
+
+    async def known_ids(self, event_ids: Sequence[bytes]) -> set[bytes]:
+        """Return which message ids were accepted before."""
+        query = "SELECT event_id FROM seen WHERE event_id = ANY($1::bytea[])"
+        return {row[0] for row in await self._rows(query, event_ids)}
+
+    async def owners(self, tokens: Iterable[int]) -> dict[int, tuple[Owned, ...]]:
+        """Return each known token's spans."""
+        query = f"SELECT {rows.OWNER} FROM owners WHERE token = ANY($1::bigint[]) ORDER BY token, place"
+        return rows.spans(await self._rows(query, list(tokens)))
+
+    async def tokens_of(self, profile: int) -> list[Owned]:
+        """Return every span that a profile owns."""
+        query = f"SELECT {rows.OWNER} FROM owners WHERE profile = $1 ORDER BY token, place"
+        return [rows.owned(row) for row in await self._rows(query, profile)]
+
+    async def identities(self, tokens: Iterable[int]) -> dict[int, Identified]:
+        """Return what is known of tokens."""
+        query = f"SELECT {rows.IDENTITY} FROM identities WHERE token = ANY($1::bigint[])"
+        return rows.identified(await self._rows(query, list(tokens)))
+
+    async def component(self, tokens: Iterable[int]) -> list[Observed]:
+        """Return all observations reachable from tokens."""
+        return rows.observed(await self._rows(_COMPONENT, list(tokens)))
+
+    async def states(self, profiles: Iterable[int]) -> dict[int, State]:
+        """Return the states of those profiles that have one."""
+        query = "SELECT profile, state, due FROM profiles WHERE profile = ANY($1::bigint[])"
+        return {row[0]: State(*row) for row in await self._rows(query, list(profiles))}
+
+    async def events_of(
+        self,
+        tokens: Iterable[int],
+        *,
+        since: int | None = None,
+        until: int | None = None,
+        limit: int = 1_000_000,
+    ) -> list[Logged]:
+        """Return the latest log rows led by tokens."""
+        begin, end = _FIRST if since is None else since, _LAST if until is None else until
+        found = await self._rows(_EVENTS, list(tokens), begin, end, limit)
+        return [rows.logged(row) for row in reversed(found)]
+
+    async def log_after(self, position: int, limit: int) -> list[Logged]:
+        """Return log rows after a position."""
+        query = f"SELECT position, {rows.LOG} FROM log WHERE position > $1 ORDER BY position LIMIT $2"
+        return [rows.logged(row) for row in await self._rows(query, position, limit)]
+
+    async def due(self, until: int, limit: int) -> list[int]:
+        """Return profiles that are due."""
+        query = "SELECT profile FROM profiles WHERE due <= $1 ORDER BY due, profile LIMIT $2"
+        return [row[0] for row in await self._rows(query, until, limit)]
+
+    async def members(
+        self, audience: str, *, after: int | None = None, limit: int = 1000
+    ) -> list[tuple[int, int]]:
+        """Return an audience's members."""
+        query = """
+            SELECT profile, since FROM members WHERE audience = $1 AND profile > $2
+            ORDER BY profile LIMIT $3"""
+        found = await self._rows(query, audience, _FIRST if after is None else after, limit)
+        return [(profile, since) for profile, since in found]
+
+    async def memberships(self, profile: int) -> dict[str, int]:
+        """Return a profile's audiences."""
+        query = "SELECT audience, since FROM members WHERE profile = $1 ORDER BY audience"
+        return {row[0]: row[1] for row in await self._rows(query, profile)}
+
+    async def changes_after(self, position: int, limit: int) -> list[Change]:
+        """Return changes after a position."""
+        query = f"SELECT position, {rows.CHANGE} FROM changes WHERE position > $1 ORDER BY position LIMIT $2"
+        return [rows.changed(row) for row in await self._rows(query, position, limit)]
+
+    async def decision(self, decision_id: bytes) -> Decided | None:
+        """Return a logged decision."""
+        found = await self._rows(f"SELECT {rows.DECISION} FROM decisions WHERE id = $1", decision_id)
+        return rows.decided(found[0]) if found else None
+
+    async def responses(self, decision_id: bytes) -> list[Answered]:
+        """Return the responses to a decision."""
+        query = f"SELECT {rows.RESPONSE} FROM responses WHERE decision = $1 ORDER BY at, id"
+        return [rows.answered(row) for row in await self._rows(query, decision_id)]
+
+    async def known_responses(self, ids: Sequence[bytes]) -> set[bytes]:
+        """Return which response ids were accepted before."""
+        query = "SELECT id FROM responses WHERE id = ANY($1::bytea[])"
+        return {row[0] for row in await self._rows(query, ids)}
+
+    async def adaptive(self) -> dict[str, bytes]:
+        """Return all states of adaptive models."""
+        return {row[0]: row[1] for row in await self._rows("SELECT name, state FROM adaptive")}
+
+    async def mark(self, name: str) -> bytes | None:
+        """Return a mark."""
+        found = await self._rows("SELECT value FROM marks WHERE name = $1", name)
+        return found[0][0] if found else None
+
+    async def api_keys(self) -> list[ApiKey]:
+        """Return all API keys."""
+        query = f"SELECT {rows.API_KEY} FROM api_keys ORDER BY created, id"
+        return [rows.api_key(row) for row in await self._rows(query)]
+
+    async def sizes(self) -> Mapping[str, int]:
+        """Return row counts; profiles as PostgreSQL estimates them, counted while it has no estimate."""
+        ((log, changes, profiles),) = await self._rows(_SIZES)
+        if profiles < 0:
+            ((profiles,),) = await self._rows("SELECT count(*) FROM profiles")
+        return {"log": log, "profiles": profiles, "changes": changes}

@@ -1,0 +1,195 @@
+"""Rows of the tables to and from the values of the port; the order of columns is the same in both stores.
+
+Texts from outside (message ids, identifiers) are kept as UTF-8 bytes: PostgreSQL's text cannot hold a NUL.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+from operator import itemgetter
+from typing import Any
+
+import msgspec
+
+from tilltal.core.operational import (
+    Answered,
+    ApiKey,
+    Change,
+    Decided,
+    Identified,
+    Logged,
+    Membership,
+    Observed,
+    Owned,
+)
+
+Row = Sequence[Any]
+
+LOG = "event_id, token, ids, kind, name, source, at, received, body"
+CHANGE = "at, profile, kind, name, body"
+OBSERVATION = "id, place, namespace, token, at"
+IDENTITY = "token, namespace, value"
+OWNER = "token, place, valid_from, valid_to, profile, is_plain"
+DECISION = "id, at, profile, body"
+RESPONSE = "id, decision, action, channel, kind, at, received"
+API_KEY = "id, name, hash, scopes, created, expires, revoked"
+
+_pack = msgspec.msgpack.Encoder().encode
+_ids = msgspec.msgpack.Decoder(tuple[int, ...]).decode
+_scopes = msgspec.msgpack.Decoder(tuple[str, ...]).decode
+
+
+def log_row(item: Logged) -> Row:
+    """The columns of LOG."""
+    return (
+        item.event_id,
+        item.token,
+        _pack(item.ids),
+        item.kind,
+        item.name,
+        item.source,
+        item.at,
+        item.received,
+        item.body,
+    )
+
+
+def logged(row: Row) -> Logged:
+    """From `position` and LOG."""
+    position, event_id, token, ids, kind, name, source, at, received, body = row
+    return Logged(
+        event_id=event_id,
+        token=token,
+        ids=_ids(ids),
+        kind=kind,
+        name=name,
+        source=source,
+        at=at,
+        received=received,
+        body=body,
+        position=position,
+    )
+
+
+def change_row(change: Change) -> Row:
+    """The columns of CHANGE."""
+    return (change.at, change.profile, change.kind, change.name, change.body)
+
+
+def changed(row: Row) -> Change:
+    """From `position` and CHANGE."""
+    position, at, profile, kind, name, body = row
+    return Change(position=position, at=at, profile=profile, kind=kind, name=name, body=body)
+
+
+def observation_rows(observations: Iterable[Observed]) -> list[Row]:
+    """The columns of OBSERVATION, a row per identifier; of observations with one id the first counts."""
+    once = {item.id: item for item in reversed(list(observations))}
+    return [
+        (item.id.encode(), place, namespace, token, item.at)
+        for item in (once[name] for name in sorted(once))
+        for place, (namespace, token) in enumerate(item.ids)
+    ]
+
+
+def observed(rows: Iterable[Row]) -> list[Observed]:
+    """From OBSERVATION in order of id and place."""
+    found = []
+    for name, group in groupby(rows, key=itemgetter(0)):
+        parts = list(group)
+        ids = tuple((namespace, token) for _, _, namespace, token, _ in parts)
+        found.append(Observed(name.decode(), parts[0][4], ids))
+    return found
+
+
+def identity_rows(identities: Iterable[Identified]) -> list[Row]:
+    """The columns of IDENTITY, in order of key."""
+    once = {item.token: item for item in identities}
+    found = (once[token] for token in sorted(once))
+    return [
+        (item.token, item.namespace, None if item.value is None else item.value.encode()) for item in found
+    ]
+
+
+def identified(rows: Iterable[Row]) -> dict[int, Identified]:
+    """From IDENTITY."""
+    return {
+        token: Identified(token, namespace, None if value is None else value.decode())
+        for token, namespace, value in rows
+    }
+
+
+def owner_rows(owners: dict[int, tuple[Owned, ...]]) -> list[Row]:
+    """The columns of OWNER, in order of key."""
+    return [
+        (token, place, span.valid_from, span.valid_to, span.profile, span.is_plain)
+        for token in sorted(owners)
+        for place, span in enumerate(owners[token])
+    ]
+
+
+def owned(row: Row) -> Owned:
+    """From OWNER."""
+    token, _, valid_from, valid_to, profile, is_plain = row
+    return Owned(token, valid_from, valid_to, profile, bool(is_plain))
+
+
+def spans(rows: Iterable[Row]) -> dict[int, tuple[Owned, ...]]:
+    """From OWNER in order of place: each token's spans."""
+    found: dict[int, tuple[Owned, ...]] = {}
+    for row in rows:
+        span = owned(row)
+        found[span.token] = (*found[span.token], span) if span.token in found else (span,)
+    return found
+
+
+def last_memberships(members: Iterable[Membership]) -> tuple[list[Row], list[Row]]:
+    """Return (audience, profile, since) to set and (audience, profile) to remove; the last word counts."""
+    last = {(item.audience, item.profile): item for item in members}
+    entered: list[Row] = [(*key, last[key].at) for key in sorted(last) if last[key].is_member]
+    left: list[Row] = [key for key in sorted(last) if not last[key].is_member]
+    return entered, left
+
+
+def decision_row(item: Decided) -> Row:
+    """The columns of DECISION."""
+    return (item.id, item.at, item.profile, item.body)
+
+
+def decided(row: Row) -> Decided:
+    """From DECISION."""
+    name, at, profile, body = row
+    return Decided(id=name, at=at, profile=profile, body=body)
+
+
+def response_row(item: Answered) -> Row:
+    """The columns of RESPONSE."""
+    return (item.id, item.decision, item.action, item.channel, item.kind, item.at, item.received)
+
+
+def answered(row: Row) -> Answered:
+    """From RESPONSE."""
+    name, decision, action, channel, kind, at, received = row
+    return Answered(
+        id=name, decision=decision, action=action, channel=channel, kind=kind, at=at, received=received
+    )
+
+
+def api_key_row(key: ApiKey) -> Row:
+    """The columns of API_KEY."""
+    return (key.id, key.name, key.hash, _pack(key.scopes), key.created, key.expires, key.revoked)
+
+
+def api_key(row: Row) -> ApiKey:
+    """From API_KEY."""
+    name, label, digest, scopes, created, expires, revoked = row
+    return ApiKey(
+        id=name,
+        name=label,
+        hash=digest,
+        scopes=_scopes(scopes),
+        created=created,
+        expires=expires,
+        revoked=revoked,
+    )

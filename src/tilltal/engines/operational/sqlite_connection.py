@@ -1,0 +1,115 @@
+"""A connection to a SQLite store: how it is opened, begun and committed, and what its failures mean."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tilltal.core.errors import EngineError
+from tilltal.engines.operational import sqlite_writes
+from tilltal.engines.operational.steps import VERSION, VERSION_TABLE, missing_steps
+
+BUSY_MS = 10_000
+_CHECKPOINT_PAGES = 64_000  # 256 MB: if the background does not keep up, the writer itself does it
+
+
+def connected(path: Path, *, cache_mb: int) -> sqlite3.Connection:
+    """Open a connection, durable and in WAL mode."""
+    connection = sqlite3.connect(
+        path, timeout=BUSY_MS / 1000, isolation_level=None, check_same_thread=False, cached_statements=512
+    )
+    for pragma in (
+        "journal_mode = WAL",
+        "synchronous = FULL",
+        f"wal_autocheckpoint = {_CHECKPOINT_PAGES}",
+        f"cache_size = {-1024 * cache_mb}",
+        "temp_store = MEMORY",
+    ):
+        connection.execute(f"PRAGMA {pragma}")
+    return connection
+
+
+def migrate(connection: sqlite3.Connection, where: str) -> None:
+    """Run the steps that the file still needs, all or none."""
+    begin(connection)
+    try:
+        connection.execute(VERSION_TABLE)
+        (version,) = connection.execute(VERSION).fetchone()
+        for step in missing_steps("sqlite", version, where):
+            sqlite_writes.run_script(connection, step.script)
+            connection.execute(step.note)
+    except BaseException:
+        roll_back(connection)
+        raise
+    commit(connection)
+
+
+def checkpoint(connection: sqlite3.Connection, path: Path) -> None:
+    """Fold the WAL into the file as far as nobody is in the way."""
+    with explained(path):
+        connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+
+
+def begin(connection: sqlite3.Connection) -> None:
+    """Begin to write, after what a cancelled task may have left."""
+    roll_back(connection)  # of a task that was cancelled while it began
+    connection.execute("BEGIN IMMEDIATE")
+
+
+def commit(connection: sqlite3.Connection) -> None:
+    """Commit, or roll back if that fails."""
+    try:
+        connection.execute("COMMIT")
+    except sqlite3.Error:
+        roll_back(connection)
+        raise
+
+
+def roll_back(connection: sqlite3.Connection) -> None:
+    """Roll back if anything is open."""
+    if connection.in_transaction:
+        connection.execute("ROLLBACK")
+
+
+def back_up(connection: sqlite3.Connection, target: Path) -> None:
+    """Copy the last commit to a file that appears when it is whole."""
+    partly = target.with_name(target.name + ".partly")
+    partly.unlink(missing_ok=True)
+    copy = sqlite3.connect(partly, isolation_level=None)
+    try:
+        connection.backup(copy)
+        copy.execute("PRAGMA journal_mode = DELETE")
+    finally:
+        copy.close()
+    with partly.open("rb+") as file:
+        os.fsync(file.fileno())
+    partly.replace(target)
+
+
+@contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Say what to do about the failures of SQLite that somebody can do something about."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        name = getattr(error, "sqlite_errorname", "")
+        raise _fault(path, name, str(error)) from error
+
+
+def _fault(path: Path, name: str, text: str) -> EngineError:
+    if name.startswith(("SQLITE_BUSY", "SQLITE_CONSTRAINT")):
+        return EngineError.of(
+            "E531", f"The operational store {path} was written at the same time: {text}.", hint="Try again."
+        )
+    if name.startswith("SQLITE_FULL"):
+        return EngineError.of("E501", f"The disk is full: {path}.", hint="Free some space and run again.")
+    if name.startswith(("SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_PERM")):
+        return EngineError.of(
+            "E505", f"{path}: {text}.", hint="Check that it exists and that you may write there."
+        )
+    return EngineError.of(
+        "E503", f"SQLite refused {path}: {text}.", hint="Restore a damaged file from its backup."
+    )

@@ -1,0 +1,175 @@
+"""Questions to a SQLite store: each a function of a connection.
+
+Many keys go in as one JSON array or in lists of a few fixed lengths, so that SQLite prepares each text once.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from functools import cache
+
+import msgspec
+
+from tilltal.core.operational import (
+    Answered,
+    ApiKey,
+    Change,
+    Decided,
+    Identified,
+    Logged,
+    Observed,
+    Owned,
+    State,
+)
+from tilltal.engines.operational import rows
+
+_encode = msgspec.json.Encoder().encode
+_spans = msgspec.json.Decoder(list[tuple[int, int, int | None, int | None, int | None, int]]).decode
+
+
+def _json(numbers: Iterable[int]) -> str:
+    return _encode(sorted(set(numbers))).decode()
+
+
+@cache
+def _where_in(table: str, column: str, count: int) -> str:
+    return f"SELECT {column} FROM {table} WHERE {column} IN ({','.join('?' * count)})"
+
+
+def known(connection: sqlite3.Connection, table: str, column: str, ids: Sequence[bytes]) -> set[bytes]:
+    """Return which of these ids a table has in a column."""
+    found: set[bytes] = set()
+    for begin in range(0, len(ids), 512):
+        chunk = list(ids[begin : begin + 512])
+        length = 1 << (len(chunk) - 1).bit_length()
+        chunk += chunk[-1:] * (length - len(chunk))
+        found.update(name for (name,) in connection.execute(_where_in(table, column, length), chunk))
+    return found
+
+
+def owners(connection: sqlite3.Connection, tokens: Iterable[int]) -> dict[int, tuple[Owned, ...]]:
+    """Return each known token's spans; as one JSON row, which costs one step instead of one per span."""
+    query = f"""
+        SELECT json_group_array(json_array({rows.OWNER})) FROM (
+          SELECT o.* FROM json_each(?) AS asked CROSS JOIN owners AS o ON o.token = asked.value
+          ORDER BY o.token, o.place)"""
+    (found,) = connection.execute(query, (_json(tokens),)).fetchone()
+    return rows.spans(_spans(found))
+
+
+def tokens_of(connection: sqlite3.Connection, profile: int) -> list[Owned]:
+    """Return every span that a profile owns."""
+    query = f"SELECT {rows.OWNER} FROM owners WHERE profile = ? ORDER BY token, place"
+    return [rows.owned(row) for row in connection.execute(query, (profile,))]
+
+
+def identities(connection: sqlite3.Connection, tokens: Iterable[int]) -> dict[int, Identified]:
+    """Return what is known of tokens."""
+    query = """
+        SELECT i.token, i.namespace, i.value
+        FROM json_each(?) AS asked CROSS JOIN identities AS i ON i.token = asked.value"""
+    return rows.identified(connection.execute(query, (_json(tokens),)))
+
+
+def component(connection: sqlite3.Connection, tokens: Iterable[int]) -> list[Observed]:
+    """Return all observations reachable from tokens."""
+    query = f"""
+        WITH RECURSIVE reached (token) AS (
+          SELECT value FROM json_each(?)
+          UNION
+          SELECT there.token FROM reached
+          CROSS JOIN observations AS here ON here.token = reached.token
+          CROSS JOIN observations AS there ON there.id = here.id)
+        SELECT {rows.OBSERVATION} FROM observations WHERE id IN (
+          SELECT here.id FROM reached CROSS JOIN observations AS here ON here.token = reached.token)
+        ORDER BY id, place"""
+    return rows.observed(connection.execute(query, (_json(tokens),)))
+
+
+def states(connection: sqlite3.Connection, profiles: Iterable[int]) -> dict[int, State]:
+    """Return the states of those profiles that have one."""
+    query = """
+        SELECT p.profile, p.state, p.due
+        FROM json_each(?) AS asked CROSS JOIN profiles AS p ON p.profile = asked.value"""
+    return {row[0]: State(*row) for row in connection.execute(query, (_json(profiles),)).fetchall()}
+
+
+def events_of(
+    connection: sqlite3.Connection, tokens: Iterable[int], since: int, until: int, limit: int
+) -> list[Logged]:
+    """Return the latest rows led by tokens, at `since` or later and before `until`."""
+    query = f"""
+        SELECT position, {rows.LOG} FROM json_each(?) AS asked
+        CROSS JOIN log ON token = asked.value AND at >= ? AND at < ?
+        ORDER BY at DESC, position DESC LIMIT ?"""
+    found = connection.execute(query, (_json(tokens), since, until, limit)).fetchall()
+    return [rows.logged(row) for row in reversed(found)]
+
+
+def log_after(connection: sqlite3.Connection, position: int, limit: int) -> list[Logged]:
+    """Return log rows after a position."""
+    query = f"SELECT position, {rows.LOG} FROM log WHERE position > ? ORDER BY position LIMIT ?"
+    return [rows.logged(row) for row in connection.execute(query, (position, limit))]
+
+
+def due(connection: sqlite3.Connection, until: int, limit: int) -> list[int]:
+    """Return profiles whose `due` is at or before an instant."""
+    query = "SELECT profile FROM profiles WHERE due <= ? ORDER BY due, profile LIMIT ?"
+    return [profile for (profile,) in connection.execute(query, (until, limit))]
+
+
+def members(connection: sqlite3.Connection, audience: str, after: int, limit: int) -> list[tuple[int, int]]:
+    """Return (profile, since) of members after a profile."""
+    query = "SELECT profile, since FROM members WHERE audience = ? AND profile > ? ORDER BY profile LIMIT ?"
+    return connection.execute(query, (audience, after, limit)).fetchall()
+
+
+def memberships(connection: sqlite3.Connection, profile: int) -> dict[str, int]:
+    """Return audience → since."""
+    query = "SELECT audience, since FROM members WHERE profile = ? ORDER BY audience"
+    return dict(connection.execute(query, (profile,)).fetchall())
+
+
+def changes_after(connection: sqlite3.Connection, position: int, limit: int) -> list[Change]:
+    """Return changes after a position."""
+    query = f"SELECT position, {rows.CHANGE} FROM changes WHERE position > ? ORDER BY position LIMIT ?"
+    return [rows.changed(row) for row in connection.execute(query, (position, limit))]
+
+
+def decision(connection: sqlite3.Connection, decision_id: bytes) -> Decided | None:
+    """Return a logged decision."""
+    row = connection.execute(f"SELECT {rows.DECISION} FROM decisions WHERE id = ?", (decision_id,)).fetchone()
+    return rows.decided(row) if row else None
+
+
+def responses(connection: sqlite3.Connection, decision_id: bytes) -> list[Answered]:
+    """Return the responses to a decision."""
+    query = f"SELECT {rows.RESPONSE} FROM responses WHERE decision = ? ORDER BY at, id"
+    return [rows.answered(row) for row in connection.execute(query, (decision_id,))]
+
+
+def adaptive(connection: sqlite3.Connection) -> dict[str, bytes]:
+    """Return all states of adaptive models."""
+    return dict(connection.execute("SELECT name, state FROM adaptive ORDER BY name").fetchall())
+
+
+def mark(connection: sqlite3.Connection, name: str) -> bytes | None:
+    """Return a mark."""
+    row = connection.execute("SELECT value FROM marks WHERE name = ?", (name,)).fetchone()
+    return bytes(row[0]) if row else None
+
+
+def api_keys(connection: sqlite3.Connection) -> list[ApiKey]:
+    """Return all API keys."""
+    query = f"SELECT {rows.API_KEY} FROM api_keys ORDER BY created, id"
+    return [rows.api_key(row) for row in connection.execute(query)]
+
+
+def sizes(connection: sqlite3.Connection) -> dict[str, int]:
+    """Return row counts; positions leave no gaps, and rows leave the log from its beginning."""
+    query = """
+        SELECT coalesce((SELECT max(position) FROM log) - (SELECT min(position) FROM log) + 1, 0),
+               (SELECT value FROM counters WHERE name = 'profiles'),
+               (SELECT value FROM counters WHERE name = 'changes')"""
+    return dict(zip(("log", "profiles", "changes"), connection.execute(query).fetchone(), strict=True))

@@ -1,0 +1,128 @@
+"""What a transaction of a SQLite store writes: each a function of the writing connection.
+
+Rows go in by the hundred in one statement. One statement is one step, and between steps another thread of
+Python may keep the interpreter: row by row, a batch takes several times as long in a busy server.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Collection, Sequence
+from functools import cache
+from itertools import chain
+
+from tilltal.core.operational import ApiKey, State, Writes
+from tilltal.engines.operational import rows
+
+PORTION = 10_000  # log rows that one call removes: a few tens of milliseconds
+_LENGTHS = (256, 64, 16, 4, 1)
+
+
+@cache
+def _values(head: str, width: int, count: int, tail: str) -> str:
+    row = f"({','.join('?' * width)})"
+    return f"{head} VALUES {','.join([row] * count)} {tail}"
+
+
+def put(connection: sqlite3.Connection, head: str, items: Sequence[rows.Row], tail: str = "") -> int:
+    """Insert rows: `head` VALUES ... `tail`; returns how many rows were inserted or changed."""
+    done = begin = 0
+    for length in _LENGTHS:
+        while len(items) - begin >= length:
+            chunk = items[begin : begin + length]
+            text = _values(head, len(chunk[0]), length, tail)
+            done += connection.execute(text, list(chain.from_iterable(chunk))).rowcount
+            begin += length
+    return done
+
+
+def write(connection: sqlite3.Connection, writes: Writes, known_due: dict[int, int | None]) -> None:
+    """Write everything of a batch. `known_due` holds what states read in this transaction were due."""
+    _put_identities(connection, writes)
+    _put_profiles(connection, writes, known_due)
+    _put_answers(connection, writes)
+    _append(connection, "changes", rows.CHANGE, [rows.change_row(change) for change in writes.changes])
+    put(connection, "INSERT INTO seen", sorted((item.event_id,) for item in writes.log))
+    _append(connection, "log", rows.LOG, [rows.log_row(item) for item in writes.log])
+
+
+def _append(connection: sqlite3.Connection, table: str, columns: str, items: Sequence[rows.Row]) -> None:
+    if not items:
+        return
+    (last,) = connection.execute("SELECT value FROM counters WHERE name = ?", (table,)).fetchone()
+    numbered = [(position, *item) for position, item in enumerate(items, start=last + 1)]
+    put(connection, f"INSERT INTO {table} (position, {columns})", numbered)
+    connection.execute("UPDATE counters SET value = ? WHERE name = ?", (last + len(items), table))
+
+
+def _put_identities(connection: sqlite3.Connection, writes: Writes) -> None:
+    found = rows.observation_rows(writes.observations)
+    put(connection, f"INSERT INTO observations ({rows.OBSERVATION})", found, "ON CONFLICT DO NOTHING")
+    named = rows.identity_rows(writes.identities)
+    put(connection, f"INSERT INTO identities ({rows.IDENTITY})", named, "ON CONFLICT DO NOTHING")
+    _remove(connection, "owners", "token", writes.owners)
+    put(connection, f"INSERT INTO owners ({rows.OWNER})", rows.owner_rows(writes.owners))
+
+
+def _put_profiles(connection: sqlite3.Connection, writes: Writes, known_due: dict[int, int | None]) -> None:
+    _remove(connection, "profiles", "profile", writes.gone)
+    _remove(connection, "members", "profile", writes.gone)
+    for profile in writes.gone:
+        known_due.pop(profile, None)
+    _put_states(connection, {state.profile: state for state in writes.states}, known_due)
+    entered, left = rows.last_memberships(writes.members)
+    tail = "ON CONFLICT DO UPDATE SET since = excluded.since"
+    put(connection, "INSERT INTO members (audience, profile, since)", entered, tail)
+    connection.executemany("DELETE FROM members WHERE audience = ? AND profile = ?", left)
+
+
+def _put_states(
+    connection: sqlite3.Connection, last: dict[int, State], known_due: dict[int, int | None]
+) -> None:
+    """Leave the index of `due` alone where it stays: SQLite rewrites an entry even if it is the same."""
+    states = [last[profile] for profile in sorted(last)]
+    kept = [state for state in states if known_due.get(state.profile, -1) == state.due]
+    moved = [state for state in states if known_due.get(state.profile, -1) != state.due]
+    head = "INSERT INTO profiles (profile, state, due)"
+    tail = "ON CONFLICT DO UPDATE SET state = excluded.state"
+    put(connection, head, [(state.profile, state.data, state.due) for state in kept], tail)
+    tail = "ON CONFLICT DO UPDATE SET state = excluded.state, due = excluded.due"
+    put(connection, head, [(state.profile, state.data, state.due) for state in moved], tail)
+    known_due.update((state.profile, state.due) for state in moved)
+
+
+def _put_answers(connection: sqlite3.Connection, writes: Writes) -> None:
+    decisions = [rows.decision_row(item) for item in writes.decisions]
+    put(connection, f"INSERT INTO decisions ({rows.DECISION})", decisions, "ON CONFLICT DO NOTHING")
+    responses = [rows.response_row(item) for item in writes.responses]
+    put(connection, f"INSERT INTO responses ({rows.RESPONSE})", responses)
+    put(connection, "INSERT OR REPLACE INTO adaptive (name, state)", list(writes.adaptive.items()))
+    put(connection, "INSERT OR REPLACE INTO marks (name, value)", list(writes.marks.items()))
+
+
+def _remove(connection: sqlite3.Connection, table: str, column: str, keys: Collection[int]) -> None:
+    connection.executemany(f"DELETE FROM {table} WHERE {column} = ?", [(key,) for key in sorted(keys)])
+
+
+def put_api_key(connection: sqlite3.Connection, key: ApiKey) -> None:
+    """Add or replace an API key."""
+    put(connection, f"INSERT OR REPLACE INTO api_keys ({rows.API_KEY})", [rows.api_key_row(key)])
+
+
+def drop_log(connection: sqlite3.Connection, until: int) -> int:
+    """Remove the first log rows up to a position, at most PORTION; returns how many."""
+    query = """
+        DELETE FROM log WHERE position <= (
+          SELECT max(position) FROM (
+            SELECT position FROM log WHERE position <= ? ORDER BY position LIMIT ?))"""
+    return connection.execute(query, (until, PORTION)).rowcount
+
+
+def run_script(connection: sqlite3.Connection, script: str) -> None:
+    """Run several statements inside the open transaction (`executescript` would commit it)."""
+    statement = ""
+    for line in script.splitlines():
+        statement += line + "\n"
+        if sqlite3.complete_statement(statement):
+            connection.execute(statement)
+            statement = ""

@@ -1,0 +1,60 @@
+"""What the server counts of itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from tilltal.runtime.live.contract import Collected, DecideAnswer, Sample
+
+
+class Figures:
+    """Counters of one server process."""
+
+    def __init__(self) -> None:
+        self.waking_lag = 0.0
+        self._messages = {"accepted": 0, "duplicate": 0, "rejected": 0}
+        self._decisions = {"known": 0, "unknown": 0, "fallback": 0}
+
+    def collected(self, result: Collected) -> None:
+        """Count a call's messages."""
+        self._messages["accepted"] += result.accepted
+        self._messages["duplicate"] += result.duplicates
+        self._messages["rejected"] += len(result.rejected)
+
+    def decided(self, answer: DecideAnswer) -> None:
+        """Count a decision."""
+        kind = "fallback" if answer.is_fallback else "known" if answer.is_known else "unknown"
+        self._decisions[kind] += 1
+
+    def samples(self, lags: Mapping[str, float], waiting: int, groups: int) -> Iterable[Sample]:
+        """Return all figures."""
+        for outcome, count in self._messages.items():
+            yield Sample(
+                name="tilltal_messages_total",
+                kind="counter",
+                help="Messages by what became of them.",
+                value=count,
+                labels={"outcome": outcome},
+            )
+        for kind, count in self._decisions.items():
+            yield Sample(
+                name="tilltal_decisions_total",
+                kind="counter",
+                help="Decisions by whom they were for.",
+                value=count,
+                labels={"kind": kind},
+            )
+        for stage, seconds in lags.items():
+            yield Sample(
+                name="tilltal_lag_seconds",
+                kind="gauge",
+                help="How far a stage is behind.",
+                value=seconds,
+                labels={"stage": stage},
+            )
+        yield Sample(
+            name="tilltal_waiting", kind="gauge", help="Messages that wait to be stored.", value=waiting
+        )
+        yield Sample(
+            name="tilltal_commits_total", kind="counter", help="Transactions of intake.", value=groups
+        )

@@ -1,0 +1,91 @@
+"""What live profiles take from the last snapshot: borders, centroids, models, the order of products."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+from tilltal.core.names import quote
+from tilltal.customers.live.program import Reference
+from tilltal.customers.value import Borders, borders_of, value_steps
+from tilltal.runtime.answers.snapshot import Snapshot
+from tilltal.runtime.refresh.personas import PersonaMemory
+from tilltal.workspace.names import products, profile_schema
+from tilltal.workspace.workspace import Workspace
+
+
+def bare_reference(workspace: Workspace) -> Reference:
+    """Return what there is without a snapshot: fixed borders alone."""
+    borders = None if workspace.value is None else borders_of(workspace.value, [])
+    return Reference(borders=borders, centroids=None, product_order={}, models={}, version="")
+
+
+def reference_of(snapshot: Snapshot) -> Reference:
+    """Return what a snapshot gives.
+
+    Raises:
+        DataError: M406, M407 if a model is damaged.
+    """
+    workspace = snapshot.workspace
+    memory = PersonaMemory(snapshot.folder, may_learn=False)
+    return Reference(
+        borders=_borders(snapshot),
+        centroids=memory.centroids,
+        product_order=_product_order(snapshot),
+        models={name: model for name, model in snapshot.models.items() if name in workspace.models},
+        version=snapshot.folder.name,
+    )
+
+
+def lookalikes_of(snapshot: Snapshot) -> dict[int, frozenset[str]]:
+    """Return profile → the lookalike audiences that hold it."""
+    columns = {row[0] for row in snapshot.engine.rows("DESCRIBE profiles")}
+    names = [
+        name
+        for name, audience in sorted(snapshot.workspace.audiences.items())
+        if audience.lookalike is not None and f"audience.{name}" in columns
+    ]
+    found: dict[int, frozenset[str]] = {}
+    for name in names:
+        rows = snapshot.engine.rows(f"SELECT profile FROM profiles WHERE {quote(f'audience.{name}')}")
+        for (profile,) in rows:
+            found[profile] = found.get(profile, frozenset()) | {name}
+    return found
+
+
+def _borders(snapshot: Snapshot) -> Borders | None:
+    value = snapshot.workspace.value
+    if value is None:
+        return None
+    steps = value_steps(
+        value,
+        profile_schema(snapshot.workspace),
+        snapshot.clock,
+        relation="profiles",
+        customers="is_known",
+    )
+    for step in steps[:2]:
+        snapshot.engine.run(f"CREATE OR REPLACE TEMP TABLE {quote(step.name)} AS {step.sql}")
+    table: pa.Table = snapshot.engine.arrow("SELECT * FROM value_borders")
+    row = table.to_pylist()[0]
+    axes = {"income": value.income.cuts, "affinity": value.affinity.cuts}
+    found = {
+        axis: tuple(float(row[f"{axis}_{n + 1}"]) for n in range(len(cuts.quantiles or cuts.values)))
+        for axis, cuts in axes.items()
+    }
+    return Borders(found["income"], found["affinity"])
+
+
+def _product_order(snapshot: Snapshot) -> dict[str, int]:
+    """Return product → its place, as a refresh ranks products: those declared, then the rarest first."""
+    columns = {row[0] for row in snapshot.engine.rows("DESCRIBE profiles")}
+    names = [name for name in products(snapshot.workspace) if f"holding.{name}" in columns]
+    if not names:
+        return {}
+    counts = ", ".join(f"count(*) FILTER (WHERE {quote(f'holding.{name}')})" for name in names)
+    holders = snapshot.engine.rows(f"SELECT {counts} FROM profiles")[0]
+    first = snapshot.workspace.micro_segments.products
+    ranked = sorted(
+        zip(holders, names, strict=True),
+        key=lambda one: (first.index(one[1]) if one[1] in first else len(first), *one),
+    )
+    return {name: place for place, (_, name) in enumerate(ranked, start=1)}

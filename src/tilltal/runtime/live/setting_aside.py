@@ -1,0 +1,82 @@
+"""The live part of the quarantine: messages that broke their contract, sealed and durable before the answer.
+
+They lie where rows of files lie, as entries of the same form, so that the same commands list and show them.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from pathlib import Path
+
+import msgspec
+
+from tilltal.governance.vault import Vault
+from tilltal.runtime.intake import quarantine
+from tilltal.runtime.intake.quarantine import Rejected
+from tilltal.runtime.live.instants import micros
+from tilltal.runtime.storage.store import LIVE, Manifest, Store
+from tilltal.sources.reasons import Reason
+
+NO_SOURCE = "collector"  # stands for the source where none takes a message
+
+
+class Aside(msgspec.Struct, frozen=True, kw_only=True):
+    """A message to be set aside: the source that refused it (empty: none took it), why, and its JSON."""
+
+    source: str
+    index: int
+    reasons: tuple[Reason, ...]
+    raw: str
+
+
+class SetAside:
+    """Puts messages into quarantine."""
+
+    def __init__(self, store: Store, vault: Vault) -> None:
+        self._store = store
+        self._vault = vault
+        self._count = 0
+
+    def keep(self, found: Sequence[Aside], now: datetime) -> None:
+        """Store messages durably.
+
+        Raises:
+            OSError: if the disk refuses; then nobody is told that they are stored.
+        """
+        by_source: dict[str, list[Aside]] = defaultdict(list)
+        for one in found:
+            by_source[one.source or NO_SOURCE].append(one)
+        for source, group in by_source.items():
+            self._keep(source, group, now)
+
+    def _keep(self, source: str, group: Sequence[Aside], now: datetime) -> None:
+        self._count += 1
+        name = f"{LIVE}{micros(now)}-{self._count}"
+        path = self._store.root / "quarantine" / source / f"{name}.jsonl"
+        ingested = now.replace(tzinfo=None).isoformat() + "Z"
+        count = quarantine.write(path, self._entries(source, group, ingested))
+        self._store.accept(
+            Manifest(
+                id=name,
+                source=source,
+                file="collector",
+                ingested=ingested,
+                rows=count,
+                taken=0,
+                duplicate=0,
+                quarantined=count,
+                quarantine=_relative(path, self._store.root),
+            )
+        )
+
+    def _entries(self, source: str, group: Sequence[Aside], ingested: str) -> Iterable[quarantine.Entry]:
+        rows = [Rejected(row=one.index, reasons=one.reasons, raw=one.raw) for one in group]
+        return quarantine.sealed_entries(
+            self._vault, rows, source=source, file="collector", ingested=ingested
+        )
+
+
+def _relative(path: Path, root: Path) -> str:
+    return path.relative_to(root).as_posix()

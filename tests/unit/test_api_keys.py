@@ -1,0 +1,86 @@
+"""API keys: shown once, kept as hashes, rotated with an overlap, revoked at once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from tilltal.engines.sqlite import open_sqlite
+from tilltal.runtime.live.keys import Keys
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = datetime(2026, 5, 4, 12, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+def with_keys(folder: Path, body: Callable[[Keys, Clock], Awaitable[None]]) -> None:
+    async def main() -> None:
+        store, clock = await open_sqlite(folder / "live.sqlite"), Clock()
+        await body(Keys(store, clock), clock)
+        await store.close()
+
+    asyncio.run(main())
+
+
+def test_a_key_lets_in_and_nothing_else_does(tmp_path: Path) -> None:
+    async def body(keys: Keys, clock: Clock) -> None:
+        made = await keys.create("app", ("collect", "decide", "collect"))
+        assert made.key.scopes == ("collect", "decide")
+        assert keys.authenticate(made.secret) == made.key
+        for wrong in ("", "tt", made.secret + "x", made.secret[:-1], f"tt_{made.key.id}_", "tt_x_y", "ö"):
+            assert keys.authenticate(wrong) is None
+
+    with_keys(tmp_path, body)
+
+
+def test_only_the_hash_is_kept_and_another_process_knows_the_key(tmp_path: Path) -> None:
+    secrets: list[str] = []
+
+    async def make(keys: Keys, clock: Clock) -> None:
+        secrets.append((await keys.create("app", ("read",))).secret)
+
+    async def read(keys: Keys, clock: Clock) -> None:
+        assert keys.authenticate(secrets[0]) is None
+        await keys.load()
+        assert keys.authenticate(secrets[0]) is not None
+
+    with_keys(tmp_path, make)
+    with_keys(tmp_path, read)
+    content = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+    assert secrets[0].split("_", 2)[2].encode() not in content
+
+
+def test_a_key_ends_when_it_expires_and_when_it_is_revoked(tmp_path: Path) -> None:
+    async def body(keys: Keys, clock: Clock) -> None:
+        short = await keys.create("short", ("read",), clock.now + timedelta(hours=1))
+        revoked = await keys.create("revoked", ("read",))
+        assert await keys.revoke(revoked.key.id)
+        assert keys.authenticate(revoked.secret) is None
+        assert await keys.revoke(revoked.key.id)
+        assert not await keys.revoke("nobody")
+        assert keys.authenticate(short.secret) is not None
+        clock.now += timedelta(hours=1)
+        assert keys.authenticate(short.secret) is None
+
+    with_keys(tmp_path, body)
+
+
+def test_a_rotated_key_works_through_the_overlap_only(tmp_path: Path) -> None:
+    async def body(keys: Keys, clock: Clock) -> None:
+        old = await keys.create("app", ("collect",))
+        new = await keys.rotate(old.key.id, overlap_seconds=60)
+        assert new is not None
+        assert (new.key.name, new.key.scopes) == ("app", ("collect",))
+        assert keys.authenticate(old.secret) is not None
+        clock.now += timedelta(seconds=60)
+        assert keys.authenticate(old.secret) is None
+        assert keys.authenticate(new.secret) is not None
+        assert await keys.rotate(old.key.id, 0) is None
+
+    with_keys(tmp_path, body)
