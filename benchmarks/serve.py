@@ -4,11 +4,12 @@
     python -m benchmarks.serve --profiles 100000 --seconds 20
     python -m benchmarks.serve --store postgresql://...
 
-The workspace is that of `benchmarks.refresh`: sixty traits, forty audiences, lifecycle, value. Load is an open
-loop: every request has its instant, and its time counts from there, whether the server was ready or not.
-`events/s` is what it takes when sent as fast as it answers; `half` is at half that rate. `fsync` is a bare
-append of the same bytes with fsync per batch, for the ratio. Figures are medians of the rounds, with least
-and most.
+The workspace is that of `benchmarks.refresh` (sixty traits, forty audiences, lifecycle, value) with 200 actions
+of five predicates and adaptive propensities, of which some 60 are eligible. Two figures of each kind: what is
+answered when sent as fast as answers come, and the times at half that rate in an open loop: a request has
+its instant, and its time counts from there, whether the server was ready or not. For events that includes
+reading a trait back. `fsync/s` is a bare append of the same bytes with fsync, for the ratio. Medians of the
+rounds, with least and most.
 """
 
 from __future__ import annotations
@@ -50,6 +51,8 @@ from tilltal.workspace.check import usable
 BATCH = 100
 TEMPLATES = 500
 EVENTS_EACH = 100
+ACTIONS = 200
+FEATURES = ("purchases_90d", "spend_365d", "visits_90d", "interest_365d", "income_365d")
 CATEGORIES = ("travel", "home", "food", "clothes", "children")
 COLLECTOR = """\
 kind: event
@@ -68,10 +71,53 @@ def workspace_at(root: Path, store: str | None) -> None:
     write_definitions(root)
     (root / "personas.yaml").unlink()
     (root / "sources" / "live.yaml").write_text(COLLECTOR % ", ".join(sorted(TYPES)), encoding="utf-8")
+    write_actions(root)
+    settings = msgspec.json.decode((root / "tilltal.yaml").read_bytes())
+    settings["channels"] = ["banner"]
     if store:
-        settings = msgspec.json.decode((root / "tilltal.yaml").read_bytes())
         settings["store"] = {"operational": store}
-        (root / "tilltal.yaml").write_bytes(msgspec.json.encode(settings))
+    (root / "tilltal.yaml").write_bytes(msgspec.json.encode(settings))
+
+
+def write_actions(root: Path) -> None:
+    """Write actions that need no consent, and the policies that rank them."""
+    rng = random.Random(2)
+    for number in range(ACTIONS):
+        folder = root / "actions" / f"action_{number:03d}"
+        folder.mkdir(parents=True)
+        conditions = [{"name": f"rule_{place}", "when": predicate(rng)} for place in range(5)]
+        action = {
+            "title": f"Action {number}",
+            "group": f"group_{number % 12}",
+            "purpose": "service",
+            "eligibility": conditions[:2],
+            "applicability": conditions[2:4],
+            "suitability": conditions[4:],
+            "propensity": {"adaptive": {"base_rate": 0.05, "features": list(FEATURES)}},
+            "value": rng.randrange(50, 5000),
+        }
+        (folder / "action.yaml").write_bytes(msgspec.json.encode(action))
+        (folder / "banner.en.yaml").write_bytes(msgspec.json.encode({"body": "Hello."}))
+    (root / "policies").mkdir()
+    consent = {"purposes": {"service": {"consent": "not_required"}}}
+    (root / "policies" / "consent.yaml").write_bytes(msgspec.json.encode(consent))
+    arbitration = {"slots": 3, "max_per_group": 1}
+    (root / "policies" / "arbitration.yaml").write_bytes(msgspec.json.encode(arbitration))
+
+
+def predicate(rng: random.Random) -> str:
+    """Return a condition over a trait that about four of five customers fulfil."""
+    window = rng.choice((90, 365))
+    return rng.choice(
+        (
+            f"COALESCE(spend_{window}d, 0) >= {rng.randrange(1, 9)}",
+            f"COALESCE(income_{window}d, 0) < {rng.randrange(3000, 9000)}",
+            f"NOT (purchases_{window}d > {rng.randrange(10, 30)})",
+            f"COALESCE(visits_{window}d, 0) <= {rng.randrange(10, 40)}",
+            f"COALESCE(interest_{window}d, '') <> '{rng.choice(CATEGORIES)}'",
+            f"COALESCE(largest_{window}d, 0) < {rng.randrange(900, 1500)}",
+        )
+    )
 
 
 def some_event(rng: random.Random, now: datetime, number: int) -> Event:
@@ -299,44 +345,56 @@ def measure(root: Path, secret: str, arguments: argparse.Namespace, console: Con
         start_up = wait_until_ready(port, secret)
         rng = random.Random(arguments.seed)
         bodies = [("/v1/batch", batch_body(rng, profiles, number)) for number in range(arguments.bodies)]
-        places = iter(range(10**9))
+        places, run = iter(range(10**9)), time.time_ns()
 
         def ingest(number: int) -> tuple[str, bytes]:
             path, body = bodies[next(places) % len(bodies)]
             mark = f'"{os.getpid()}-'.encode()
-            return path, body.replace(mark, f'"{next(places)}-'.encode())
+            return path, body.replace(mark, f'"{run}-{next(places)}-'.encode())
 
-        rows = []
-        for _ in range(arguments.rounds):
-            used = cpu_seconds(server.pid)
-            rate, refused = asyncio.run(closed_loop(port, secret, ingest, 8, seconds))
-            used = cpu_seconds(server.pid) - used
+        def decide(number: int) -> tuple[str, bytes]:
+            customer = next(places) * 7919 % profiles
+            body = {"identity": {"customer": str(customer)}, "context": {"page": "start"}, "count": 3}
+            return "/v1/decide", msgspec.json.encode(body)
+
+        ingested, decided = [], []
+        for _ in track(range(arguments.rounds), "rounds"):
             appends = fsync_appends(2, bodies[0][1], root)
-            times = asyncio.run(
-                open_loop(
-                    port, secret, ingest, rate / 2, seconds, 64, "/v1/profiles/customer/1?names=spend_30d"
-                )
-            )
-            rows.append(
-                (
-                    rate * BATCH,
-                    used / max(rate * seconds * BATCH, 1) * 1e6,
-                    percentile(times, 0.5) * 1e3,
-                    percentile(times, 0.99) * 1e3,
-                    appends,
-                    refused,
-                    memory_mb(server.pid),
-                )
-            )
-        show(console, start_up, rows)
+            read_back = "/v1/profiles/customer/1?names=spend_30d"
+            found = one_round(server.pid, port, secret, ingest, seconds, BATCH, read_back)
+            ingested.append((*found, appends, memory_mb(server.pid)))
+            found = one_round(server.pid, port, secret, decide, seconds, 1, "")
+            decided.append((*found, memory_mb(server.pid)))
+        common = ("CPU us each", "refused", "half: p50 ms", "half: p99 ms")
+        heads: tuple[str, ...] = ("events/s", *common, "fsync/s", "RSS MB")
+        show(console, f"Events in batches of {BATCH}; ready after {start_up:.1f} s", heads, ingested)
+        heads = ("decisions/s", *common, "RSS MB")
+        show(console, f"Decisions over {ACTIONS} actions", heads, decided)
     finally:
         server.send_signal(signal.SIGINT)
         server.wait(60)
 
 
-def show(console: Console, start_up: float, rows: Sequence[tuple[float, ...]]) -> None:
-    table = Table(title=f"Ingest over HTTP in batches of {BATCH}; ready after {start_up:.1f} s")
-    heads = ("events/s", "CPU us/event", "half: p50 ms", "half: p99 ms", "fsync/s", "refused", "RSS MB")
+def one_round(
+    pid: int,
+    port: int,
+    secret: str,
+    make: Callable[[int], tuple[str, bytes]],
+    seconds: float,
+    each: int,
+    after: str,
+) -> tuple[float, ...]:
+    """Return things a second, processor time of one, requests refused, and times at half that rate."""
+    used = cpu_seconds(pid)
+    rate, refused = asyncio.run(closed_loop(port, secret, make, 16, seconds))
+    used = cpu_seconds(pid) - used
+    times = asyncio.run(open_loop(port, secret, make, rate / 2, seconds, 64, after))
+    cost = used / max(rate * seconds * each, 1) * 1e6
+    return rate * each, cost, refused, percentile(times, 0.5) * 1e3, percentile(times, 0.99) * 1e3
+
+
+def show(console: Console, title: str, heads: Sequence[str], rows: Sequence[tuple[float, ...]]) -> None:
+    table = Table(title=title)
     for head in heads:
         table.add_column(head, justify="right")
     columns = list(zip(*rows, strict=True))

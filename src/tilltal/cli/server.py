@@ -6,6 +6,7 @@ import asyncio
 import gc
 import logging
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, get_args
@@ -45,7 +46,18 @@ def serve(
     """Take in events and decide, over HTTP, until interrupted."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     settings = usable(workspace).settings.server
-    asyncio.run(_serve(workspace, host or settings.host, settings.port if port is None else port, access_log))
+    serving = _serve(workspace, host or settings.host, settings.port if port is None else port, access_log)
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(serving)
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Return the faster event loop where there is one."""
+    try:
+        import uvloop
+    except ImportError:  # not made for every system
+        return None
+    return uvloop.new_event_loop
 
 
 async def _serve(root: Path, host: str, port: int, access_log: bool) -> None:
