@@ -34,6 +34,7 @@ SCHEMAS = {kind: EventType(fields=FIELDS, money={"amount": 100}) for kind in KIN
 class Event(msgspec.Struct, frozen=True):
     kind: str
     at: datetime
+    received: datetime
     id: str
     amount: int | None
     points: float | None
@@ -48,6 +49,7 @@ class Holding(msgspec.Struct, frozen=True):
     product: str
     opened: date
     closed: date | None
+    received: datetime
 
 
 class Customer(msgspec.Struct, frozen=True):
@@ -60,13 +62,17 @@ def customers(seed: int, count: int) -> list[Customer]:
     made = []
     for number in range(count):
         span = chance.choice([3, 60, 490])
-        events = []
+        events: list[Event] = []
         for index in range(chance.randrange(14)):
             seconds = chance.randrange(span * 24) * 3600 + chance.choice([0, 0, 1799])
+            at = FIRST + timedelta(seconds=seconds)
+            if events and chance.random() < 0.2:
+                at = events[-1].at
             events.append(
                 Event(
                     kind=chance.choice([*KINDS, "buy", "buy", "score"]),
-                    at=FIRST + timedelta(seconds=seconds),
+                    at=at,
+                    received=at + timedelta(hours=chance.choice([0, 0, 5])),
                     id=str(UUID(int=number << 16 | index)),
                     amount=chance.choice([None, 0, 100, 250, 1000]),
                     points=chance.choice([None, float("nan"), 1.0, 2.0, 7.5]),
@@ -75,10 +81,19 @@ def customers(seed: int, count: int) -> list[Customer]:
             )
         holdings = []
         for _ in range(chance.randrange(4)):
-            opened = FIRST.date() + timedelta(days=chance.randrange(490))
-            closed = chance.choice([None, opened + timedelta(days=chance.choice([-1, 0, 1, 30, 30, 200]))])
-            holdings += [Holding(chance.choice(["card", "loan"]), opened, closed)] * chance.choice([1, 1, 2])
-        made.append(Customer(tuple(sorted(events, key=lambda one: (one.at, one.id))), tuple(holdings)))
+            opened, product = (
+                FIRST.date() + timedelta(days=chance.randrange(490)),
+                chance.choice(["card", "loan"]),
+            )
+            for _ in range(chance.choice([1, 1, 2, 3])):
+                closed = chance.choice(
+                    [None, opened + timedelta(days=chance.choice([-1, 0, 1, 30, 30, 200]))]
+                )
+                received = FIRST + timedelta(days=chance.randrange(3))
+                holdings.append(Holding(product, opened, closed, received))
+        chance.shuffle(holdings)
+        events.sort(key=lambda one: (one.at, one.received, one.id))
+        made.append(Customer(tuple(events), tuple(holdings)))
     return made
 
 
@@ -108,7 +123,14 @@ def is_held(customer: Customer, products: tuple[str, ...], day: date) -> bool:
         holding.opened <= day and (holding.closed is None or day < holding.closed)
         for holding in customer.holdings
         if "any" in products or holding.product in products
+        if not any(is_news(other, holding) for other in customer.holdings)
     )
+
+
+def is_news(other: Holding, holding: Holding) -> bool:
+    """Say whether what one statement says is replaced by another."""
+    is_same = (other.product, other.opened) == (holding.product, holding.opened)
+    return is_same and other.received > holding.received
 
 
 def held_changes(customer: Customer, products: tuple[str, ...], what: What, *, begins: bool) -> list[Moment]:
@@ -235,6 +257,9 @@ def register(engine: DuckDBEngine, made: list[Customer]) -> None:
         "kind": [event.kind for _, event in events],
         "event_id": [event.id for _, event in events],
         "at": pa.array([event.at.replace(tzinfo=None) for _, event in events], pa.timestamp("us")),
+        "received": pa.array(
+            [event.received.replace(tzinfo=None) for _, event in events], pa.timestamp("us")
+        ),
         "amount": pa.array([event.amount for _, event in events], pa.int64()),
         "points": pa.array([event.points for _, event in events], pa.float64(), from_pandas=False),
         "shop": pa.array([event.shop for _, event in events], pa.string()),
@@ -248,6 +273,7 @@ def register(engine: DuckDBEngine, made: list[Customer]) -> None:
         "product": [holding.product for _, holding in holdings],
         "opened": pa.array([holding.opened for _, holding in holdings], pa.date32()),
         "closed": pa.array([holding.closed for _, holding in holdings], pa.date32()),
+        "received": pa.array([one.received.replace(tzinfo=None) for _, one in holdings], pa.timestamp("us")),
     }
     engine.register("holdings", pa.table(table))
 

@@ -69,6 +69,7 @@ def loaded(everybody: list[Person]) -> DuckDBEngine:
     held = {
         "profile": pa.array([number for number, *_ in holdings], pa.int64()),
         "product": pa.array([product for _, product, *_ in holdings], pa.string()),
+        "received": pa.array([datetime(2020, 1, 1)] * len(holdings), pa.timestamp("us")),
         "opened": pa.array([opened for *_, opened, _ in holdings], pa.date32()),
         "closed": pa.array([closed for *_, closed in holdings], pa.date32()),
     }
@@ -225,3 +226,29 @@ def test_a_relation_within_the_first_of_few_periods_is_not_lost() -> None:
     found: dict[str, float | None] = dict(rows)
     counts = [found[f"customers_{name}"] for name in ("start", "new", "left", "end")]
     assert counts == [0, 1, 0, 1]
+
+
+def test_a_closing_told_later_ends_a_holding() -> None:
+    rows = [(datetime(2026, 1, 5), None), (datetime(2026, 3, 2), date(2026, 3, 1))]
+    told = pa.table(
+        {
+            "profile": pa.array([1, 1], pa.int64()),
+            "product": ["card", "card"],
+            "received": pa.array([received for received, _ in rows], pa.timestamp("us")),
+            "opened": pa.array([date(2026, 1, 5)] * 2, pa.date32()),
+            "closed": pa.array([closed for _, closed in rows], pa.date32()),
+        }
+    )
+    relations = pa.table(
+        {
+            "profile": pa.array([1], pa.int64()),
+            "opened": pa.array([date(2026, 1, 1)], pa.date32()),
+            "closed": pa.array([None], pa.date32()),
+        }
+    )
+    with DuckDBEngine(threads=1) as engine:
+        engine.register("holdings", told)
+        engine.register("relations", relations)
+        clock = Clock(datetime(2026, 6, 30, 12, tzinfo=UTC), ZoneInfo("UTC"))
+        held = penetration_steps(Kpis(), clock, frozenset())[1]
+        assert engine.rows(f"SELECT opened, closed FROM ({held.sql})") == [(date(2026, 1, 5), date(2026, 3, 1))]

@@ -47,7 +47,7 @@ def test_definitions_that_cannot_work_are_refused(lifecycle: Lifecycle, message:
 
 def test_a_bank_without_customers_has_empty_tables() -> None:
     with DuckDBEngine() as engine:
-        columns = "profile BIGINT, source VARCHAR, product VARCHAR, opened DATE, closed DATE"
+        columns = "profile BIGINT, product VARCHAR, opened DATE, closed DATE, received TIMESTAMP"
         engine.run(f"CREATE TABLE holdings ({columns})")
         held = Moments(holding=("any",))
         for step in lifecycle_steps(Lifecycle(opened=held, closed=held), {}, CLOCK):
@@ -60,8 +60,9 @@ def test_the_result_has_the_names_that_expressions_use() -> None:
     held = Lifecycle(opened=Moments(holding=("card",)), names=names)
     with DuckDBEngine() as engine:
         engine.run("""CREATE TABLE holdings AS SELECT * FROM (VALUES
-            (7, 'bank', 'card', DATE '2026-06-01', CAST(NULL AS DATE)),
-            (8, 'bank', 'loan', DATE '2026-06-01', NULL)) AS t(profile, source, product, opened, closed)""")
+            (7, 'card', DATE '2026-06-01', CAST(NULL AS DATE), TIMESTAMP '2026-06-01'),
+            (8, 'loan', DATE '2026-06-01', NULL, TIMESTAMP '2026-06-01'))
+            AS t(profile, product, opened, closed, received)""")
         for step in lifecycle_steps(held, {}, CLOCK):
             engine.run(f"CREATE TABLE {quote(step.name)} AS {step.sql}")
         table = engine.arrow("SELECT * FROM lifecycle").to_pylist()

@@ -25,7 +25,7 @@ from tilltal.workspace.definitions.segments import Engagement, Lifecycle, Moment
 
 ZONE = ZoneInfo("Europe/Stockholm")
 SCHEMAS = {
-    kind: EventType(fields={"amount": Type.NUMBER, "due": Type.DATE}, money={"amount": 100})
+    kind: EventType(fields={"amount": Type.NUMBER, "due": Type.DATE, "note": Type.ANY}, money={"amount": 100})
     for kind in ("buy", "login", "leave", "stay")
 }
 BUYS = Moments(first_event=("buy",))
@@ -208,11 +208,12 @@ def test_instants_are_kept_where_the_order_within_a_day_decides() -> None:
     assert (opened.is_whole, closed.is_whole) == (True, True)
 
 
-@pytest.mark.parametrize(("measure", "is_whole"), [("first", True), (None, True), ("sum", False)])
-def test_single_values_are_kept_where_the_first_or_the_last_decides(
-    measure: Measure | None, is_whole: bool
+@pytest.mark.parametrize("measure", ["first", None, "sum"])
+@pytest.mark.parametrize(("of", "is_whole"), [("amount", False), ("note", True)])
+def test_single_values_are_kept_where_a_field_is_of_any_type(
+    measure: Measure | None, of: str, is_whole: bool
 ) -> None:
-    engagement = Engagement(from_=("buy",), measure=measure, of="amount")
+    engagement = Engagement(from_=("buy",), measure=measure, of=of)
     (family,) = kept(Lifecycle(opened=Moments(holding=("any",)), engagement=engagement))
     assert family.is_whole is is_whole
 

@@ -37,6 +37,11 @@ def penetration_steps(kpis: Kpis, clock: Clock, available: frozenset[str]) -> tu
     )
 
 
+# what arrived last about a product opened on a day decides; of equal arrivals, the longest
+_LATEST = f"""SELECT profile, product, opened,
+  (MAX({{'received': received, 'closed': COALESCE(closed, {_LAST_DAY})}})).closed AS closed
+FROM holdings WHERE opened IS NOT NULL GROUP BY profile, product, opened"""
+
 # times in which a customer held a product as a customer: several holdings of one product that overlap or
 # touch are one, and only what lies within a relation counts
 _HELD = f"""
@@ -50,9 +55,7 @@ FROM (
     FROM (
       SELECT *, MAX(closed) OVER (PARTITION BY profile, product ORDER BY opened
         ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS reach
-      FROM (SELECT profile, product, opened, MAX(COALESCE(closed, {_LAST_DAY})) AS closed FROM holdings
-        WHERE COALESCE(closed > opened, opened IS NOT NULL)
-        GROUP BY profile, product, opened) AS held) AS reached) AS grouped
+      FROM ({_LATEST}) AS held WHERE closed > opened) AS reached) AS grouped
   GROUP BY profile, product, stretch) AS h
 JOIN relations AS r ON r.profile = h.profile
   AND h.opened < COALESCE(r.closed, {_LAST_DAY}) AND r.opened < h.closed"""

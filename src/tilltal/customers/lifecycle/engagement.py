@@ -34,7 +34,7 @@ class _Measure(msgspec.Struct, frozen=True):
     value: str
 
 
-_LATEST = "{'at': instant, 'id': event_id, 'value': value}"
+_LATEST = "{'at': instant, 'received': received, 'id': event_id, 'value': value}"
 _MEASURES: dict[Measure, _Measure] = {
     "count": _Measure("CAST(COUNT(*) AS DOUBLE) AS n", "SUM(n) OVER covered"),
     "exists": _Measure("1 AS n", "MAX(n) OVER covered"),

@@ -19,6 +19,7 @@ from tilltal.workspace.definitions.segments import Lifecycle, Moments
 _DAY_START = "TIMESTAMP '0001-01-01 00:00:00'"
 _NEVER = 2147483647
 _SHIFT = 1_000_000  # makes every day number positive, so that integer division rounds down
+_NEWS = f"{{'received': received, 'closed': COALESCE({of_date('closed')}, {_NEVER})}}"
 
 
 def moment_steps(lifecycle: Lifecycle, past: Past) -> Iterator[Step]:
@@ -103,22 +104,22 @@ def _first_events(lifecycle: Lifecycle, past: Past) -> str:
     first = f"SELECT profile, MIN(instant) AS instant FROM ({events}) AS events GROUP BY profile"
     if closed is None:
         return _moments(first, OPEN, past)
-    return _moments(f"{first}\nUNION ALL\n{_following(events, 'lifecycle_closings', past)}", OPEN, past)
+    return _moments(f"{first}\nUNION ALL\n{_following(events, 'lifecycle_closings', past, '>')}", OPEN, past)
 
 
 def _withdrawals(moments: Moments, past: Past) -> str:
-    """Return what may take a notice back; of events, only the first after a notice can."""
+    """Return what may take a notice back; of events, only the first from the notice's instant on can."""
     if moments.holding:
         return _holdings(moments.holding, "taken", WITHDRAWN)
     events = past.events(moments.events or moments.first_event, moments.where)
-    return _moments(_following(events, "lifecycle_notices", past), WITHDRAWN, past)
+    return _moments(_following(events, "lifecycle_notices", past, ">="), WITHDRAWN, past)
 
 
-def _following(events: str, moments: str, past: Past) -> str:
-    """Return the first event after each moment."""
+def _following(events: str, moments: str, past: Past, later: str) -> str:
+    """Return the first event after each moment (`later` is >), or from its instant on (>=)."""
     return f"""SELECT e.profile, MIN(e.instant) AS instant
 FROM {moments} AS m JOIN (SELECT profile, instant, {past.local_day} AS day FROM ({events}) AS events) AS e
-  ON e.profile = m.profile AND (e.day > m.day OR (e.day = m.day AND e.instant > m.seq))
+  ON e.profile = m.profile AND (e.day > m.day OR (e.day = m.day AND e.instant {later} m.seq))
 GROUP BY e.profile, m.day, m.seq"""
 
 
@@ -156,7 +157,11 @@ WHERE previous_day IS NULL OR first_day > previous_day + {days}"""
 
 
 def _holdings(products: tuple[str, ...], moment: str, what: int) -> str:
-    """Return when a first product was taken, or the last one given up; touching holdings are one."""
+    """Return when a first product was taken, or the last one given up; touching holdings are one.
+
+    As in `customers.holdings`, what arrived last about a product opened on a day decides; of equal arrivals,
+    the one that says it is held longest.
+    """
     chosen = "" if "any" in products else f" AND product IN ({', '.join(map(literal, products))})"
     return f"""
 SELECT profile, {moment} AS day, {_DAY_START} AS seq, {what} AS what
@@ -169,8 +174,11 @@ FROM (
       SELECT *, MAX(closed) OVER (
         PARTITION BY profile ORDER BY opened ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS reach
       FROM (
-        SELECT profile, {of_date("opened")} AS opened, MAX(COALESCE({of_date("closed")}, {_NEVER})) AS closed
-        FROM holdings
-        WHERE COALESCE(closed > opened, opened IS NOT NULL){chosen}
+        SELECT profile, opened, MAX(closed) AS closed
+        FROM (
+          SELECT profile, {of_date("opened")} AS opened, (MAX({_NEWS})).closed AS closed
+          FROM holdings WHERE opened IS NOT NULL{chosen}
+          GROUP BY profile, product, opened) AS latest
+        WHERE closed > opened
         GROUP BY profile, opened) AS held) AS reached) AS grouped
   GROUP BY profile, stretch) AS stretches"""

@@ -40,13 +40,13 @@ class Past(msgspec.Struct, frozen=True):
         return "\nUNION ALL\n".join(self._of_type(compiled, name, "") for name in compiled.types)
 
     def numbers(self, types: tuple[str, ...], where: str | None, of: str) -> str:
-        """Return the same with `event_id` and the field `of` as `value`: finite, money in minor units."""
+        """Return the same with what orders events, and the field `of` as `value`: finite, in minor units."""
         compiled = self._compiled("avg", types, where, of)
         selects = [
             self._of_type(
                 compiled,
                 name,
-                f", event_id, CAST({self._reader(compiled, name).number()} AS DOUBLE) AS value",
+                f", received, event_id, CAST({self._reader(compiled, name).number()} AS DOUBLE) AS value",
             )
             for name in compiled.types
         ]

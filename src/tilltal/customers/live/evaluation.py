@@ -226,16 +226,17 @@ class Evaluation:
             if day is not None:
                 yield self._inputs.days.start(day.toordinal())
         yield from self._clock_wake.next_changes(values, frame)
-        yield from self._due_of_lifecycle(state, frame)
+        yield from self._due_of_lifecycle(state, whole, frame)
 
-    def _due_of_lifecycle(self, state: ProfileState, frame: Frame) -> Iterator[int]:
+    def _due_of_lifecycle(self, state: ProfileState, whole: Whole, frame: Frame) -> Iterator[int]:
         plan, days = self._inputs.lifecycle, self._inputs.days
         if plan is None:
             return
         if state.standing.until is not None:
             yield days.start(state.standing.until)
         if plan.reads_now:
-            yield (frame.now // _QUARTER_US + 1) * _QUARTER_US
+            quarter = (frame.now // _QUARTER_US + 1) * _QUARTER_US
+            yield plan.next_turn(whole.traits, (frame.now, quarter), frame.clock)
         if state.standing.stage is not None and _DAYS in self._limits:
             yield from self._due_of_days(frame.today - state.standing.since + 1, frame)
 

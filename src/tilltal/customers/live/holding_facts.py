@@ -115,8 +115,8 @@ class HoldingPlan:
 def spans(state: HoldingState, products: Sequence[str], clock: Clock) -> list[tuple[int, int]]:
     """Return the times without a gap in which one of some products is held, as (opened, closed) ordinals.
 
-    The live form of what `lifecycle.moments` reads from holdings: of several statements about a product
-    opened on a day the longest known one counts, and one that closes before it opens does not.
+    The live form of what `lifecycle.moments` reads from holdings: the latest known statement about a product
+    opened on a day counts, and where that closes before it opens the product was not held.
 
     Args:
         state: of the whole customer.
@@ -128,9 +128,9 @@ def spans(state: HoldingState, products: Sequence[str], clock: Clock) -> list[tu
     for product, opened, statements in _statements(state):
         if chosen is not None and product not in chosen:
             continue
-        for closed, (first, _) in statements.items():
-            if first <= now and closed > opened:
-                longest[opened] = max(longest.get(opened, closed), closed)
+        closed = _closing(statements, now)
+        if closed > opened:
+            longest[opened] = max(longest.get(opened, closed), closed)
     found: list[tuple[int, int]] = []
     for opened in sorted(longest):
         if found and opened <= found[-1][1]:

@@ -78,9 +78,8 @@ class LifecyclePlan:
         self._engaged = readers.get("engagement")
         self._moments = MomentReader(lifecycle, readers)
         self._bearing = Bearing.of(lifecycle, readers)
-        conditions = [reader.condition for reader in readers.values() if reader.condition]
-        self._is_moving = bool(conditions)
-        self.reads_now = any(condition.reads_now for condition in conditions)
+        self._moving = [reader for reader in readers.values() if reader.condition]
+        self.reads_now = any(reader.condition.reads_now for reader in self._moving if reader.condition)
         given = (lifecycle.opened, lifecycle.closed, lifecycle.notice, lifecycle.notice_withdrawn)
         self.reads_holdings = any(moments is not None and moments.holding for moments in given)
         self.mask = sum({1 << reader.index for reader in readers.values()})
@@ -98,12 +97,16 @@ class LifecyclePlan:
         days += self._turning(found, taken, today)
         if self.reads_holdings:
             days += arrivals(holdings, clock)
-        if self._is_moving:
+        if self._moving:
             days.append(today.toordinal() + 1)
         until = min((day for day in days if day > today.toordinal()), default=None)
         if found is None:
             return LiveStanding(None, 0, 0, until)
         return LiveStanding(found.stage, found.since.toordinal(), found.opened.toordinal(), until)
+
+    def next_turn(self, traits: TraitState, span: tuple[int, int], clock: Clock) -> int:
+        """Return when NOW() next changes what counts within a span of instants, at last its end."""
+        return min(reader.next_turn(traits, span, clock) for reader in self._moving)
 
     def values(self, standing: LiveStanding, clock: Clock) -> dict[str, object]:
         """Return the names an expression may use. `lifecycle.days` changes every day by itself."""

@@ -48,19 +48,10 @@ def _first_day(every: str, number: int) -> int:
 
 
 def _dated(seen: Seen, opened: int) -> Iterator[Entry]:
-    """Yield each day's last reading; of the same instant the greatest event id decides."""
-    latest: dict[int, Sequence[Any]] = {}
+    """Yield a reading for each day, or several in order of time: the last one tells."""
     row = bisect_left(seen.days, opened)
-    for day, stamped in zip(seen.days[row:], seen.columns[0][row:], strict=True):
-        if day not in latest or _stamp(stamped) > _stamp(latest[day]):
-            latest[day] = stamped
-    for day, stamped in latest.items():
-        yield Entry(date.fromordinal(day), What.READING, float(stamped[3]))
-
-
-def _stamp(stamped: Sequence[Any]) -> tuple[int, str]:
-    at, _, event_id, _ = stamped
-    return at, event_id
+    for day, (*_, value) in zip(seen.days[row:], seen.columns[0][row:], strict=True):
+        yield Entry(date.fromordinal(day), What.READING, float(value))
 
 
 class _Periods:
@@ -106,10 +97,9 @@ def _measured(measure: str, columns: Mapping[Need, Sequence[Any]]) -> float:
     match measure:
         case "exists":
             return 1.0
-        case "first":
-            return float(min(columns["first"], key=_stamp)[3])
-        case "last":
-            return float(max(columns["last"], key=_stamp)[3])
+        case "first" | "last":
+            ((need, stamped),) = columns.items()
+            return float(FOLD[need](stamped)[3])
         case "avg":
             numbers = sum(columns["numbers"])
             return sum(columns["sum"]) / numbers if numbers else 0.0

@@ -7,8 +7,8 @@ foretell, are among them.
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 
 from tilltal.customers.lifecycle.transitions import CLOSE, NOTICE, OPEN, WITHDRAWN
@@ -21,6 +21,7 @@ from tilltal.workspace.definitions.segments import Lifecycle, Moments
 Moment = tuple[int, int, int]
 """Day (ordinal), instant (microseconds, or `_DAY_START`), and a code of `lifecycle.transitions`."""
 Point = tuple[int, int]
+Place = Callable[[Sequence[Point], Point], int]
 
 _DAY_START = -(2**62)
 _SOME_TIME = _DAY_START + 1  # on a day of which only the date is kept, as its order does not matter
@@ -56,7 +57,7 @@ class MomentReader:
         notices = points("notice", given.notice, [day for day, _ in openings])
         withdrawals = points("withdrawn", given.notice_withdrawn if given.notice else None)
         if given.notice_withdrawn and not given.notice_withdrawn.holding:
-            withdrawals = _following(withdrawals, notices)
+            withdrawals = _following(withdrawals, notices, bisect_left)
         coded = ((openings, OPEN), (closings, CLOSE), (notices, NOTICE), (withdrawals, WITHDRAWN))
         return sorted({(day, at, code) for found, code in coded for day, at in found})
 
@@ -85,10 +86,10 @@ def _silences(events: Sequence[int], openings: Iterable[int], days: int) -> list
 
 def _firsts(events: Sequence[Point], closings: Sequence[Point]) -> list[Point]:
     """Return the first event, and the first after each closing."""
-    return [*events[:1], *_following(events, closings)]
+    return [*events[:1], *_following(events, closings, bisect_right)]
 
 
-def _following(events: Sequence[Point], moments: Sequence[Point]) -> list[Point]:
-    """Return the first event after each moment."""
-    places = (bisect_right(events, moment) for moment in moments)
-    return [events[place] for place in places if place < len(events)]
+def _following(events: Sequence[Point], moments: Sequence[Point], place: Place) -> list[Point]:
+    """Return the first event after each moment (`bisect_right`), or from its instant on (`bisect_left`)."""
+    rows = (place(events, moment) for moment in moments)
+    return [events[row] for row in rows if row < len(events)]

@@ -1,7 +1,7 @@
 """Events that matter to the lifecycle: which families of events are kept for it, and how they are read.
 
-Days are enough for silence and for most measures. Single instants are kept where what happened first on
-a day decides, and single values where the first or the last one does.
+Days are enough for silence and for measures. Single instants are kept where what happened first on a day
+decides, and single values where a field is of any type, so that only numbers are measured.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from tilltal.customers.live.buckets import Buckets, Layout, TraitState
 from tilltal.customers.live.event_routes import condition_of
 from tilltal.customers.live.families import Family, Need, family_of
 from tilltal.customers.live.local_days import LocalDays
+from tilltal.customers.live.trait_expiry import first_turn
 from tilltal.customers.live.trait_values import ClockCondition
 from tilltal.customers.traits.compiled import compile_trait
 from tilltal.customers.traits.schema import Schemas
@@ -109,11 +110,9 @@ def _engagement_family(engagement: Engagement | None, schemas: Schemas) -> Famil
         where=engagement.where,
     )
     family = family_of(compile_trait("lifecycle", trait, schemas), keeps_days=True)
-    # texts are told from numbers, and of equal times the event id decides: days cannot say either
-    is_exact = trait.measure in _OF_ANYTHING or (
-        trait.measure not in ("first", "last") and family.of_type is not Type.ANY
-    )
-    return family if is_exact else _whole(family)
+    # only numbers count, and the days of first and last values of any type do not tell them from texts
+    is_mixed = family.of_type is Type.ANY and trait.measure not in _OF_ANYTHING
+    return _whole(family) if is_mixed else family
 
 
 def _whole(family: Family) -> Family:
@@ -161,6 +160,15 @@ class TrackReader:
         ats = [buckets.ats[row] for row in rows]
         columns = [layout.lifted(buckets, rows, column) for column in self._columns]
         return Seen([self._days.day(at) for at in ats], ats, columns)
+
+    def next_turn(self, state: TraitState, span: tuple[int, int], clock: Clock) -> int:
+        """Return when an occurrence begins or ceases to count within a span of instants, at last at its end."""
+        if self.condition is None or state.slots[self.index] == b"":
+            return span[1]
+        buckets = self._layout.opened(state, self.index)
+        rows = range(len(buckets.ats))
+        turns = (first_turn(self.condition, buckets, row, clock, span) for row in rows)
+        return min(turns, default=span[1])
 
     def _rows(self, buckets: Buckets, clock: Clock) -> Sequence[int]:
         """Return the occurrences that count."""

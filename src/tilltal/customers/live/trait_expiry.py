@@ -81,10 +81,10 @@ class Expiry:
             quarter = (frame.now // _QUARTER_US + 1) * _QUARTER_US
             yield quarter
             for each in range(row, len(buckets.ats)):
-                yield _first_turn(condition, buckets, each, frame.clock, (frame.now, quarter))
+                yield first_turn(condition, buckets, each, frame.clock, (frame.now, quarter))
 
 
-def _first_turn(
+def first_turn(
     condition: ClockCondition, buckets: Buckets, row: int, clock: Clock, span: tuple[int, int]
 ) -> int:
     """Return when an occurrence begins or ceases to fulfil a condition, at last at the end of the span."""
