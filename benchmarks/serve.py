@@ -4,7 +4,7 @@
     python -m benchmarks.serve --profiles 100000 --seconds 20
     python -m benchmarks.serve --store postgresql://...
 
-The workspace is that of `benchmarks.refresh` (sixty traits, forty audiences, lifecycle, value) with 200 actions
+The workspace of `benchmarks.refresh` (sixty traits, forty audiences, lifecycle, value) is given 200 actions
 of five predicates and adaptive propensities, of which some 60 are eligible. Two figures of each kind: what is
 answered when sent as fast as answers come, and the times at half that rate in an open loop: a request has
 its instant, and its time counts from there, whether the server was ready or not. For events that includes
@@ -44,6 +44,7 @@ from tilltal.governance.vault import Vault
 from tilltal.rules.clock import Clock
 from tilltal.runtime.intake.ingest import open_vault
 from tilltal.runtime.live.keys import Keys
+from tilltal.runtime.live.places import FILES, files_of, sealed
 from tilltal.runtime.live.reference import bare_reference
 from tilltal.runtime.live.taking_over import MARK
 from tilltal.workspace.check import usable
@@ -161,8 +162,9 @@ async def fill(root: Path, profiles: int) -> str:
         for start in track(range(0, profiles, 5_000), "profiles"):
             async with store.transaction() as tx:
                 await tx.write(portion(vault, made, start, min(start + 5_000, profiles)))
+    marks = {MARK: program.fingerprint.encode(), FILES: sealed(files_of(workspace))}
     async with store.transaction() as tx:
-        await tx.write(Writes(marks={MARK: program.fingerprint.encode()}))
+        await tx.write(Writes(marks=marks))
     keys = Keys(store, lambda: datetime.now(UTC))
     secret = (await keys.create("bench", ("collect", "decide", "read", "admin"))).secret
     await store.close()

@@ -34,7 +34,9 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     schemas: dict[str, EventType]
     attributes: dict[str, Type]
     traits: tuple[CompiledTrait, ...]
+    definitions: dict[str, Trait]
     audience: Derived
+    condition: str
     columns: dict[str, str]
 
 
@@ -113,7 +115,9 @@ def _compiled(case: _Case, *, is_typed: bool) -> Setup:
         schemas=schemas,
         attributes=attributes,
         traits=compiled,
+        definitions=case.traits,
         audience=audience,
+        condition=case.condition,
         columns=case.columns,
     )
 

@@ -1,5 +1,7 @@
-"""Audience cases: each check in SQL as of its instant and in Python; timelines in Python, each change
-confirmed by SQL."""
+"""Audience cases: each check in SQL as of its instant, in Python, and live as a server has it.
+
+Timelines are told in Python and live, and each change is confirmed by SQL.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +12,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pyarrow as pa
+from tests.cases.audience_live import FIELDS, LiveForm
 from tests.cases.audience_setup import IDENTIFY, Setup, setup_of, stored
 from tests.cases.report import Document, Mismatch, case_id, unknown_keys
 
@@ -25,7 +28,6 @@ from tilltal.engines.duckdb import DuckDBEngine
 from tilltal.rules.clock import Clock
 from tilltal.rules.types import Type
 from tilltal.workspace.definitions.profile import Profile
-from tilltal.workspace.definitions.sources import FieldType
 
 _CASE = {
     "id",
@@ -50,13 +52,6 @@ _ARROW = {
     Type.INTEGER: pa.int64(),
     Type.NUMBER: pa.float64(),
     Type.BOOLEAN: pa.bool_(),
-}
-_FIELDS: dict[Type, FieldType] = {
-    Type.TEXT: "text",
-    Type.ANY: "any",
-    Type.INTEGER: "integer",
-    Type.NUMBER: "number",
-    Type.BOOLEAN: "boolean",
 }
 _STAMP = {
     "profile": pa.int64(),
@@ -85,14 +80,16 @@ def _run_case(case: Mapping[str, Any], zone: ZoneInfo) -> list[Mismatch]:
     with DuckDBEngine() as engine:
         batch = _Batch(setup, zone, engine)
         online = _Online(setup, zone)
+        live = LiveForm(setup, zone)
         found: list[Mismatch] = []
         for check in case.get("checks") or ():
             at = parse_instant(check["at"], zone)
-            for how, form in (("SQL", batch), ("Python", online)):
+            for how, form in (("SQL", batch), ("Python", online), ("live", live)):
                 state = _named(form.state(at), setup)
                 found += _differences(case_id(case), f"{how} at {check['at']}", check, state)
         if case.get("timeline"):
             found += _timeline(case, setup, zone, online, batch)
+            found += _live_timeline(case, setup, zone, live)
     return found
 
 
@@ -159,7 +156,7 @@ class _Batch:
             ]
             engine.register(f"all.{name}", _table(rows, schema.fields))
         self._records = [
-            RecordSource(name=name, fields={name: _FIELDS[kind]}) for name, kind in setup.attributes.items()
+            RecordSource(name=name, fields={name: FIELDS[kind]}) for name, kind in setup.attributes.items()
         ]
         for (
             name,
@@ -258,12 +255,7 @@ def _is_same(expected: object, got: object) -> bool:
 def _timeline(
     case: Mapping[str, Any], setup: Setup, zone: ZoneInfo, online: _Online, batch: _Batch
 ) -> list[Mismatch]:
-    given = case["timeline"]
-    after, until = parse_instant(given["after"], zone), parse_instant(given["until"], zone)
-    expected = sorted(
-        (parse_instant(each["at"], zone), each["customer"], each["change"])
-        for each in given.get("changes") or ()
-    )
+    after, until, expected = _expected_timeline(case, zone)
     is_moving = reads_now(setup.traits, [setup.audience])
     found = []
     for number, customer in enumerate(setup.customers):
@@ -274,11 +266,42 @@ def _timeline(
         moments = moments_of(setup.traits, setup.events[number], after, until, zone)
         for change in changes(members, moments, after, until, is_moving=is_moving):
             found.append((change.at, customer, "enter" if change.is_entry else "leave"))
-    mismatches = []
-    if sorted(found) != expected:
-        shown = [[[at.isoformat(), *rest] for at, *rest in each] for each in (expected, sorted(found))]
-        mismatches.append(Mismatch(case=case_id(case), what="timeline", expected=shown[0], got=shown[1]))
+    mismatches = _timeline_differences(case_id(case), "timeline", expected, sorted(found))
     return mismatches + _confirmed(case_id(case), sorted(found), batch)
+
+
+def _live_timeline(case: Mapping[str, Any], setup: Setup, zone: ZoneInfo, live: LiveForm) -> list[Mismatch]:
+    after, until, expected = _expected_timeline(case, zone)
+    found = [
+        (at, customer, "enter" if is_entry else "leave")
+        for number, customer in enumerate(setup.customers)
+        for at, is_entry in live.moves(number, after, until)
+    ]
+    return _timeline_differences(case_id(case), "timeline (live)", expected, sorted(found))
+
+
+def _expected_timeline(
+    case: Mapping[str, Any], zone: ZoneInfo
+) -> tuple[datetime, datetime, list[tuple[datetime, str, str]]]:
+    given = case["timeline"]
+    after, until = parse_instant(given["after"], zone), parse_instant(given["until"], zone)
+    return (
+        after,
+        until,
+        sorted(
+            (parse_instant(each["at"], zone), each["customer"], each["change"])
+            for each in given.get("changes") or ()
+        ),
+    )
+
+
+def _timeline_differences(
+    name: str, what: str, expected: list[tuple[datetime, str, str]], found: list[tuple[datetime, str, str]]
+) -> list[Mismatch]:
+    if found == expected:
+        return []
+    shown = [[[at.isoformat(), *rest] for at, *rest in each] for each in (expected, found)]
+    return [Mismatch(case=name, what=what, expected=shown[0], got=shown[1])]
 
 
 def _confirmed(name: str, found: list[tuple[datetime, str, str]], batch: _Batch) -> list[Mismatch]:

@@ -1,7 +1,7 @@
 """Identity cases: observations in arrival order, and who is who after all or some of them.
 
-Each state is resolved exactly in the order of arrival, reversed and in shuffled orders, and again in bulk
-over tokens. All must agree.
+Each state is resolved exactly in the order of arrival, reversed and in shuffled orders, again in bulk over
+tokens, and live, line by line in every one of these orders. All must agree.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 from tests.cases.identity_bulk import BulkAnswer
+from tests.cases.identity_live import Line, LiveAnswer
 from tests.cases.report import Document, Mismatch, case_id, unknown_keys
 
 from tilltal.core.errors import TilltalError
@@ -151,7 +152,26 @@ def _run_state(
     if bulk.is_representable():
         asked = {key: value for key, value in expected.items() if key != "dropped_ids"}
         found += _compare(case, f"{when} (bulk)", asked, bulk.stated())
+        for order, arrived in _orders(lines):
+            found += _run_live(case, f"{when}{order} (live)", arrived, rules, asked)
+            if found:
+                return found
     return found
+
+
+def _run_live(
+    case: str, when: str, lines: Lines, rules: Rules, expected: Mapping[str, Any]
+) -> Iterator[Mismatch]:
+    live = LiveAnswer(list(_live_lines(lines, rules)), rules)
+    if "people" in expected:
+        expected = {**expected, "people": live.people_of(expected["people"])}
+    yield from _compare(case, when, expected, live.stated())
+
+
+def _live_lines(lines: Lines, rules: Rules) -> Iterator[Line]:
+    for count, line in enumerate(lines, start=1):
+        observations = _observations([line])
+        yield (observations[0] if observations else None), _corrections(lines[:count], rules)
 
 
 def _orders(lines: Lines) -> Iterator[tuple[str, Lines]]:

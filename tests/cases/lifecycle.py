@@ -1,6 +1,7 @@
 """Lifecycle cases: stages of a customer, cells of the value grid, key figures of the customer base.
 
-Each case runs twice: one customer at a time in Python, and all at once in the SQL of a refresh.
+Each case runs twice: one customer at a time in Python, and all at once in the SQL of a refresh. Stages are
+told a third time as a server has them, live.
 """
 
 from __future__ import annotations

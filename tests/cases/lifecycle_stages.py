@@ -8,6 +8,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pyarrow as pa
+from tests.cases.lifecycle_live import lived
 from tests.cases.report import Mismatch, case_id, unknown_keys
 
 from tilltal.core.time import local_date, parse_instant
@@ -94,7 +95,7 @@ def run_batch(
 def stage_mismatches(
     case: Mapping[str, Any], defaults: Mapping[str, Any], zone: ZoneInfo
 ) -> Iterator[Mismatch]:
-    """Yield what differs, in both forms."""
+    """Yield what differs, in all forms."""
     name = case_id(case)
     config = {**defaults, **(case.get("config") or {})}
     yield from unknown_keys(name, "config", config, {"new_days", "trend_days", "tolerance"})
@@ -108,7 +109,7 @@ def stage_mismatches(
         (read_date(line["date"], zone), line["from"], line["to"]) for line in case.get("transitions") or ()
     )
     until = read_date(case["transitions_until"], zone) if "transitions" in case else None
-    for form, ask in (("python", _in_python), ("sql", _in_sql)):
+    for form, ask in (("python", _in_python), ("sql", _in_sql), ("live", lived)):
         stages, found = ask(lifecycle, history, list(expected), until)
         for day, stage in expected.items():
             if stages[day] != stage:

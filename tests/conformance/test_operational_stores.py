@@ -26,6 +26,7 @@ from tilltal.core.operational import (
     OperationalStore,
     Owned,
     State,
+    Waiting,
     Writes,
     is_retryable,
 )
@@ -265,6 +266,17 @@ async def test_a_component_equals_a_search_by_hand(store: OperationalStore) -> N
         assert {item.id for item in await store.component([start])} == expected
 
 
+async def test_observations_are_found_by_their_ids(store: OperationalStore) -> None:
+    seen = [observed("a:1", 3, 1, 2), observed("å:\0#last", 1, 5, at=7), observed("b:1", 8, 9)]
+    await write(store, observations=seen)
+    assert await store.observations_named(["å:\0#last", "a:1", "nobody", "a:1"]) == seen[:2]
+    assert await store.observations_named([]) == []
+    many = [observed(f"m:{number}", number, number + 1) for number in range(2000)]
+    await write(store, observations=many)
+    found = await store.observations_named([each.id for each in many])
+    assert found == sorted(many, key=lambda each: each.id)
+
+
 async def test_an_observation_counts_once(store: OperationalStore) -> None:
     await write(store, observations=[observed("a:1", 1, 2), observed("a:1", 3, 4)])
     await write(store, observations=[observed("a:1", 5, 6)])
@@ -283,6 +295,18 @@ async def test_states_are_put_replaced_and_removed(store: OperationalStore) -> N
     assert await store.states([1, 3]) == {1: State(1, b"new", 4)}
     assert await store.states([]) == {}
     assert (await store.sizes())["profiles"] == 2
+
+
+async def test_profiles_are_told_page_by_page(store: OperationalStore) -> None:
+    numbers = [5, -LARGEST, 0, LARGEST, -3]
+    await write(store, states=[State(number, b"a") for number in numbers])
+    assert await store.profiles_after(None, 9) == sorted(numbers)
+    assert await store.profiles_after(None, 2) == [-LARGEST, -3]
+    assert await store.profiles_after(-3, 2) == [0, 5]
+    assert await store.profiles_after(LARGEST, 2) == []
+    async with store.transaction() as tx:
+        await tx.write(Writes(gone=[0]))
+        assert await tx.profiles_after(-3, 2) == [5, LARGEST]
 
 
 async def test_due_is_inclusive_in_order_and_limited(store: OperationalStore) -> None:
@@ -365,6 +389,60 @@ async def test_decisions_and_responses(store: OperationalStore) -> None:
     assert await store.known_responses([answers[0].id, b"0" * 16]) == {answers[0].id}
     with pytest.raises(EngineError, match="E531"):
         await write(store, responses=[response(2, known.id, 30)])
+
+
+async def test_what_waits_is_put_replaced_and_removed(store: OperationalStore) -> None:
+    one, two = b"d" * 16, b"e" * 16
+    await write(store, waiting=[Waiting(one, "card", 9), Waiting(one, "Loan", 7), Waiting(two, "card", 7)])
+    assert await store.waiting(6, 9) == []
+    assert await store.waiting(7, 9) == [Waiting(one, "Loan", 7), Waiting(two, "card", 7)]
+    assert await store.waiting(9, 2) == [Waiting(one, "Loan", 7), Waiting(two, "card", 7)]
+    assert [await store.waits(each) for each in (one, two, b"f")] == [{"card", "Loan"}, {"card"}, set()]
+    later = [Waiting(one, "card", None), Waiting(one, "card", 3), Waiting(two, "card", None)]
+    async with store.transaction() as tx:
+        await tx.write(Writes(waiting=[*later, Waiting(two, "never", None)]))
+        assert await tx.waits(two) == set()
+    assert await store.waiting(99, 9) == [Waiting(one, "card", 3), Waiting(one, "Loan", 7)]
+
+
+async def forget_all(store: OperationalStore, before: int, told: int | None = None) -> list[int]:
+    """Forget until nothing is left to; returns the portions."""
+    portions: list[int] = []
+    while not portions or portions[-1]:
+        async with store.transaction() as tx:
+            portions.append(await tx.forget(before, told=told))
+    return portions
+
+
+async def test_old_decisions_are_forgotten_with_all_that_came_of_them(
+    store: OperationalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (sqlite_writes, postgres_writes):
+        monkeypatch.setattr(module, "PORTION", 2)
+    ids = [bytes([9 - at]) * 16 for at in range(6)]
+    decisions = [Decided(id=ids[at], at=at, profile=None, body=b"{}") for at in range(6)]
+    answers = [response(at, ids[at], at + 50) for at in range(6)]
+    waits = [Waiting(each, "card", 70) for each in ids]
+    await write(store, decisions=decisions, responses=answers, waiting=waits)
+    assert await forget_all(store, 3) == [6, 3, 0]
+    assert [await store.decision(each) is not None for each in ids] == [False] * 3 + [True] * 3
+    assert await store.known_responses([each.id for each in answers]) == {each.id for each in answers[3:]}
+    assert {each.decision for each in await store.waiting(99, 99)} == set(ids[3:])
+
+
+async def test_changes_are_forgotten_from_the_first_on(
+    store: OperationalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (sqlite_writes, postgres_writes):
+        monkeypatch.setattr(module, "PORTION", 2)
+    await write(store, changes=[change(at) for at in (1, 3, 2, 8, 4, 9)])
+    assert await forget_all(store, 5, told=1) == [1, 0]
+    assert [item.at for item in await store.changes_after(0, 99)] == [3, 2, 8, 4, 9]
+    assert await forget_all(store, 5) == [2, 0]
+    assert [item.at for item in await store.changes_after(0, 99)] == [8, 4, 9]
+    assert await forget_all(store, 99) == [2, 1, 0]
+    await write(store, changes=[change(5)])
+    assert [item.position for item in await store.changes_after(0, 99)] == [7]
 
 
 async def test_adaptive_states_and_marks_are_replaced(store: OperationalStore) -> None:

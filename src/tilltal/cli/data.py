@@ -12,9 +12,10 @@ import typer
 from tilltal.cli import console
 from tilltal.cli.options import AsOf, Folder, Json, instant
 from tilltal.runtime.intake import correction
-from tilltal.runtime.intake.ingest import IngestError, IngestReport, open_vault, reingest, source_of, store_of
+from tilltal.runtime.intake.ingest import IngestError, IngestReport, open_vault, reingest, store_of
 from tilltal.runtime.intake.ingest import ingest as take_in
 from tilltal.runtime.intake.quarantine import entries, one, opened
+from tilltal.runtime.live.second_look import look_again, refused_by
 from tilltal.runtime.refresh.manifest import Manifest
 from tilltal.runtime.refresh.run import refresh as compute
 from tilltal.workspace.check import usable
@@ -121,7 +122,7 @@ def list_rows(
     """List rows in quarantine with file, row and reasons."""
     loaded = usable(workspace)
     if source is not None:
-        source_of(loaded, source)
+        refused_by(loaded, source)
     found = entries(store_of(loaded), source)
     with open_vault(loaded) as vault:
         shown = found if everything or as_json else found[:_SHOWN]
@@ -178,7 +179,7 @@ def export_rows(
 ) -> None:
     """Write a source's rows in quarantine to a file, to be corrected there. It holds personal data."""
     loaded = usable(workspace)
-    definition = source_of(loaded, source)
+    definition = refused_by(loaded, source)
     with open_vault(loaded) as vault:
         made = correction.export(store_of(loaded), vault, source, definition, target)
     if as_json:
@@ -200,7 +201,10 @@ def retry_rows(
     """Take corrected rows in again; those that pass leave the quarantine."""
     loaded = usable(workspace)
     with console.progress(quiet=as_json) as bar:
-        report = reingest(loaded, source, file, bar, now=datetime.now(UTC))
+        if refused_by(loaded, source).read.collector is not None:
+            report = IngestReport(files=(look_again(loaded, source, file, datetime.now(UTC)),))
+        else:
+            report = reingest(loaded, source, file, bar, now=datetime.now(UTC))
     if as_json:
         console.show_json(report)
     else:

@@ -12,7 +12,7 @@ from typing import Annotated, Protocol, cast
 
 import typer
 
-from tilltal.cli import console, customers, data, definitions, demo, server
+from tilltal.cli import console, customers, data, definitions, demo, keeping, linking, server
 from tilltal.core.errors import EngineError, Fault, TilltalError
 
 USAGE, INTERRUPTED = 64, 130
@@ -41,7 +41,7 @@ def _about(
     """Nothing of its own: `--version` ends before."""
 
 
-for module in (definitions, data, customers, demo, server):
+for module in (definitions, data, linking, customers, demo, server, keeping):
     module.add_to(app)
 
 

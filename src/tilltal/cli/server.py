@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import signal
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import FrameType
 from typing import Annotated, get_args
 
 import typer
@@ -72,10 +74,17 @@ async def _serve(root: Path, host: str, port: int, access_log: bool) -> None:
         http = live_server(app, ApiSettings(), host=host, port=port)
         console.out.print(f"Tilltal serves {root} on http://{host}:{port}; /schema describes it.")
         gc.collect()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, _stop_is_noted)
         gc.freeze()  # what is loaded by now stays; a full pass over it would only stop the world
         await http.serve()
     finally:
         await opening.__aexit__(None, None, None)
+        gc.unfreeze()  # so that extensions can take leave of what is theirs
+
+
+def _stop_is_noted(number: int, frame: FrameType | None) -> None:
+    """Do nothing: uvicorn stops by itself, raises the signal again, and the store is yet to be closed."""
 
 
 @keys.command("list")
@@ -106,23 +115,23 @@ def create(
 @keys.command()
 def rotate(
     workspace: Folder,
-    key_id: Annotated[str, typer.Argument(help="Id of the key to replace.")],
+    key: Annotated[str, typer.Argument(help="Id of the key to replace.")],
     overlap_hours: Annotated[float, typer.Option(min=0, help="So long the old one still works.")] = 24.0,
     as_json: Json = False,
 ) -> None:
     """Make a key like another, which ends after an overlap."""
-    made = asyncio.run(_rotate(workspace, key_id, overlap_hours))
+    made = asyncio.run(_rotate(workspace, key, overlap_hours))
     if made is None:
-        raise TilltalError.of("C117", f"No key {key_id!r} is in force.", hint="See `tilltal keys list`.")
+        raise TilltalError.of("C117", f"No key {key!r} is in force.", hint="See `tilltal keys list`.")
     _show(made, as_json)
 
 
 @keys.command()
-def revoke(workspace: Folder, key_id: Annotated[str, typer.Argument(help="Id of the key.")]) -> None:
+def revoke(workspace: Folder, key: Annotated[str, typer.Argument(help="Id of the key.")]) -> None:
     """End a key; a running server knows within seconds."""
-    if not asyncio.run(_revoke(workspace, key_id)):
-        raise TilltalError.of("C117", f"There is no key {key_id!r}.", hint="See `tilltal keys list`.")
-    console.out.print(f"{key_id} is revoked.")
+    if not asyncio.run(_revoke(workspace, key)):
+        raise TilltalError.of("C117", f"There is no key {key!r}.", hint="See `tilltal keys list`.")
+    console.out.print(f"{key} is revoked.")
 
 
 async def _list(root: Path) -> list[KeyInfo]:

@@ -30,7 +30,8 @@ class Logged(msgspec.Struct, frozen=True, kw_only=True):
     """One accepted message as a row of the log.
 
     `token` is the leading identifier, `ids` are all tokens, leading one first. `name` is the event type, or
-    the source of a record. `body` is msgpack of message id and stored fields. `position` is the store's (0 = not yet).
+    the source of a record. `body` is msgpack of message id and stored fields. `position` is the store's;
+    0 = not yet.
     """
 
     event_id: bytes
@@ -103,7 +104,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Decided(msgspec.Struct, frozen=True, kw_only=True):
-    """A decision as logged; `body` is its JSON."""
+    """A decision as logged; the store does not look into `body`."""
 
     id: bytes
     at: int
@@ -121,6 +122,14 @@ class Answered(msgspec.Struct, frozen=True, kw_only=True):
     kind: str
     at: int
     received: int
+
+
+class Waiting(msgspec.Struct, frozen=True):
+    """A shown action that was seen and not answered: at `ends` the silence counts as an answer."""
+
+    decision: bytes
+    action: str
+    ends: int | None  # None, when written: it waits no more
 
 
 class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
@@ -154,6 +163,7 @@ class Writes(msgspec.Struct, kw_only=True):
     changes: list[Change] = []
     decisions: list[Decided] = []
     responses: list[Answered] = []
+    waiting: list[Waiting] = []
     adaptive: dict[str, bytes] = {}
     marks: dict[str, bytes] = {}
 
@@ -176,8 +186,14 @@ class Reads(Protocol):
     async def component(self, tokens: Iterable[int]) -> list[Observed]:
         """Return all observations reachable from these tokens, however many steps away."""
 
+    async def observations_named(self, ids: Sequence[str]) -> list[Observed]:
+        """Return those of these observations that are known, by id."""
+
     async def states(self, profiles: Iterable[int]) -> dict[int, State]:
         """Return the states of those profiles that have one."""
+
+    async def profiles_after(self, profile: int | None, limit: int) -> list[int]:
+        """Return profiles that have a state, in order, after one (None = from the first)."""
 
     async def events_of(
         self,
@@ -217,6 +233,12 @@ class Reads(Protocol):
 
     async def known_responses(self, ids: Sequence[bytes]) -> set[bytes]:
         """Return which response ids were accepted before."""
+
+    async def waiting(self, until: int, limit: int) -> list[Waiting]:
+        """Return what waits until an instant or shorter, earliest first."""
+
+    async def waits(self, decision_id: bytes) -> set[str]:
+        """Return the actions of a decision that wait."""
 
     async def adaptive(self) -> dict[str, bytes]:
         """Return all states of adaptive models."""
@@ -258,6 +280,15 @@ class Transaction(Reads, Protocol):
         transaction of its own, until it is 0.
         """
 
+    async def forget(self, before: int, *, told: int | None = None) -> int:
+        """Remove decisions of before an instant with all that came of them, and the oldest changes.
+
+        Changes go from the first on until one is not older. Whoever has subscribers gives in `told` the last
+        position that all of them have heard of: no later change goes (None = all may go).
+
+        Returns how many rows went; at most a portion of each table, as `drop_log`.
+        """
+
 
 class OperationalStore(Reads, Protocol):
     """An open store."""
@@ -272,6 +303,13 @@ class OperationalStore(Reads, Protocol):
             EngineError: E530 if the store cannot be reached. Nothing was written, unless the connection broke
                 during the commit: then `known_ids` tells. E531 if another process was faster: nothing was
                 written.
+        """
+
+    async def write(self, writes: Writes) -> None:
+        """Write in a transaction of its own: what needs no reading first is done at less cost.
+
+        Raises:
+            EngineError: as `transaction`.
         """
 
     async def is_ready(self) -> bool:

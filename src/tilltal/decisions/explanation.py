@@ -9,6 +9,7 @@ import msgspec
 from tilltal.decisions.arbitration import Factored
 from tilltal.decisions.plan import ActionPlan, DecisionPlan
 from tilltal.decisions.single import Decision
+from tilltal.workspace.definitions.actions import Learned
 
 _STAGES = {
     "eligibility": "The customer may not have it",
@@ -62,9 +63,20 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def chosen_actions(
-    plan: DecisionPlan, decision: Decision, because: Mapping[str, tuple[str, ...]]
+    plan: DecisionPlan,
+    decision: Decision,
+    because: Mapping[str, tuple[str, ...]],
+    *,
+    has_learned: bool = False,
 ) -> tuple[Chosen, ...]:
-    """Return the shown actions; `because` gives the model's reasons in words."""
+    """Return the shown actions.
+
+    Args:
+        plan: what was decided by.
+        decision: what came of it.
+        because: the models' reasons in words, by action.
+        has_learned: adaptive models gave their probabilities; without, base rates stood in for them.
+    """
     plans = {action.name: action for action in plan.actions}
     return tuple(
         Chosen(
@@ -73,17 +85,21 @@ def chosen_actions(
             title=plans[entry.action].definition.title,
             channel=decision.proposals[entry.action].channel,
             priority=float(entry.priority),
-            because=(*because.get(entry.action, ()), *_notes(plans[entry.action])),
+            because=(*because.get(entry.action, ()), *_notes(plans[entry.action], has_learned)),
             **_floats(entry.factors),
         )
         for entry in decision.ranking.ranked
     )
 
 
-def _notes(action: ActionPlan) -> tuple[str, ...]:
-    """Say what no model says: that an action is mandatory, or that its probability is assumed."""
+def _notes(action: ActionPlan, has_learned: bool) -> tuple[str, ...]:
+    """Say what no model says: that an action is mandatory, or where its probability comes from."""
     notes = ("mandatory: goes before all others",) if action.definition.mandatory else ()
-    return notes if action.model else (*notes, "P is assumed, not predicted")
+    if action.model:
+        return notes
+    if has_learned and isinstance(action.definition.propensity, Learned):
+        return (*notes, "P is learned from the answers so far")
+    return (*notes, "P is assumed, not predicted")
 
 
 def other_actions(plan: DecisionPlan, decision: Decision) -> tuple[NotChosen, ...]:

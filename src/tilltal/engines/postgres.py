@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 from tilltal.core.errors import EngineError
-from tilltal.core.operational import Transaction
+from tilltal.core.operational import Transaction, Writes
 from tilltal.engines.operational.postgres_faults import Connection, Pool, driver, explained
 from tilltal.engines.operational.postgres_reads import Questions
 from tilltal.engines.operational.postgres_writes import Writing
@@ -50,6 +50,11 @@ class PostgresStore(Questions):
                 raise
             with explained():
                 await block.commit()
+
+    async def write(self, writes: Writes) -> None:
+        """Write in a transaction of its own."""
+        async with self.transaction() as transaction:
+            await transaction.write(writes)
 
     async def is_ready(self) -> bool:
         """True if the server answers within two seconds."""

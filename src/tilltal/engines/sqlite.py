@@ -28,6 +28,7 @@ from tilltal.core.operational import (
     Owned,
     State,
     Transaction,
+    Waiting,
     Writes,
 )
 from tilltal.engines.operational import sqlite_reads, sqlite_writes
@@ -93,9 +94,17 @@ class _Questions:
         """Return all observations reachable from tokens."""
         return await self._ask(sqlite_reads.component, tokens)
 
+    async def observations_named(self, ids: Sequence[str]) -> list[Observed]:
+        """Return those of these observations that are known."""
+        return await self._ask(sqlite_reads.observations_named, ids)
+
     async def states(self, profiles: Iterable[int]) -> dict[int, State]:
         """Return the states of those profiles that have one."""
         return await self._look_up(sqlite_reads.states, profiles)
+
+    async def profiles_after(self, profile: int | None, limit: int) -> list[int]:
+        """Return profiles that have a state."""
+        return await self._ask(sqlite_reads.profiles_after, _FIRST if profile is None else profile, limit)
 
     async def events_of(
         self,
@@ -144,6 +153,14 @@ class _Questions:
         """Return which response ids were accepted before."""
         return await self._ask(sqlite_reads.known, "responses", "id", ids)
 
+    async def waiting(self, until: int, limit: int) -> list[Waiting]:
+        """Return what waits until an instant or shorter."""
+        return await self._ask(sqlite_reads.waiting, until, limit)
+
+    async def waits(self, decision_id: bytes) -> set[str]:
+        """Return the actions of a decision that wait."""
+        return await self._look(sqlite_reads.waits, decision_id)
+
     async def adaptive(self) -> dict[str, bytes]:
         """Return all states of adaptive models."""
         return await self._ask(sqlite_reads.adaptive)
@@ -190,6 +207,10 @@ class _Writing(_Questions):
     async def drop_log(self, until: int) -> int:
         """Remove a portion of log rows."""
         return await self._ask(sqlite_writes.drop_log, until)
+
+    async def forget(self, before: int, *, told: int | None = None) -> int:
+        """Remove a portion of what is old."""
+        return await self._ask(sqlite_writes.forget, before, _LAST if told is None else told)
 
 
 class SQLiteStore(_Questions):
@@ -258,6 +279,15 @@ class SQLiteStore(_Questions):
                 await self.on_writer(roll_back)
                 raise
             await self.on_writer(commit)
+        self._fold_if_long()
+
+    async def write(self, writes: Writes) -> None:
+        """Write in a transaction of its own: one visit to the writer's thread."""
+        async with self._turn:
+            await self.on_writer(_write_alone, writes)
+        self._fold_if_long()
+
+    def _fold_if_long(self) -> None:
         if self._folding is None and self._writer.total_changes - self._folded > FOLD_ROWS:
             self._folding = asyncio.create_task(self._fold())
 
@@ -297,6 +327,16 @@ class SQLiteStore(_Questions):
                 await asyncio.to_thread(pool.shutdown)
             for connection in (*self._readers, self._writer):
                 await asyncio.to_thread(connection.close)
+
+
+def _write_alone(connection: sqlite3.Connection, writes: Writes) -> None:
+    begin(connection)
+    try:
+        sqlite_writes.write(connection, writes, {})
+    except BaseException:
+        roll_back(connection)
+        raise
+    commit(connection)
 
 
 async def open_sqlite(path: str | Path) -> SQLiteStore:

@@ -9,6 +9,7 @@ from tilltal.core.errors import Fault, Place, WorkspaceError
 from tilltal.workspace.checks.actions import check_actions, check_kpis, check_policies
 from tilltal.workspace.checks.data_use import check_data_use
 from tilltal.workspace.checks.expressions import check_expressions
+from tilltal.workspace.checks.linking import check_linking
 from tilltal.workspace.checks.models import check_models
 from tilltal.workspace.checks.profile import check_profile, check_traits
 from tilltal.workspace.checks.scope import Scope, scope_of
@@ -29,6 +30,7 @@ from tilltal.workspace.workspace import Workspace
 _CHECKS: tuple[Callable[[Scope], Iterator[Fault]], ...] = (
     check_settings,
     check_identity,
+    check_linking,
     check_sources,
     check_profile,
     check_traits,

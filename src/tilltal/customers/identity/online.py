@@ -57,7 +57,9 @@ class OnlineIdentity:
 
     def __init__(self, rules: Rules, corrections: Corrections[int] | None = None) -> None:
         """Take rules, and corrections over tokens."""
-        self._terms = Terms(rules, corrections or Corrections())
+        self.rules = rules
+        self.corrections: Corrections[int] = corrections or Corrections()
+        self._terms = Terms(rules, self.corrections)
 
     def tied(self, tokens: Iterable[int]) -> frozenset[int]:
         """Return other tokens declared the same value as one of these: a component holds them too."""

@@ -162,7 +162,7 @@ class TrackReader:
         return Seen([self._days.day(at) for at in ats], ats, columns)
 
     def next_turn(self, state: TraitState, span: tuple[int, int], clock: Clock) -> int:
-        """Return when an occurrence begins or ceases to count within a span of instants, at last at its end."""
+        """Return when an occurrence begins or ceases to count within a span, at last at its end."""
         if self.condition is None or state.slots[self.index] == b"":
             return span[1]
         buckets = self._layout.opened(state, self.index)

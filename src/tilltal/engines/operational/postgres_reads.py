@@ -14,11 +14,12 @@ from tilltal.core.operational import (
     Observed,
     Owned,
     State,
+    Waiting,
 )
 from tilltal.engines.operational import rows
 from tilltal.engines.operational.postgres_faults import Statements, explained
 
-_FIRST, _LAST = -(2**63), 2**63 - 1
+FIRST, LAST = -(2**63), 2**63 - 1
 
 _COMPONENT = f"""
     WITH RECURSIVE reached (token) AS (
@@ -73,10 +74,20 @@ class Questions:
         """Return all observations reachable from tokens."""
         return rows.observed(await self._rows(_COMPONENT, list(tokens)))
 
+    async def observations_named(self, ids: Sequence[str]) -> list[Observed]:
+        """Return those of these observations that are known."""
+        query = f"SELECT {rows.OBSERVATION} FROM observations WHERE id = ANY($1::bytea[]) ORDER BY id, place"
+        return rows.observed(await self._rows(query, [name.encode() for name in ids]))
+
     async def states(self, profiles: Iterable[int]) -> dict[int, State]:
         """Return the states of those profiles that have one."""
         query = "SELECT profile, state, due FROM profiles WHERE profile = ANY($1::bigint[])"
         return {row[0]: State(*row) for row in await self._rows(query, list(profiles))}
+
+    async def profiles_after(self, profile: int | None, limit: int) -> list[int]:
+        """Return profiles that have a state."""
+        query = "SELECT profile FROM profiles WHERE profile > $1 ORDER BY profile LIMIT $2"
+        return [row[0] for row in await self._rows(query, FIRST if profile is None else profile, limit)]
 
     async def events_of(
         self,
@@ -87,7 +98,7 @@ class Questions:
         limit: int = 1_000_000,
     ) -> list[Logged]:
         """Return the latest log rows led by tokens."""
-        begin, end = _FIRST if since is None else since, _LAST if until is None else until
+        begin, end = FIRST if since is None else since, LAST if until is None else until
         found = await self._rows(_EVENTS, list(tokens), begin, end, limit)
         return [rows.logged(row) for row in reversed(found)]
 
@@ -108,7 +119,7 @@ class Questions:
         query = """
             SELECT profile, since FROM members WHERE audience = $1 AND profile > $2
             ORDER BY profile LIMIT $3"""
-        found = await self._rows(query, audience, _FIRST if after is None else after, limit)
+        found = await self._rows(query, audience, FIRST if after is None else after, limit)
         return [(profile, since) for profile, since in found]
 
     async def memberships(self, profile: int) -> dict[str, int]:
@@ -135,6 +146,18 @@ class Questions:
         """Return which response ids were accepted before."""
         query = "SELECT id FROM responses WHERE id = ANY($1::bytea[])"
         return {row[0] for row in await self._rows(query, ids)}
+
+    async def waiting(self, until: int, limit: int) -> list[Waiting]:
+        """Return what waits until an instant or shorter."""
+        query = f"""
+            SELECT {rows.WAITING} FROM waiting WHERE ends <= $1
+            ORDER BY ends, decision, action COLLATE "C" LIMIT $2"""
+        return [Waiting(*row) for row in await self._rows(query, until, limit)]
+
+    async def waits(self, decision_id: bytes) -> set[str]:
+        """Return the actions of a decision that wait."""
+        found = await self._rows("SELECT action FROM waiting WHERE decision = $1", decision_id)
+        return {row[0] for row in found}
 
     async def adaptive(self) -> dict[str, bytes]:
         """Return all states of adaptive models."""

@@ -14,7 +14,7 @@ from tilltal.core.errors import EngineError
 from tilltal.core.operational import ApiKey, Owned, State, Writes
 from tilltal.engines.operational import rows
 from tilltal.engines.operational.postgres_faults import Connection, explained
-from tilltal.engines.operational.postgres_reads import Questions
+from tilltal.engines.operational.postgres_reads import LAST, Questions
 
 PORTION = 10_000  # log rows that one call removes
 ADAPTIVE_LOCK = 0x7469_6C6C_7461_6C02
@@ -26,6 +26,11 @@ _DROP = """
     DELETE FROM log WHERE position <= (
       SELECT max(position) FROM (
         SELECT position FROM log WHERE position <= $1 ORDER BY position LIMIT $2) AS portion)"""
+_OLD = "SELECT id FROM decisions WHERE at < $1 ORDER BY at, id LIMIT $2"
+_FORGET = """
+    DELETE FROM changes WHERE position <= $1 AND position < (
+      SELECT coalesce(min(position) FILTER (WHERE at >= $2), max(position) + 1)
+      FROM (SELECT position, at FROM changes ORDER BY position LIMIT $3) AS portion)"""
 _TYPES = {
     "log": "bytea, bigint, bytea, text, text, text, bigint, bigint, bytea",
     "changes": "bigint, bigint, text, text, bytea",
@@ -37,6 +42,7 @@ _TYPES = {
     "members": "text, bigint, bigint",
     "decisions": "bytea, bigint, bigint, bytea",
     "responses": "bytea, bytea, text, text, text, bigint, bigint",
+    "waiting": "bytea, text, bigint",
     "adaptive": "text, bytea",
     "marks": "text, bytea",
     "api_keys": "text, text, bytea, bytea, bigint, bigint, bigint",
@@ -159,10 +165,21 @@ class Writing(Questions):
         await self._put_new(
             "responses", rows.RESPONSE, [rows.response_row(item) for item in writes.responses]
         )
+        await self._put_waiting(writes)
         conflict = "ON CONFLICT (name) DO UPDATE SET state = excluded.state"
         await self._put("adaptive", "name, state", sorted(writes.adaptive.items()), conflict)
         conflict = "ON CONFLICT (name) DO UPDATE SET value = excluded.value"
         await self._put("marks", "name, value", sorted(writes.marks.items()), conflict)
+
+    async def _put_waiting(self, writes: Writes) -> None:
+        waits, over = rows.last_waiting(writes.waiting)
+        conflict = "ON CONFLICT (decision, action) DO UPDATE SET ends = excluded.ends"
+        await self._put("waiting", rows.WAITING, waits, conflict)
+        if over:
+            query = """
+                DELETE FROM waiting USING unnest($1::bytea[], $2::text[]) AS over (decision, action)
+                WHERE waiting.decision = over.decision AND waiting.action = over.action"""
+            await self._run(query, *map(list, zip(*over, strict=True)))
 
     async def _put_new(self, table: str, columns: str, items: Sequence[rows.Row]) -> None:
         """Insert rows that nobody may have inserted before."""
@@ -189,6 +206,15 @@ class Writing(Questions):
     async def drop_log(self, until: int) -> int:
         """Remove the first log rows up to a position, at most PORTION; returns how many."""
         return await self._run(_DROP, until, PORTION)
+
+    async def forget(self, before: int, *, told: int | None = None) -> int:
+        """Remove the oldest decisions, what came of them, and changes, at most PORTION of each."""
+        found = await self._rows(_OLD, before, PORTION)
+        old = [row[0] for row in found]
+        gone = 0
+        for table, column in (("responses", "decision"), ("waiting", "decision"), ("decisions", "id")):
+            gone += await self._run(f"DELETE FROM {table} WHERE {column} = ANY($1::bytea[])", old)
+        return gone + await self._run(_FORGET, LAST if told is None else told, before, PORTION)
 
 
 def _overtaken(what: str) -> EngineError:

@@ -22,6 +22,7 @@ from tilltal.core.operational import (
     Membership,
     Observed,
     Owned,
+    Waiting,
 )
 
 Row = Sequence[Any]
@@ -33,6 +34,7 @@ IDENTITY = "token, namespace, value"
 OWNER = "token, place, valid_from, valid_to, profile, is_plain"
 DECISION = "id, at, profile, body"
 RESPONSE = "id, decision, action, channel, kind, at, received"
+WAITING = "decision, action, ends"
 API_KEY = "id, name, hash, scopes, created, expires, revoked"
 
 _pack = msgspec.msgpack.Encoder().encode
@@ -174,6 +176,14 @@ def answered(row: Row) -> Answered:
     return Answered(
         id=name, decision=decision, action=action, channel=channel, kind=kind, at=at, received=received
     )
+
+
+def last_waiting(waiting: Iterable[Waiting]) -> tuple[list[Row], list[Row]]:
+    """Return the columns of WAITING to set and (decision, action) to remove; the last word counts."""
+    last = {(item.decision, item.action): item.ends for item in waiting}
+    waits: list[Row] = [(*key, last[key]) for key in sorted(last) if last[key] is not None]
+    over: list[Row] = [key for key in sorted(last) if last[key] is None]
+    return waits, over
 
 
 def api_key_row(key: ApiKey) -> Row:

@@ -6,7 +6,7 @@ Many keys go in as one JSON array or in lists of a few fixed lengths, so that SQ
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 
 import msgspec
@@ -21,6 +21,7 @@ from tilltal.core.operational import (
     Observed,
     Owned,
     State,
+    Waiting,
 )
 from tilltal.engines.operational import rows
 
@@ -33,18 +34,24 @@ def _json(numbers: Iterable[int]) -> str:
 
 
 @cache
-def _where_in(table: str, column: str, count: int) -> str:
-    return f"SELECT {column} FROM {table} WHERE {column} IN ({','.join('?' * count)})"
+def _where_in(table: str, columns: str, key: str, count: int) -> str:
+    return f"SELECT {columns} FROM {table} WHERE {key} IN ({','.join('?' * count)})"
+
+
+def _chunks(keys: Sequence[bytes]) -> Iterator[list[bytes]]:
+    """Cut keys into lists of a few fixed lengths; the last key is repeated to fill one."""
+    for begin in range(0, len(keys), 512):
+        chunk = list(keys[begin : begin + 512])
+        length = 1 << (len(chunk) - 1).bit_length()
+        yield chunk + chunk[-1:] * (length - len(chunk))
 
 
 def known(connection: sqlite3.Connection, table: str, column: str, ids: Sequence[bytes]) -> set[bytes]:
     """Return which of these ids a table has in a column."""
     found: set[bytes] = set()
-    for begin in range(0, len(ids), 512):
-        chunk = list(ids[begin : begin + 512])
-        length = 1 << (len(chunk) - 1).bit_length()
-        chunk += chunk[-1:] * (length - len(chunk))
-        found.update(name for (name,) in connection.execute(_where_in(table, column, length), chunk))
+    for chunk in _chunks(ids):
+        query = _where_in(table, column, column, len(chunk))
+        found.update(name for (name,) in connection.execute(query, chunk))
     return found
 
 
@@ -87,12 +94,26 @@ def component(connection: sqlite3.Connection, tokens: Iterable[int]) -> list[Obs
     return rows.observed(connection.execute(query, (_json(tokens),)))
 
 
+def observations_named(connection: sqlite3.Connection, ids: Sequence[str]) -> list[Observed]:
+    """Return those of these observations that are known."""
+    found: list[tuple[bytes, int, str, int, int]] = []
+    for chunk in _chunks(sorted({name.encode() for name in ids})):
+        found += connection.execute(_where_in("observations", rows.OBSERVATION, "id", len(chunk)), chunk)
+    return rows.observed(sorted(found))
+
+
 def states(connection: sqlite3.Connection, profiles: Iterable[int]) -> dict[int, State]:
     """Return the states of those profiles that have one."""
     query = """
         SELECT p.profile, p.state, p.due
         FROM json_each(?) AS asked CROSS JOIN profiles AS p ON p.profile = asked.value"""
     return {row[0]: State(*row) for row in connection.execute(query, (_json(profiles),)).fetchall()}
+
+
+def profiles_after(connection: sqlite3.Connection, profile: int, limit: int) -> list[int]:
+    """Return profiles that have a state, in order, after one."""
+    query = "SELECT profile FROM profiles WHERE profile > ? ORDER BY profile LIMIT ?"
+    return [found for (found,) in connection.execute(query, (profile, limit))]
 
 
 def events_of(
@@ -147,6 +168,18 @@ def responses(connection: sqlite3.Connection, decision_id: bytes) -> list[Answer
     """Return the responses to a decision."""
     query = f"SELECT {rows.RESPONSE} FROM responses WHERE decision = ? ORDER BY at, id"
     return [rows.answered(row) for row in connection.execute(query, (decision_id,))]
+
+
+def waiting(connection: sqlite3.Connection, until: int, limit: int) -> list[Waiting]:
+    """Return what waits until an instant or shorter."""
+    query = f"SELECT {rows.WAITING} FROM waiting WHERE ends <= ? ORDER BY ends, decision, action LIMIT ?"
+    return [Waiting(*row) for row in connection.execute(query, (until, limit))]
+
+
+def waits(connection: sqlite3.Connection, decision_id: bytes) -> set[str]:
+    """Return the actions of a decision that wait."""
+    query = "SELECT action FROM waiting WHERE decision = ?"
+    return {action for (action,) in connection.execute(query, (decision_id,))}
 
 
 def adaptive(connection: sqlite3.Connection) -> dict[str, bytes]:

@@ -16,6 +16,10 @@ from tilltal.engines.operational import rows
 
 PORTION = 10_000  # log rows that one call removes: a few tens of milliseconds
 _LENGTHS = (256, 64, 16, 4, 1)
+_FORGET = """
+    DELETE FROM changes WHERE position <= ? AND position < (
+      SELECT coalesce(min(position) FILTER (WHERE at >= ?), max(position) + 1)
+      FROM (SELECT position, at FROM changes ORDER BY position LIMIT ?))"""
 
 
 @cache
@@ -96,6 +100,9 @@ def _put_answers(connection: sqlite3.Connection, writes: Writes) -> None:
     put(connection, f"INSERT INTO decisions ({rows.DECISION})", decisions, "ON CONFLICT DO NOTHING")
     responses = [rows.response_row(item) for item in writes.responses]
     put(connection, f"INSERT INTO responses ({rows.RESPONSE})", responses)
+    waits, over = rows.last_waiting(writes.waiting)
+    put(connection, f"INSERT OR REPLACE INTO waiting ({rows.WAITING})", waits)
+    connection.executemany("DELETE FROM waiting WHERE decision = ? AND action = ?", over)
     put(connection, "INSERT OR REPLACE INTO adaptive (name, state)", list(writes.adaptive.items()))
     put(connection, "INSERT OR REPLACE INTO marks (name, value)", list(writes.marks.items()))
 
@@ -116,6 +123,17 @@ def drop_log(connection: sqlite3.Connection, until: int) -> int:
           SELECT max(position) FROM (
             SELECT position FROM log WHERE position <= ? ORDER BY position LIMIT ?))"""
     return connection.execute(query, (until, PORTION)).rowcount
+
+
+def forget(connection: sqlite3.Connection, before: int, told: int) -> int:
+    """Remove old decisions, what came of them, and changes, at most PORTION of each; return how many."""
+    old = "SELECT id FROM decisions WHERE at < ? ORDER BY at, id LIMIT ?"
+    queries = [
+        f"DELETE FROM {table} WHERE {column} IN ({old})"
+        for table, column in (("responses", "decision"), ("waiting", "decision"), ("decisions", "id"))
+    ]
+    gone = sum(connection.execute(query, (before, PORTION)).rowcount for query in queries)
+    return gone + connection.execute(_FORGET, (told, before, PORTION)).rowcount
 
 
 def run_script(connection: sqlite3.Connection, script: str) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-import msgspec
+import numpy as np
 
 from tilltal.core.errors import TilltalError, nearest
 from tilltal.core.ids import parse_profile, profile_text
@@ -35,7 +35,7 @@ from tilltal.runtime.live.contract import (
     Timeline,
     TimelineEntry,
 )
-from tilltal.runtime.live.deciding import Logged as LoggedDecision
+from tilltal.runtime.live.deciding import read_logged
 from tilltal.runtime.live.definitions import InForce
 from tilltal.runtime.live.facts import message_of
 from tilltal.runtime.live.instants import micros, moment
@@ -89,7 +89,7 @@ async def explain(store: OperationalStore, force: InForce, decision_id: str) -> 
     decided = await store.decision(key)
     if decided is None:
         return None
-    logged = msgspec.json.decode(decided.body, type=LoggedDecision)
+    logged = read_logged(decided.body)
     decider = force.fallback if logged.is_fallback else force.decider
     row = {name: _typed(value, decider.plan.schema.get(name)) for name, value in logged.values.items()}
     clock = Clock(moment(decided.at), force.workspace.zone)
@@ -99,7 +99,7 @@ async def explain(store: OperationalStore, force: InForce, decision_id: str) -> 
         logged.context,
         count=logged.count,
         channel=logged.channel,
-        rates=logged.rates,
+        rates=np.frombuffer(logged.rates) if logged.rates else None,
     ).explain()
     responses = await store.responses(key)
     return DecisionAccount(
@@ -110,7 +110,7 @@ async def explain(store: OperationalStore, force: InForce, decision_id: str) -> 
         definitions=logged.definitions,
         known={name: value for name, value in logged.values.items() if not name.startswith("score.")},
         scores=_scores(row),
-        chosen=chosen_actions(decider.plan, again, {}),
+        chosen=chosen_actions(decider.plan, again, {}, has_learned=bool(logged.rates)),
         not_chosen=other_actions(decider.plan, again),
         responses=tuple(
             Response(

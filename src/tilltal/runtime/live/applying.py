@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import timedelta
 
 import msgspec
 
@@ -24,11 +25,14 @@ from tilltal.core.operational import (
     Writes,
 )
 from tilltal.customers.identity.online import Moves, OnlineIdentity, owner_at
+from tilltal.customers.identity.online_spans import since
 from tilltal.customers.live.profile import Moved, ProfileProgram, ProfileState
 from tilltal.rules.clock import Clock
 from tilltal.runtime.live.facts import FactReader
 from tilltal.runtime.live.incoming import Incoming
 from tilltal.runtime.live.instants import micros
+
+_TICK = timedelta(microseconds=1)
 
 Owners = dict[int, tuple[Owned, ...]]
 History = Callable[[Iterable[int]], Sequence[Logged]]
@@ -87,11 +91,51 @@ class Applier:
         touched = await self._fold(tx, fresh, resolved, clock)
         return Applied(fresh=frozenset(one.logged.event_id for one in fresh), profiles=touched)
 
+    async def correct(self, tx: Transaction, earlier: OnlineIdentity, clock: Clock) -> int:
+        """Settle anew whom other corrections than the earlier ones concern; the caller commits.
+
+        Returns:
+            How many profiles that touched.
+        """
+        tokens, names = self._identity.changed_since(earlier)
+        revoked = await tx.observations_named(sorted(names))
+        seeds = tokens.union(token for one in revoked for _, token in one.ids)
+        known = await tx.owners(seeds)
+        if not known:
+            return 0
+        alone = [
+            Observed("", since(known[token]), ((one.namespace, token),))
+            for token, one in (await tx.identities(known)).items()
+        ]
+        found = _Resolved(owners=dict(known), before=known)
+        await self._settle(tx, set(seeds), alone, found)
+        found.moves = self._identity.changes(found.before, found.owners)
+        return await self._fold(tx, (), found, clock)
+
     async def wake(self, tx: Transaction, profiles: Iterable[int], clock: Clock) -> None:
         """Bring profiles up to the clock though nothing came in for them."""
         writes = Writes()
         for profile, stored in (await tx.lock_states(profiles)).items():
             self._finish(profile, self._program.decode(stored.data), writes, clock)
+        await tx.write(writes)
+
+    async def renew(
+        self,
+        tx: Transaction,
+        profiles: Iterable[int],
+        lookalikes: Mapping[int, frozenset[str]],
+        clock: Clock,
+    ) -> None:
+        """Bring profiles to these definitions; nobody is a member of an audience that is no more."""
+        writes = Writes()
+        for profile, stored in (await tx.lock_states(profiles)).items():
+            state = self._program.decode(stored.data)
+            alike = lookalikes.get(profile, frozenset())
+            if state.is_stale or state.lookalikes != alike:
+                state.lookalikes = alike
+                self._finish(profile, state, writes, clock)
+            over = (await tx.memberships(profile)).keys() - set(self._program.audience_names)
+            _note(profile, Moved(clock.now, left=tuple(sorted(over))), writes)
         await tx.write(writes)
 
     async def _resolved(self, tx: Transaction, fresh: Sequence[Incoming]) -> _Resolved:
@@ -100,9 +144,9 @@ class Applier:
         found = _Resolved(owners=dict(before), before=before)
         unclear = [one for one in fresh if not self._is_clear(one, found)]
         if unclear:
-            await self._settle(tx, unclear, found)
-        changed = {token: spans for token, spans in found.owners.items() if found.before.get(token) != spans}
-        found.moves = self._identity.changes(found.before, changed)
+            alone = [Observed("", one.logged.at, one.ids) for one in unclear if one.observed is None]
+            await self._settle(tx, {token for one in unclear for _, token in one.ids}, alone, found)
+        found.moves = self._identity.changes(found.before, found.owners)
         return found
 
     def _is_clear(self, one: Incoming, found: _Resolved) -> bool:
@@ -121,16 +165,20 @@ class Applier:
         found.owners.update(stretched or {})
         return stretched is not None
 
-    async def _settle(self, tx: Transaction, unclear: Sequence[Incoming], found: _Resolved) -> None:
-        """Resolve the components that unclear messages touch."""
-        tokens, observed = await self._component(tx, {token for one in unclear for _, token in one.ids})
-        observed += [Observed("", one.logged.at, one.ids) for one in unclear if one.observed is None]
+    async def _settle(
+        self, tx: Transaction, seeds: set[int], alone: Sequence[Observed], found: _Resolved
+    ) -> None:
+        """Resolve the components of some tokens together; `alone` says when some were seen by themselves."""
+        tokens, observed = await self._component(tx, seeds)
+        observed += alone
         missing = await tx.owners(tokens - found.owners.keys())
         found.before.update(missing)
         found.owners.update(missing)
         settled = self._identity.settle(observed, found.owners)
         found.owners.update(settled.owners)
+        found.is_known = {one: is_one for one, is_one in found.is_known.items() if one not in settled.owners}
         found.is_known.update(settled.is_known)
+        found.settled = frozenset(settled.owners)
 
     async def _component(self, tx: Transaction, seeds: set[int]) -> tuple[set[int], list[Observed]]:
         """Return all that is reachable from some tokens: through observations, and through corrections."""
@@ -152,14 +200,17 @@ class Applier:
             owner = owner_at(resolved.owners[one.logged.token], one.logged.at)
             if owner is not None:
                 rows[owner].append(one)
-        touched = rows.keys() | moves.profiles | resolved.born
-        stored = await tx.lock_states(touched | moves.gone)
+        touched = rows.keys() | moves.profiles
+        stored = await tx.lock_states(touched | resolved.is_known.keys() | resolved.nobody)
+        gone = resolved.nobody & stored.keys()
+        touched = (touched | (resolved.is_known.keys() - stored.keys())) - gone
         states = {profile: self._program.decode(one.data) for profile, one in stored.items()}
-        for profile in touched - states.keys():
+        for profile in touched - states.keys():  # one may have no row of its own, only identifiers
             states[profile] = self._program.new()
-        writes = Writes(owners=moves.owners, gone=sorted(moves.gone))
-        for profile in moves.profiles & states.keys():  # what was due before they change comes first
-            for moved in self._program.advance(states[profile], clock):
+        writes = Writes(owners=moves.owners, gone=sorted(gone))
+        before = Clock(clock.now - _TICK, clock.zone)  # what was due before they change comes first
+        for profile in sorted(touched & moves.profiles & stored.keys()):
+            for moved in self._program.advance(states[profile], before):
                 _note(profile, moved, writes)
         for profile, is_known in resolved.is_known.items():
             if profile in states:
@@ -169,9 +220,9 @@ class Applier:
             for one in messages:
                 if (one.logged.token, profile) not in remade:
                     self._add(states[profile], one.logged, clock)
-        for profile in moves.gone:
+        for profile in sorted(gone):
             writes.changes.append(_gone(profile, moves, clock))
-        for profile in sorted(touched - moves.gone):
+        for profile in sorted(touched):
             self._finish(profile, states[profile], writes, clock)
         await tx.write(writes)
         return len(touched)
@@ -216,18 +267,22 @@ class Applier:
 
 
 class _Resolved(msgspec.Struct, kw_only=True):
-    """Who is who after a batch: spans as they were and are, and which profiles are known people."""
+    """Who is who after a batch: spans as they were and are.
+
+    `is_known`: profile → whether it is a person's, of those that may be new or otherwise. `settled`: the tokens
+    of the components resolved anew, whose profiles are all in `is_known`.
+    """
 
     owners: Owners
     before: Owners
     is_known: dict[int, bool] = {}
     moves: Moves = Moves(owners={}, whole=(), passages=(), gone=frozenset())
+    settled: frozenset[int] = frozenset()
 
     @property
-    def born(self) -> frozenset[int]:
-        """Profiles that nobody was before; one may have no row of its own, only identifiers."""
-        owned = {span.profile for spans in self.before.values() for span in spans}
-        return frozenset(self.is_known.keys() - owned)
+    def nobody(self) -> frozenset[int]:
+        """Tokens that are no profile, though one of them may have been."""
+        return self.settled - self.is_known.keys()
 
 
 async def _fresh(tx: Transaction, messages: Sequence[Incoming]) -> list[Incoming]:

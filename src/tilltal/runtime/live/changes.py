@@ -39,6 +39,11 @@ class Feed:
         self._came = asyncio.Event()
         self._is_closed = False
 
+    @property
+    def is_closed(self) -> bool:
+        """True once nobody is told any more."""
+        return self._is_closed
+
     def notify(self) -> None:
         """Wake everybody who listens."""
         self._came.set()
@@ -123,7 +128,15 @@ class Hook:
         self.failures = 0  # in a row
 
     async def run(self, client: httpx.AsyncClient) -> None:
-        """Tell the receiver of every change until the feed closes."""
+        """Tell the receiver of every change until the feed closes, also after the store was away."""
+        while not self._feed.is_closed:
+            try:
+                await self._tell_all(client)
+            except EngineError as error:
+                _log.warning("webhook %s: %s", self.name, error)
+                await asyncio.sleep(_POLL_SECONDS)
+
+    async def _tell_all(self, client: httpx.AsyncClient) -> None:
         kept = await self._store.mark(self._mark)
         place = await last_position(self._store) if kept is None else int(kept)
         if kept is None:

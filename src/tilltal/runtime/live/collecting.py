@@ -57,14 +57,13 @@ class Reception:
 
     def read(self, messages: Sequence[Message], refused: Sequence[Refused], received: datetime) -> Call:
         """Read a call; nothing is stored yet."""
-        rows: list[Row] = []
+        batch = Pseudonymised()
         places: list[int] = []
         aside = [_of_refused(one) for one in refused]
         rejections = [_rejection(one.index, one.message_id, one.code, one.reason) for one in refused]
         for message in messages:
-            for outcome in self._outcomes(message, received):
-                if isinstance(outcome, Row):
-                    rows.append(outcome)
+            for outcome in self._outcomes(message, received, batch):
+                if outcome is None:
                     places.append(message.index)
                 else:
                     aside.append(_of_message(message, outcome, received))
@@ -74,19 +73,27 @@ class Reception:
                     ]
         return Call(
             received=received,
-            batch=self._desk.pseudonymised(rows),
+            batch=batch,
             places=tuple(places),
             aside=tuple(aside),
             rejections=tuple(sorted(rejections, key=lambda one: one.index)),
         )
 
-    def _outcomes(self, message: Message, received: datetime) -> Iterator[Row | Rejected]:
+    def _outcomes(
+        self, message: Message, received: datetime, batch: Pseudonymised
+    ) -> Iterator[Rejected | None]:
+        """Add what each source takes of a message to a batch, and say for each source if it refused."""
         document = _corrected(message)
         routed = self._router.route(message.type, document)
         if isinstance(routed, Rejected):
             yield routed
-        else:
-            yield from (contract.read(document, received) for contract in routed)
+            return
+        for contract in routed:
+            outcome = contract.read(document, received)
+            if isinstance(outcome, Row):
+                yield None if self._desk.take(outcome, batch) else contract.nobody()
+            else:
+                yield outcome
 
 
 def _corrected(message: Message) -> dict[str, object]:

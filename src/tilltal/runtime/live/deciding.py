@@ -14,7 +14,7 @@ import msgspec
 
 from tilltal.core.errors import TilltalError, nearest
 from tilltal.core.ids import profile_text
-from tilltal.core.operational import Answered, Decided, Transaction, Writes
+from tilltal.core.operational import Answered, Decided, Transaction, Waiting, Writes
 from tilltal.decisions.live import LiveDecision, Shown
 from tilltal.models.adaptive.model import Case
 from tilltal.rules.clock import Clock
@@ -30,12 +30,15 @@ from tilltal.runtime.live.contract import (
 )
 from tilltal.runtime.live.definitions import InForce
 from tilltal.runtime.live.instants import micros
+from tilltal.runtime.live.learning import told
 
 
 class Logged(msgspec.Struct, frozen=True, kw_only=True):
     """A decision as the store keeps it: enough to explain it, and to learn from its responses.
 
-    `values` are by the decider's slots, as JSON; `cases` are those of shown actions that learn.
+    `values` are by the names of the decider's slots, without those that are NULL; `rates` are the
+    probabilities of adaptive pairs as float64, empty where nothing learns; `cases` are those of shown
+    actions that learn.
     """
 
     definitions: str
@@ -45,10 +48,15 @@ class Logged(msgspec.Struct, frozen=True, kw_only=True):
     is_known: bool
     is_fallback: bool
     values: dict[str, object]
-    rates: tuple[float, ...] | None
+    rates: bytes
     shown: list[Shown]
     cases: dict[str, Case] = {}
     language: str = ""
+
+
+_encode = msgspec.msgpack.Encoder().encode
+read_logged = msgspec.msgpack.Decoder(Logged).decode
+"""Reads what a decision's row holds."""
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
@@ -154,7 +162,7 @@ def _made(
         is_known=is_known,
         is_fallback=is_fallback,
         values={name: values[slot] for name, slot in decider.slots.items() if values[slot] is not None},
-        rates=None if rates is None else tuple(rates),
+        rates=b"" if rates is None else rates.tobytes(),
         shown=list(decision.shown),
         cases=cases,
         language=language,
@@ -162,7 +170,7 @@ def _made(
     decision_id = decision_id_of(at)
     return Made(
         answer=_answer(force, decision_id, logged, decision, profile, clock.now),
-        row=Decided(id=decision_id, at=at, profile=profile, body=msgspec.json.encode(logged)),
+        row=Decided(id=decision_id, at=at, profile=profile, body=_encode(logged)),
     )
 
 
@@ -184,15 +192,15 @@ def _answer(
         at=now,
         profile=None if profile is None else profile_text(profile),
         is_known=logged.is_known,
-        actions=tuple(_advised(force, shown, logged.language) for shown in decision.shown),
+        actions=tuple(_advised(force, shown, logged) for shown in decision.shown),
         definitions=logged.definitions,
         is_fallback=logged.is_fallback,
     )
 
 
-def _advised(force: InForce, shown: Shown, language: str) -> Advised:
+def _advised(force: InForce, shown: Shown, logged: Logged) -> Advised:
     definition = force.workspace.actions[shown.action]
-    notes = force.notes(shown)
+    notes = force.notes(shown, has_learned=bool(logged.rates))
     return Advised(
         rank=shown.rank,
         action=shown.action,
@@ -200,7 +208,7 @@ def _advised(force: InForce, shown: Shown, language: str) -> Advised:
         channel=shown.channel,
         priority=shown.priority,
         factors=Factors(shown.P, shown.C, shown.V, shown.L),
-        treatment=_treatment(force, shown, language),
+        treatment=_treatment(force, shown, logged.language),
         reasons=notes,
     )
 
@@ -230,6 +238,7 @@ class Replies(msgspec.Struct, frozen=True, kw_only=True):
 async def take_replies(tx: Transaction, force: InForce, replies: Replies) -> list[ResponseOutcome]:
     """Store responses and teach the adaptive models; the caller commits."""
     outcomes = []
+    force.learning.catch_up(await tx.adaptive())
     for one in replies.responses:
         outcomes.append(await _take(tx, force, one, micros(replies.received)))
     return outcomes
@@ -243,7 +252,7 @@ async def _take(tx: Transaction, force: InForce, one: Response, received: int) -
     decided = await tx.decision(decision_id)
     if decided is None:
         return _rejected(one, "C113", f"There is no decision {one.decision_id}.")
-    logged = msgspec.json.decode(decided.body, type=Logged)
+    logged = read_logged(decided.body)
     shown = next((each for each in logged.shown if each.action == one.action), None)
     if shown is None:
         valid = ", ".join(each.action for each in logged.shown) or "none"
@@ -262,12 +271,48 @@ async def _take(tx: Transaction, force: InForce, one: Response, received: int) -
         at=at,
         received=received,
     )
-    writes = Writes(responses=[answered])
+    is_waiting = one.action in await tx.waits(decision_id)
     case = logged.cases.get(f"{shown.action}/{shown.channel}")
+    writes = Writes(responses=[answered])
     if case is not None:
-        writes.adaptive = force.learning.learn(case, before, [*before, answered], received)
+        known = told(before, is_waiting=is_waiting)
+        lesson = force.learning.learn(case, known, [*before, answered], received)
+        writes.adaptive = lesson.states
+        if is_waiting or lesson.ends is not None:
+            writes.waiting.append(Waiting(decision_id, one.action, lesson.ends))
     await tx.write(writes)
     return ResponseOutcome(id=one.id, outcome="accepted")
+
+
+class Overdue(msgspec.Struct, frozen=True, kw_only=True):
+    """Actions that waited for an answer until now."""
+
+    waiting: tuple[Waiting, ...]
+    now: datetime
+
+    @property
+    def weight(self) -> int:
+        """How much it is to a group commit."""
+        return max(1, len(self.waiting))
+
+
+async def take_overdue(tx: Transaction, force: InForce, overdue: Overdue) -> None:
+    """Let adaptive models take silence for an answer; the caller commits."""
+    force.learning.catch_up(await tx.adaptive())
+    for one in overdue.waiting:
+        if one.action in await tx.waits(one.decision):  # no answer came meanwhile
+            await tx.write(await _silence(tx, force, one, micros(overdue.now)))
+
+
+async def _silence(tx: Transaction, force: InForce, one: Waiting, now: int) -> Writes:
+    """Return what is to be written of an action that waited."""
+    decided = await tx.decision(one.decision)
+    responses = [each for each in await tx.responses(one.decision) if each.action == one.action]
+    if decided is None or not responses:  # forgotten
+        return Writes(waiting=[Waiting(one.decision, one.action, None)])
+    logged = read_logged(decided.body)
+    lesson = force.learning.learn(logged.cases[f"{one.action}/{responses[0].channel}"], None, responses, now)
+    return Writes(adaptive=lesson.states, waiting=[Waiting(one.decision, one.action, lesson.ends)])
 
 
 def response_key(text: str) -> bytes:

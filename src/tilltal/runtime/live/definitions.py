@@ -23,11 +23,13 @@ from tilltal.decisions.live import LiveDecider, Shown
 from tilltal.decisions.plan import DecisionPlan
 from tilltal.governance.vault import Vault
 from tilltal.rules.clock import Clock
+from tilltal.runtime.linking.verdicts import with_verdicts
 from tilltal.runtime.live.collecting import Reception
 from tilltal.runtime.live.facts import FactReader
 from tilltal.runtime.live.incoming import Desk
 from tilltal.runtime.live.instants import moment
 from tilltal.runtime.live.learning import Learning
+from tilltal.runtime.live.places import files_of
 from tilltal.runtime.refresh.deciding import decision_plan
 from tilltal.sources.casts import Context
 from tilltal.sources.online import OnlineContract
@@ -94,11 +96,11 @@ class InForce(msgspec.Struct, kw_only=True):
         languages = self.workspace.settings.languages
         return language if isinstance(language, str) and language in languages else languages[0]
 
-    def notes(self, shown: Shown) -> tuple[str, ...]:
-        """Return what is to be said of a shown action beside its factors."""
+    def notes(self, shown: Shown, *, has_learned: bool) -> tuple[str, ...]:
+        """Return what is to be said of a shown action beside its factors, whether models gave P or not."""
         definition = self.workspace.actions[shown.action]
         notes = ("mandatory: goes before all others",) if definition.mandatory else ()
-        if shown.pair >= 0:
+        if has_learned and shown.pair >= 0:
             return (*notes, f"{shown.P:.1%} of such customers say yes, as learned from answers so far")
         return notes
 
@@ -159,7 +161,7 @@ def _identity(workspace: Workspace, vault: Vault) -> OnlineIdentity:
     corrections: Corrections[int] = declared(workspace.identity.corrections, rules).translated(
         lambda identifier: vault.pseudonymiser.token(identifier.namespace, identifier.value)
     )
-    return OnlineIdentity(rules, corrections)
+    return OnlineIdentity(rules, with_verdicts(files_of(workspace), corrections))
 
 
 def _names(workspace: Workspace, plan: DecisionPlan, program: ProfileProgram) -> tuple[str, ...]:

@@ -1,4 +1,8 @@
-"""Rows of the log as tables of history: the compactor writes them, a refresh reads them."""
+"""Rows of the log as tables of history: the compactor writes them, a refresh reads them.
+
+Nothing is lost on the way: event types, sources and fields that the definitions do not name (any more) are
+kept as text under their own names, and count again once they are declared again.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +19,7 @@ from tilltal.core.operational import Identified, Logged
 from tilltal.core.time import utc_naive
 from tilltal.runtime.live.facts import message_of
 from tilltal.runtime.live.instants import moment
-from tilltal.runtime.refresh.views import declared_views
+from tilltal.runtime.refresh.views import SQL_TYPES
 from tilltal.workspace.definitions.sources import FieldType
 from tilltal.workspace.names import event_fields, kept_fields
 from tilltal.workspace.workspace import Workspace
@@ -29,10 +33,21 @@ _ARROW: Mapping[str, pa.DataType] = {
     "BOOLEAN": pa.bool_(),
     "DATE": pa.date32(),
     "TIMESTAMP": pa.timestamp("us"),
-    "UUID": pa.string(),
-    "STRUCT(namespace VARCHAR, token BIGINT)[]": pa.list_(
-        pa.struct([("namespace", pa.string()), ("token", pa.int64())])
-    ),
+}
+_OBSERVATIONS = pa.schema(
+    [
+        ("observation", pa.string()),
+        ("at", pa.timestamp("us")),
+        ("last_at", pa.timestamp("us")),
+        ("ids", pa.list_(pa.struct([("namespace", pa.string()), ("token", pa.int64())]))),
+    ]
+)
+_HEAD: Mapping[str, pa.DataType] = {
+    "identity": pa.int64(),
+    "event_id": pa.string(),
+    "at": pa.timestamp("us"),
+    "received": pa.timestamp("us"),
+    "source": pa.string(),
 }
 IDENTITIES = pa.schema([("token", pa.int64()), ("namespace", pa.string()), ("value", pa.string())])
 
@@ -43,23 +58,16 @@ def tables_of(
     """Return the tables of history that rows of the log make: view (`events/login`) → table.
 
     Args:
-        workspace: says which event types, sources and fields there are; rows of others are left out.
+        workspace: says which event types, sources and fields there are; others are kept as text.
         rows: of the log.
         identities: what is known of every token in the rows.
     """
-    made: dict[str, list[Row]] = defaultdict(list)
-    kinds = _field_kinds(workspace)
+    by_view: dict[str, list[Logged]] = defaultdict(list)
     for row in rows:
-        view = _view_of(row)
-        if view in kinds:
-            made[view].append(_stored(row, kinds[view]))
-    made["observations"] = _observations(rows, identities)
-    declared = declared_views(workspace)
-    tables = {
-        view: pa.Table.from_pylist(found, schema=_schema(view, declared[view]))
-        for view, found in made.items()
-        if found
-    }
+        by_view[_view_of(row)].append(row)
+    kinds = _field_kinds(workspace)
+    tables = {view: _table(found, kinds.get(view, {})) for view, found in by_view.items()}
+    tables["observations"] = pa.Table.from_pylist(_observations(rows, identities), schema=_OBSERVATIONS)
     known = [identities[token] for token in sorted({token for row in rows for token in row.ids})]
     tables["identities"] = pa.Table.from_pylist(
         [{"token": one.token, "namespace": one.namespace, "value": one.value} for one in known],
@@ -90,21 +98,31 @@ def _field_kinds(workspace: Workspace) -> dict[str, Mapping[str, FieldType]]:
     return {**kinds, "holdings": holding, "consents": consent}
 
 
-def _schema(view: str, columns: Mapping[str, str]) -> pa.Schema:
-    head = [] if view == "observations" else [("identity", pa.int64())]
-    return pa.schema([*head, *((name, _ARROW[kind]) for name, kind in columns.items())])
+def _table(rows: Sequence[Logged], kinds: Mapping[str, FieldType]) -> pa.Table:
+    """Return rows of one view: those fields typed that are declared, the others as text."""
+    messages = [message_of(row.body)[1] for row in rows]
+    others = sorted({name for fields in messages for name in fields} - kinds.keys() - _HEAD.keys())
+    columns = {
+        **_HEAD,
+        **{name: _ARROW[SQL_TYPES[kind]] for name, kind in kinds.items()},
+        **dict.fromkeys(others, pa.string()),
+    }
+    made = [
+        _head(row)
+        | {name: _typed(fields.get(name), kind) for name, kind in kinds.items()}
+        | {name: _text(fields.get(name)) for name in others}
+        for row, fields in zip(rows, messages, strict=True)
+    ]
+    return pa.Table.from_pylist(made, schema=pa.schema(list(columns.items())))
 
 
-def _stored(row: Logged, kinds: Mapping[str, FieldType]) -> Row:
-    fields = message_of(row.body)[1]
-    typed = {name: _typed(fields.get(name), kind) for name, kind in kinds.items()}
+def _head(row: Logged) -> Row:
     return {
         "identity": row.token,
         "event_id": str(UUID(bytes=row.event_id)),
         "at": utc_naive(moment(row.at)),
         "received": utc_naive(moment(row.received)),
         "source": row.source,
-        **typed,
     }
 
 
@@ -122,6 +140,11 @@ def _typed(value: object, kind: FieldType) -> object:
         return json.dumps(value, ensure_ascii=False)
     read = _FROM_TEXT.get(kind)
     return read(value) if read and isinstance(value, str) else value
+
+
+def _text(value: object) -> str | None:
+    """Return a value that nobody declares, so that whatever type is declared later can be read from it."""
+    return value if value is None or isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _observations(rows: Iterable[Logged], identities: Mapping[int, Identified]) -> list[Row]:

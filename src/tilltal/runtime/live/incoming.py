@@ -7,7 +7,7 @@ after this module knows tokens only.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import date
 
 import msgspec
@@ -71,12 +71,21 @@ class Desk:
         found = (self._vault.reveal(token) for token in tokens)
         return [one.value for one in found if one is not None]
 
-    def pseudonymised(self, rows: Iterable[Row]) -> Pseudonymised:
-        """Put tokens in the place of identifiers."""
-        made = Pseudonymised()
-        for row in rows:
-            made.messages.append(self._message(row, made))
-        return made
+    def take(self, row: Row, made: Pseudonymised) -> bool:
+        """Add a row with tokens in the place of identifiers; False if none of them says who it is."""
+        usable = []
+        for namespace, text in row.identities:
+            value = self._normaliser.one(namespace, text)
+            if value is not None:
+                token = self._vault.pseudonymiser.token(namespace, value)
+                usable.append((namespace, token))
+                self._note(self._namespaces[namespace], token, value, made)
+        if not usable:
+            return False
+        ids = tuple(sorted(dict.fromkeys(usable), key=lambda one: self._rank[one[0]]))
+        self._note_personal(row, ids[0][1], made)
+        made.messages.append(Incoming(logged=_logged(row, ids), ids=ids, message_id=row.message_id))
+        return True
 
     def keep_secrets(self, made: Pseudonymised) -> None:
         """Give the vault its share, durably."""
@@ -88,19 +97,6 @@ class Desk:
                 self._kept.popitem(last=False)
         if made.personal:
             self._vault.keep_personal(made.personal)
-
-    def _message(self, row: Row, made: Pseudonymised) -> Incoming:
-        usable = []
-        for namespace, text in row.identities:
-            value = self._normaliser.one(namespace, text)
-            if value is not None:
-                token = self._vault.pseudonymiser.token(namespace, value)
-                usable.append((namespace, token))
-                self._note(self._namespaces[namespace], token, value, made)
-        assert usable, "its contract refuses a message that identifies nobody"
-        ids = tuple(sorted(dict.fromkeys(usable), key=lambda one: self._rank[one[0]]))
-        self._note_personal(row, ids[0][1], made)
-        return Incoming(logged=_logged(row, ids), ids=ids, message_id=row.message_id)
 
     def _note(self, namespace: Namespace, token: int, value: str, made: Pseudonymised) -> None:
         made.identities.append(Identified(token, namespace.name, None if namespace.direct else value))

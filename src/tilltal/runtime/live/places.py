@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
 
 from tilltal.core.errors import DataError
-from tilltal.runtime.storage.store import Store
+from tilltal.runtime.storage.store import LIVE, Store
 from tilltal.workspace.workspace import Workspace
+
+FILES = "files"  # the mark that says which files a server took over
 
 
 def files_of(workspace: Workspace) -> Store:
@@ -22,7 +25,15 @@ def store_place(workspace: Workspace, environment: Mapping[str, str] = os.enviro
     Raises:
         DataError: E542 if it names an environment variable that is not set.
     """
-    text = workspace.settings.store.operational
+    return place_of(workspace.settings.store.operational, Path(workspace.root), environment)
+
+
+def place_of(text: str, root: Path, environment: Mapping[str, str]) -> str:
+    """Return the place that tilltal.yaml of the workspace in `root` means with a text.
+
+    Raises:
+        DataError: E542 if it names an environment variable that is not set.
+    """
     if text.startswith("$"):
         if text[1:] not in environment:
             raise DataError.of(
@@ -31,4 +42,10 @@ def store_place(workspace: Workspace, environment: Mapping[str, str] = os.enviro
                 hint="Set it to a path or to postgresql://...",
             )
         text = environment[text[1:]]
-    return text if "://" in text else str(Path(workspace.root) / text)
+    return text if "://" in text else str(root / text)
+
+
+def sealed(store: Store) -> bytes:
+    """Return a digest of the files that were ingested: differs once more of them are."""
+    names = sorted(one.id for one in store.manifests() if not one.id.startswith(LIVE))
+    return hashlib.sha256("\n".join(names).encode()).digest()

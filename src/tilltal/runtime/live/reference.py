@@ -2,15 +2,40 @@
 
 from __future__ import annotations
 
+import msgspec
 import pyarrow as pa
 
+from tilltal.core.errors import DataError
 from tilltal.core.names import quote
 from tilltal.customers.live.program import Reference
 from tilltal.customers.value import Borders, borders_of, value_steps
-from tilltal.runtime.answers.snapshot import Snapshot
+from tilltal.runtime.answers.snapshot import Snapshot, open_snapshot
 from tilltal.runtime.refresh.personas import PersonaMemory
 from tilltal.workspace.names import products, profile_schema
 from tilltal.workspace.workspace import Workspace
+
+
+class Snapshotted(msgspec.Struct, frozen=True, kw_only=True):
+    """What was taken from the snapshot in force, and its name; empty without one."""
+
+    reference: Reference
+    lookalikes: dict[int, frozenset[str]] = {}
+    name: str = ""
+
+
+def snapshotted(workspace: Workspace) -> Snapshotted:
+    """Read what live profiles need of the snapshot in force, if there is one."""
+    try:
+        with open_snapshot(workspace) as snapshot:
+            return Snapshotted(
+                reference=reference_of(snapshot),
+                lookalikes=lookalikes_of(snapshot),
+                name=snapshot.folder.name,
+            )
+    except DataError as error:
+        if error.faults[0].code != "E507":
+            raise
+        return Snapshotted(reference=bare_reference(workspace))
 
 
 def bare_reference(workspace: Workspace) -> Reference:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import TypeAlias
@@ -22,6 +23,7 @@ from tilltal.runtime.live.applying import Applier
 from tilltal.runtime.live.changes import Feed, notice
 from tilltal.runtime.live.collecting import Call
 from tilltal.runtime.live.contract import (
+    Busy,
     ChangeNotice,
     Collected,
     DecideAnswer,
@@ -41,7 +43,8 @@ from tilltal.runtime.live.contract import (
     Timeline,
     Unavailable,
 )
-from tilltal.runtime.live.deciding import Made, Replies
+from tilltal.runtime.live.correcting import correct
+from tilltal.runtime.live.deciding import Made, Overdue, Replies
 from tilltal.runtime.live.definitions import InForce
 from tilltal.runtime.live.figures import Figures
 from tilltal.runtime.live.group import GroupCommit
@@ -50,10 +53,12 @@ from tilltal.runtime.live.keys import Keys
 from tilltal.runtime.live.past import Past
 from tilltal.runtime.live.setting_aside import SetAside
 
-Piece: TypeAlias = Call | Made | Replies
+Piece: TypeAlias = Call | Made | Replies | Overdue
 Result: TypeAlias = Collected | list[ResponseOutcome] | None
 
 _WAKE_SECONDS = 0.25
+_ATTEMPTS = 6
+_OVERTAKEN_SECONDS = 0.01  # longest pause before the second attempt; doubles
 _WAKE_PORTION = 200  # profiles woken in one transaction, so that nobody waits long behind it
 _log = logging.getLogger("tilltal.server")
 
@@ -90,6 +95,11 @@ class LiveServer:
         return self._force
 
     @property
+    def applier(self) -> Applier:
+        """What writes by the definitions in force."""
+        return self._applier
+
+    @property
     def feed(self) -> Feed:
         """What webhooks listen to."""
         return self._feed
@@ -99,12 +109,24 @@ class LiveServer:
         self._applier = Applier(force.program, force.identity, force.reader, force.people, self._past.rows_of)
         self._force = force
 
+    async def take_up(self, force: InForce) -> None:
+        """Serve by other definitions from the next request on; settle anew whom other corrections concern.
+
+        Raises:
+            EngineError: E530, E531 if corrections could not be taken up: call again.
+        """
+        self.replace(force)
+        clock = Clock(self._now(), force.workspace.zone)
+        if await correct(self._store, self._applier, force.identity, clock):
+            self._feed.notify()
+
     async def start(self) -> None:
         """Begin to serve."""
         await self._keys.load()
+        await self.take_up(self._force)
         self._group.start()
-        self._tasks.append(asyncio.create_task(self._wake()))
         self._is_started = True
+        self._tasks += [asyncio.create_task(self._wake()), asyncio.create_task(self._time_out())]
 
     async def close(self) -> None:
         """Finish what is under way, then stop."""
@@ -274,19 +296,35 @@ class LiveServer:
         for call in calls:
             force.desk.keep_secrets(call.batch)
         self._quarantine.keep([aside for call in calls for aside in call.aside], clock.now)
+        results = await self._committed(pieces, force, clock)
+        self._feed.notify()
+        return results
+
+    async def _committed(self, pieces: Sequence[Piece], force: InForce, clock: Clock) -> list[Result]:
+        """Do a group in one transaction, and again if another process on the same store was faster."""
+        for attempt in range(_ATTEMPTS):
+            try:
+                return await self._attempted(pieces, force, clock)
+            except EngineError as error:
+                if attempt == _ATTEMPTS - 1 or not _was_overtaken(error):
+                    raise
+                await asyncio.sleep(random.uniform(0, _OVERTAKEN_SECONDS * 2**attempt))  # noqa: S311
+        raise AssertionError("the last attempt returns or raises")
+
+    async def _attempted(self, pieces: Sequence[Piece], force: InForce, clock: Clock) -> list[Result]:
+        if all(isinstance(piece, Made) for piece in pieces):
+            await self._store.write(_decisions(pieces))
+            return [None] * len(pieces)
+        calls = [piece for piece in pieces if isinstance(piece, Call)]
         try:
             async with self._store.transaction() as tx:
                 fresh = await self._applied(tx, calls, clock)
-                decisions = [piece.row for piece in pieces if isinstance(piece, Made)]
-                if decisions:
-                    await tx.write(Writes(decisions=decisions))
-                results = [await self._result(tx, force, piece, fresh) for piece in pieces]
+                await tx.write(_decisions(pieces))
+                return [await self._result(tx, force, piece, fresh) for piece in pieces]
         except BaseException:
-            if any(isinstance(piece, Replies) for piece in pieces):
+            if any(isinstance(piece, Replies | Overdue) for piece in pieces):
                 await self._forget(force)
             raise
-        self._feed.notify()
-        return results
 
     async def _applied(self, tx: Transaction, calls: Sequence[Call], clock: Clock) -> frozenset[bytes]:
         messages = [one for call in calls for one in call.batch.messages]
@@ -301,6 +339,8 @@ class LiveServer:
             return piece.collected(fresh)
         if isinstance(piece, Replies):
             return await deciding.take_replies(tx, force, piece)
+        if isinstance(piece, Overdue):
+            await deciding.take_overdue(tx, force, piece)
         return None
 
     async def _forget(self, force: InForce) -> None:
@@ -310,16 +350,20 @@ class LiveServer:
 
     async def _wake(self) -> None:
         """Bring profiles up to date whose time has come, in small portions."""
-        while True:
-            try:
-                is_more = await self._wake_portion()
-            except EngineError as error:
-                _log.warning("waking: %s", error)
-                is_more = False
-            except Exception:
-                _log.exception("waking")
-                is_more = False
-            await asyncio.sleep(0 if is_more else _WAKE_SECONDS)
+        await _repeat("waking", self._wake_portion)
+
+    async def _time_out(self) -> None:
+        """Take silence for an answer where it has lasted long enough, in small portions."""
+        await _repeat("time-outs", self._time_out_portion)
+
+    async def _time_out_portion(self) -> bool:
+        now = self._now()
+        waiting = await self._store.waiting(micros(now), _WAKE_PORTION)
+        if waiting:
+            with suppress(Unavailable, Busy):  # they wait a little longer
+                await self._submit(Overdue(waiting=tuple(waiting), now=now))
+                return len(waiting) == _WAKE_PORTION
+        return False
 
     async def _wake_portion(self) -> bool:
         now = self._now()
@@ -334,3 +378,26 @@ class LiveServer:
             await self._applier.wake(tx, profiles, Clock(self._now(), self._force.workspace.zone))
         self._feed.notify()
         return len(profiles) == _WAKE_PORTION
+
+
+async def _repeat(name: str, portion: Callable[[], Awaitable[bool]]) -> None:
+    """Do portions of work for ever, at once while there is more (True), else after a short pause."""
+    while True:
+        try:
+            is_more = await portion()
+        except EngineError as error:
+            _log.warning("%s: %s", name, error)
+            is_more = False
+        except Exception:
+            _log.exception(name)
+            is_more = False
+        await asyncio.sleep(0 if is_more else _WAKE_SECONDS)
+
+
+def _was_overtaken(error: EngineError) -> bool:
+    """True if the same transaction would probably succeed now; a store that is away is left to the caller."""
+    return all(fault.code == "E531" for fault in error.faults)
+
+
+def _decisions(pieces: Sequence[Piece]) -> Writes:
+    return Writes(decisions=[piece.row for piece in pieces if isinstance(piece, Made)])

@@ -5,6 +5,7 @@ They lie where rows of files lie, as entries of the same form, so that the same 
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -20,6 +21,7 @@ from tilltal.runtime.storage.store import LIVE, Manifest, Store
 from tilltal.sources.reasons import Reason
 
 NO_SOURCE = "collector"  # stands for the source where none takes a message
+COLLECTOR = "collector"  # stands for the file that a message came in
 
 
 class Aside(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,16 +54,15 @@ class SetAside:
             self._keep(source, group, now)
 
     def _keep(self, source: str, group: Sequence[Aside], now: datetime) -> None:
-        self._count += 1
-        name = f"{LIVE}{micros(now)}-{self._count}"
+        name = self._name(now)
         path = self._store.root / "quarantine" / source / f"{name}.jsonl"
-        ingested = now.replace(tzinfo=None).isoformat() + "Z"
+        ingested = _written(now)
         count = quarantine.write(path, self._entries(source, group, ingested))
         self._store.accept(
             Manifest(
                 id=name,
                 source=source,
-                file="collector",
+                file=COLLECTOR,
                 ingested=ingested,
                 rows=count,
                 taken=0,
@@ -71,11 +72,40 @@ class SetAside:
             )
         )
 
+    def settle(self, source: str, entries: Sequence[str], taken: int, now: datetime) -> None:
+        """Note durably that entries of a source were seen to, and how many of them were taken in.
+
+        Raises:
+            OSError: if the disk refuses; they stay.
+        """
+        if not entries:
+            return
+        self._store.accept(
+            Manifest(
+                id=self._name(now),
+                source=source,
+                file=COLLECTOR,
+                ingested=_written(now),
+                rows=len(entries),
+                taken=taken,
+                duplicate=0,
+                quarantined=0,
+                resolved=tuple(entries),
+            )
+        )
+
+    def _name(self, now: datetime) -> str:
+        """Return a name that no other process gives, either."""
+        self._count += 1
+        return f"{LIVE}{micros(now)}-{os.getpid()}-{self._count}"
+
     def _entries(self, source: str, group: Sequence[Aside], ingested: str) -> Iterable[quarantine.Entry]:
         rows = [Rejected(row=one.index, reasons=one.reasons, raw=one.raw) for one in group]
-        return quarantine.sealed_entries(
-            self._vault, rows, source=source, file="collector", ingested=ingested
-        )
+        return quarantine.sealed_entries(self._vault, rows, source=source, file=COLLECTOR, ingested=ingested)
+
+
+def _written(now: datetime) -> str:
+    return now.replace(tzinfo=None).isoformat() + "Z"
 
 
 def _relative(path: Path, root: Path) -> str:

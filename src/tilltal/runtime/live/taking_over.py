@@ -1,24 +1,35 @@
 """From history in Parquet to live customers: what a server does once, before it serves a workspace.
 
-Identities come from the same resolution as a refresh, states from the same rows folded one by one. Doing it
-again does no harm: every row written replaces its like. A mark says for which definitions it was finished.
+Identities come from the same resolution as a refresh, states from the same rows folded one by one. Where it
+was done before, for other definitions or not to the end, every state is replaced, profiles that are no more
+go, and memberships that go on keep their beginning. A mark says for which definitions it was finished.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
 
 from tilltal.core.names import literal, quote
-from tilltal.core.operational import Identified, Membership, Observed, OperationalStore, Owned, State, Writes
+from tilltal.core.operational import (
+    Change,
+    Identified,
+    Membership,
+    Observed,
+    OperationalStore,
+    Owned,
+    State,
+    Transaction,
+    Writes,
+)
 from tilltal.core.ports import BatchEngine
+from tilltal.customers.identity.online import OnlineIdentity
 from tilltal.customers.identity.online_spans import cut
 from tilltal.customers.identity.ownership import Span
-from tilltal.customers.identity.rules import compile_rules
 from tilltal.customers.identity.thinning import thinned_sql
 from tilltal.customers.live.consent_answers import ConsentFact
 from tilltal.customers.live.holding_facts import HoldingFact
@@ -27,8 +38,11 @@ from tilltal.customers.live.profile import ProfileProgram, ProfileState
 from tilltal.customers.live.records import RecordFact
 from tilltal.customers.traits.online import Event
 from tilltal.rules.clock import Clock
+from tilltal.runtime.live.correcting import corrected
 from tilltal.runtime.live.hot import IDENTITIES
 from tilltal.runtime.live.instants import micros
+from tilltal.runtime.live.places import FILES, sealed
+from tilltal.runtime.live.reloading import Place, place_mark
 from tilltal.runtime.progress import Progress
 from tilltal.runtime.refresh.identities import resolve_identities
 from tilltal.runtime.refresh.views import declared_views, open_history, open_views, view_name
@@ -52,6 +66,7 @@ class TakeOver:
         workspace: Workspace,
         store: Store,
         program: ProfileProgram,
+        identity: OnlineIdentity,
         lookalikes: Mapping[int, frozenset[str]],
         hot: Mapping[str, pa.Table],
     ) -> None:
@@ -59,6 +74,7 @@ class TakeOver:
         self._workspace = workspace
         self._store = store
         self._program = program
+        self._identity = identity
         self._lookalikes = lookalikes
         self._hot = hot
 
@@ -79,10 +95,14 @@ class TakeOver:
             states = self._states(part, parts, known, clock)
             for writes in self._written(states, clock):
                 async with target.transaction() as tx:
-                    await tx.write(writes)
+                    await tx.write(await _beside(tx, writes, micros(clock.now)))
             progress.advance()
+        await _remove_others(target, known.keys(), micros(clock.now))
+        swept = Place(self._program.edition, is_done=True)
         async with target.transaction() as tx:
-            await tx.write(Writes(marks={MARK: self._program.fingerprint.encode()}))
+            own = {MARK: self._program.fingerprint.encode(), FILES: sealed(self._store)}
+            marks = own | corrected(self._identity)
+            await tx.write(Writes(marks=marks | place_mark(swept)))
         return len(known)
 
     def _identities(self) -> Iterator[Writes]:
@@ -123,9 +143,9 @@ class TakeOver:
         return pa.concat_tables([table.cast(IDENTITIES) for table in tables])
 
     def _observations(self) -> Iterator[Writes]:
-        rules = compile_rules(self._workspace.identity)
+        thinned = thinned_sql(self._identity.rules, self._identity.corrections)
         self._engine.run("CREATE OR REPLACE VIEW observations AS SELECT * FROM history.observations")
-        rows = self._engine.rows(f"SELECT * FROM ({thinned_sql(rules)}) WHERE len(ids) > 1")
+        rows = self._engine.rows(f"SELECT * FROM ({thinned}) WHERE len(ids) > 1")
         for number, (name, at, last_at, ids) in enumerate(rows):
             tokens = tuple((one["namespace"], one["token"]) for one in ids)
             own = name or f"history:{number}"
@@ -162,7 +182,7 @@ class TakeOver:
         return states
 
     def _written(self, states: Mapping[int, ProfileState], clock: Clock) -> Iterator[Writes]:
-        """Bring states up to the clock and give them in portions; nobody is told of how they came to be."""
+        """Bring states up to the clock and give them in portions."""
         writes = Writes()
         for profile, state in states.items():
             self._program.advance(state, clock)
@@ -187,6 +207,45 @@ class TakeOver:
             kept = kept_fields(self._workspace.sources[name])
             return lambda row: _record(name, row, kept)
         return _holding if kind == "holdings" else _consent
+
+
+async def _beside(tx: Transaction, writes: Writes, at: int) -> Writes:
+    """Return what is to be written of states and memberships, given what is there.
+
+    Of a profile that was there, entries and exits are told; of a new one, nobody is told how it came to be.
+    """
+    there = await tx.states([state.profile for state in writes.states])
+    held: dict[int, set[str]] = {profile: set() for profile in there}
+    for one in writes.members:
+        if one.profile in held:
+            held[one.profile].add(one.audience)
+    members = [one for one in writes.members if one.profile not in held]
+    turns = [
+        Membership(name, profile, at, is_member=name in after)
+        for profile, after in held.items()
+        for name in sorted((await tx.memberships(profile)).keys() ^ after)
+    ]
+    return Writes(states=writes.states, members=members + turns, changes=[_told(one) for one in turns])
+
+
+async def _remove_others(target: OperationalStore, known: Collection[int], at: int) -> None:
+    """Remove profiles that are none any more."""
+    after: int | None = None
+    while found := await target.profiles_after(after, _PORTION):
+        after = found[-1]
+        gone = [profile for profile in found if profile not in known]
+        async with target.transaction() as tx:
+            left = [
+                Membership(name, profile, at, is_member=False)
+                for profile in gone
+                for name in await tx.memberships(profile)
+            ]
+            await tx.write(Writes(gone=gone, changes=[_told(one) for one in left]))
+
+
+def _told(turn: Membership) -> Change:
+    kind: Literal["entered", "left"] = "entered" if turn.is_member else "left"
+    return Change(at=turn.at, profile=turn.profile, kind=kind, name=turn.audience)
 
 
 def _spans(

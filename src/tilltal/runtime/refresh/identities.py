@@ -10,7 +10,8 @@ from tilltal.customers.identity.corrections import declared
 from tilltal.customers.identity.rules import compile_rules
 from tilltal.customers.identity.thinning import thinned_sql
 from tilltal.rules.clock import Clock
-from tilltal.runtime.intake.ingest import open_vault
+from tilltal.runtime.intake.ingest import open_vault, store_of
+from tilltal.runtime.linking.verdicts import with_verdicts
 from tilltal.workspace.workspace import Workspace
 
 
@@ -26,9 +27,10 @@ def resolve_identities(engine: BatchEngine, workspace: Workspace, clock: Clock, 
     rules = compile_rules(workspace.identity)
     with open_vault(workspace) as vault:
         pseudonyms = vault.pseudonymiser
-        corrections = declared(workspace.identity.corrections, rules).translated(
+        stated = declared(workspace.identity.corrections, rules).translated(
             lambda identifier: pseudonyms.token(identifier.namespace, identifier.value)
         )
+    corrections = with_verdicts(store_of(workspace), stated)
     now = sql_timestamp(clock.now)
     engine.run("CREATE SCHEMA IF NOT EXISTS observed")
     engine.run(

@@ -36,6 +36,7 @@ from tilltal.runtime.refresh.scoring import score_table
 from tilltal.runtime.refresh.training import Trainer, earlier_models, write_models
 from tilltal.runtime.refresh.views import event_span, open_history, open_views
 from tilltal.runtime.storage import disk
+from tilltal.runtime.storage.still import StillStore
 from tilltal.runtime.storage.store import Store
 from tilltal.workspace.graph import dependencies, uses_scores
 from tilltal.workspace.names import profile_schema
@@ -246,8 +247,9 @@ def refresh(
     """
     store = store_of(workspace)
     with store.lock():
-        hot = hot_of(workspace)
-        if not hot and not store.manifests():
+        still = StillStore(store.root)
+        hot = hot_of(workspace, still)
+        if not hot and not still.manifests():
             raise DataError.of("E508", "There is no data yet.", hint="Run `tilltal ingest` first.")
         previous = current_or_none(store)
         with (
@@ -256,7 +258,7 @@ def refresh(
             workspace_engine(workspace, scratch) as engine,
             store.begin_snapshot(now.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")) as folder,
         ):
-            run = Refresh(engine, workspace, store, progress, now, hot)
+            run = Refresh(engine, workspace, still, progress, now, hot)
             return run.run(folder, as_of, retrain=retrain, previous=previous)
 
 

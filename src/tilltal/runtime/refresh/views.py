@@ -18,6 +18,7 @@ from tilltal.core.ports import BatchEngine
 from tilltal.core.time import sql_timestamp
 from tilltal.rules.clock import Clock
 from tilltal.runtime.storage.store import Store
+from tilltal.sources.clock import to_utc
 from tilltal.workspace.definitions.sources import FieldType
 from tilltal.workspace.names import event_fields, kept_fields
 from tilltal.workspace.workspace import Workspace
@@ -116,7 +117,9 @@ def open_views(
         if kind in ("observations", "identities"):
             continue
         known = f"received <= {now}" + (f' AND "at" <= {now}' if kind != "holdings" else "")
-        rows = _of_profiles(name, kind, is_mapped, identity, with_tokens=with_tokens)
+        opened = to_utc("CAST(e.opened AS TIMESTAMP)", clock.zone)  # a holding is seen as its day begins
+        moment = opened if kind == "holdings" else 'e."at"'
+        rows = _of_profiles(name, moment, is_mapped, identity, with_tokens=with_tokens)
         engine.run(f"CREATE VIEW {quote(name)} AS SELECT * FROM ({rows}) WHERE {known} AND ({sample})")
     # who was first seen later is not there either: a training row must not know of a customer to come
     engine.run(
@@ -184,17 +187,16 @@ def _empty(columns: Columns) -> str:
     return f"SELECT {', '.join(typed)} WHERE FALSE"
 
 
-def _of_profiles(name: str, kind: str, is_mapped: bool, identity: str, *, with_tokens: bool) -> str:
+def _of_profiles(name: str, moment: str, is_mapped: bool, identity: str, *, with_tokens: bool) -> str:
     """Put the profile in place of the token; a token that is not mapped is its own profile."""
     relation = f"history.{quote(name)}"
     if not is_mapped:
         kept = "*" if with_tokens else "* EXCLUDE (identity)"
         return f"SELECT identity AS profile, {kept} FROM {relation}"
-    moment = "opened" if kind == "holdings" else '"at"'
     kept = "e.*" if with_tokens else "e.* EXCLUDE (identity)"
     return (
         f"SELECT COALESCE(m.profile, e.identity) AS profile, {kept} "
         f"FROM {relation} AS e LEFT JOIN {identity}.identity_map AS m ON m.identity = e.identity "
-        f"AND m.valid_from <= e.{moment} AND (m.valid_to IS NULL OR e.{moment} < m.valid_to) "
+        f"AND m.valid_from <= {moment} AND (m.valid_to IS NULL OR {moment} < m.valid_to) "
         f"WHERE COALESCE(m.profile, e.identity) IN (SELECT profile FROM {identity}.people_spine)"
     )

@@ -5,6 +5,7 @@ The semantics are those of the acceptance cases: see docs/explanation/identity.m
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
 from msgspec import Meta
@@ -52,8 +53,8 @@ Comparison = Literal["name", "date", "number", "postcode", "email", "exact"]
 class Linking(Definition, frozen=True, kw_only=True):
     """How records without a common identifier are found to be of one person.
 
-    Fields are those of record sources, also the ones labelled `identity`. Differences of case, accents, spaces
-    and signs never count.
+    Fields are those of record sources, also the ones labelled `identity`. Differences of case, accents,
+    spaces and signs never count.
     """
 
     compare: Annotated[
@@ -86,6 +87,20 @@ class Linking(Definition, frozen=True, kw_only=True):
     max_records: Annotated[
         int, Meta(ge=2, description="More records than that are never linked to one person.")
     ] = 8
+
+
+def blocking_part(text: str) -> tuple[str, int | None]:
+    """Read a part of a blocking list: a field, and how many letters of it (None: all).
+
+    Raises:
+        ValueError: if what follows the colon is no whole number from 1 to 99.
+    """
+    name, colon, letters = text.partition(":")
+    if not colon:
+        return name, None
+    if not re.fullmatch("[1-9][0-9]?", letters):
+        raise ValueError(f"{text!r} says no number of letters; write one such as '{name}:3'")
+    return name, int(letters)
 
 
 BLOCKED = (

@@ -1,0 +1,78 @@
+"""The server on PostgreSQL: the database goes away and comes back; two servers share it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import pytest
+from tests.e2e.serving import Server, Shop, purchase, until
+from tests.e2e.traffic import Traffic, check_changes, check_customer
+from tests.postgres_server import PostgresServer, postgres, postgres_dsn
+
+__all__ = ["postgres", "postgres_dsn"]
+pytestmark = pytest.mark.slow
+
+CUSTOMERS = [f"u{number}" for number in range(8)]
+Start = Callable[[Shop], Server]
+
+
+def check(server: Server, traffic: Traffic) -> None:
+    """Check everything sent against what is stored, before and after the rest is sent again."""
+    for customer in CUSTOMERS:
+        sent = traffic.numbers_of(customer, traffic.sent)
+        check_customer(server, customer, traffic.numbers_of(customer, traffic.acknowledged), sent)
+    traffic.send_again(server)
+    for customer in CUSTOMERS:
+        sent = traffic.numbers_of(customer, traffic.sent)
+        check_customer(server, customer, sent, sent)
+    check_changes(server)
+
+
+def test_a_database_that_goes_away_and_comes_back(
+    tmp_path: Path, forking_server: Start, postgres: PostgresServer, postgres_dsn: str
+) -> None:
+    with forking_server(Shop(tmp_path / "shop", postgres_dsn)) as server:
+        server.send(purchase(10**6, "somebody"))
+        with Traffic([server], lambda n: CUSTOMERS[n % 8], threads=3, must_go_on=True) as traffic:
+            for _ in range(3):
+                so_far = len(traffic.acknowledged)
+                until(lambda so_far=so_far: len(traffic.acknowledged) > so_far + 100, 60)
+                postgres.kill()
+                try:
+                    until(lambda: server.readiness() == 503, 10)
+                    headers = {"Authorization": f"Bearer {server.key}"}
+                    asked = {"identity": {"crm": "somebody"}}
+                    answer = httpx.post(f"{server.url}/v1/decide", json=asked, headers=headers, timeout=30)
+                    assert answer.status_code == 503, answer.text
+                    assert int(answer.headers["retry-after"]) >= 1
+                    assert httpx.get(f"{server.url}/healthz").status_code == 200
+                    time.sleep(0.5)
+                finally:
+                    postgres.start()
+                server.wait_ready(30)
+        assert traffic.statuses[503] > 0
+        assert set(traffic.statuses) <= {200, 429, 503}, traffic.statuses
+        assert traffic.without_retry_after == 0
+        print(f"{len(traffic.acknowledged)} acknowledged, answers {dict(traffic.statuses)}")
+        check(server, traffic)
+
+
+def test_two_servers_on_one_database(tmp_path: Path, forking_server: Start, postgres_dsn: str) -> None:
+    """The same customers through both: every purchase counts once, and no client hears of the other."""
+    shop = Shop(tmp_path / "shop", postgres_dsn)
+    with forking_server(shop) as first, forking_server(shop) as second:
+        with Traffic([first, second], lambda n: CUSTOMERS[n % 8], threads=6) as traffic:
+            until(lambda: len(traffic.acknowledged) > 5_000 or not traffic.is_running, 240)
+        assert set(traffic.statuses) == {200}, traffic.statuses
+        assert traffic.unacknowledged == []
+        check(second, traffic)
+        for customer in CUSTOMERS:
+            sent = traffic.numbers_of(customer, traffic.sent)
+            check_customer(first, customer, sent, sent)
+        for server in (first, second):
+            assert server.decide("u1")["actions"][0]["action"] == "thanks"
+            assert "Traceback" not in server.logged()
+            assert server.stop()[0] == 0

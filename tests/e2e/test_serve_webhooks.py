@@ -1,0 +1,104 @@
+"""What a webhook's receiver hears from the real server."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from tests.e2e.serving import Forking, Server, Shop, purchase, until
+
+pytestmark = pytest.mark.slow
+
+SECRET = "a secret of tests"
+
+
+class Receiver:
+    """Hears calls; the first answers are those it is told to give."""
+
+    def __init__(self) -> None:
+        self.answers: list[int] = []
+        self.calls: list[tuple[int, Mapping[str, str], bytes]] = []
+        self.port = 0
+
+    def heard(self) -> list[Any]:
+        """Return the changes of the calls that were answered 200."""
+        bodies = [msgspec.json.decode(body) for status, _, body in self.calls if status == 200]
+        return [change for body in bodies for change in body["changes"]]
+
+
+@contextmanager
+def receiving() -> Iterator[Receiver]:
+    found = Receiver()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["content-length"]))
+            status = found.answers.pop(0) if found.answers else 200
+            found.calls.append((status, dict(self.headers.items()), body))
+            self.send_response(status)
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        found.port = server.server_address[1]
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield found
+        finally:
+            server.shutdown()
+
+
+def is_signed(headers: Mapping[str, str], body: bytes) -> bool:
+    """Verify a signature as a receiver would, from the documentation alone."""
+    parts = dict(part.split("=", 1) for part in headers["tilltal-signature"].split(","))
+    assert abs(time.time() - int(parts["t"])) < 60
+    expected = hmac.new(SECRET.encode(), f"{parts['t']}.".encode() + body, hashlib.sha256).hexdigest()
+    return hmac.compare_digest(expected, parts["v1"])
+
+
+def test_each_change_is_told_in_order_though_calls_fail(tmp_path: Path, forking: Forking) -> None:
+    with receiving() as receiver:
+        hooks = f"""
+            webhooks:
+              crm: {{url: "http://127.0.0.1:{receiver.port}/", secret: HOOK_SECRET, audiences: [even]}}
+            """
+        shop = Shop(tmp_path / "shop", settings=hooks)
+        receiver.answers = [500, 503]
+        with Server(shop, shop.key(), forking=forking, environment={"HOOK_SECRET": SECRET}) as server:
+            server.send(*(purchase(number, f"u{number}") for number in range(2)))
+            server.send(*(purchase(10 + number, f"u{number}") for number in range(2)))
+            until(lambda: len(receiver.heard()) >= 2, 30)
+            server.send(purchase(20, "u0"))
+            until(lambda: len(receiver.heard()) >= 3, 30)
+            server.kill()
+            server.start()
+            server.send(purchase(21, "u0"))
+            until(lambda: len(receiver.heard()) >= 4, 30)
+        heard = list({change["position"]: change for change in receiver.heard()}.values())
+        u0 = heard[2]["profile"]
+    assert [change["name"] for change in heard if change["kind"] in ("entered", "left")] == ["even"] * 4
+    assert sorted(one["position"] for one in heard) == [one["position"] for one in heard]
+    assert [one["kind"] for one in heard if one["profile"] == u0] == ["entered", "left", "entered"]
+    assert all(is_signed(headers, body) for _, headers, body in _lowered(receiver))
+    first, second, third = (headers["idempotency-key"] for _, headers, _ in _lowered(receiver)[:3])
+    assert first == second == third, "the same changes again have the same key"
+    assert [status for status, _, _ in receiver.calls[:3]] == [500, 503, 200]
+
+
+def _lowered(receiver: Receiver) -> list[tuple[int, dict[str, str], bytes]]:
+    return [
+        (status, {name.lower(): value for name, value in headers.items()}, body)
+        for status, headers, body in receiver.calls
+    ]

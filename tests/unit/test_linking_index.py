@@ -1,0 +1,216 @@
+"""The online index and the judge: what is linked, what is asked, what is refused."""
+
+import re
+
+import msgspec
+import pytest
+
+from tilltal.core.errors import DataError
+from tilltal.customers.identity.corrections import Corrections
+from tilltal.customers.identity.linking.index import Link, LinkIndex, Match, Review
+from tilltal.customers.identity.linking.judging import (
+    CONTRADICTION,
+    MAX_RECORDS,
+    UNDONE,
+    Holder,
+    Judge,
+    best_per_people,
+)
+from tilltal.customers.identity.linking.levels import level_names
+from tilltal.customers.identity.linking.plan import LinkPlan, Values, compile_linking
+from tilltal.customers.identity.linking.scoring import PairScorer
+from tilltal.customers.identity.linking.weights import FieldWeights, Weights, probability, weight_of
+from tilltal.customers.identity.links import KEPT
+from tilltal.customers.identity.rules import NamespaceRule, Rules
+from tilltal.workspace.definitions.identity import Linking
+
+LINKING = Linking(
+    compare={"name": "name", "born": "date", "phone": "number"},
+    blocking=(("born",), ("phone",), ("name:2",)),
+    max_block=3,
+    max_records=3,
+)
+PLAN = compile_linking(LINKING, (re.compile("unknown"),))
+
+
+def weights_of(plan: LinkPlan, prior: float = 2**-10) -> Weights:
+    """Same is worth 8 bits, different -6, each level between an even share."""
+    fields = []
+    for one in plan.fields:
+        steps = len(level_names(one.kind)) - 1
+        bits = [8 - 14 * number / steps for number in range(steps + 1)]
+        fields.append(
+            FieldWeights(field=one.name, m=(0.5,) * (steps + 1), u=tuple(0.5 / 2**bit for bit in bits))
+        )
+    return Weights(content=plan.content, trained="", records=0, prior=prior, fields=tuple(fields))
+
+
+WEIGHTS = weights_of(PLAN)
+
+
+def record(name: str, born: str = "", phone: str = "") -> Values:
+    told = {"name": name, "born": born, "phone": phone}
+    return PLAN.values({field: text for field, text in told.items() if text})
+
+
+ANN = record("Ann Lind", "1980-02-03", "070 1")
+BO = record("Bo Ek", "1990-12-24", "070 2")
+
+
+def index(**people: Values) -> LinkIndex:
+    made = LinkIndex(PLAN, WEIGHTS)
+    for number, values in enumerate(people.values(), start=1):
+        made.put(number, number * 10, values)
+    return made
+
+
+def test_a_score_is_the_sum_of_weights() -> None:
+    made = index(ann=ANN, bo=BO)
+    prior = WEIGHTS.prior_weight
+    assert made.score(1, 1) == pytest.approx(probability(prior + 24))
+    assert made.score(1, 2) < 1e-6
+    assert probability(weight_of(0.999)) == pytest.approx(0.999)
+
+
+def test_a_missing_value_is_no_evidence() -> None:
+    scorer = PairScorer(PLAN, WEIGHTS)
+    assert scorer.evidence(ANN, record("Ann Lind")) == pytest.approx(8)
+    assert record("unknown", "1980-02-03") == (None, "19800203", None)
+
+
+def test_same_records_are_linked_and_others_are_not() -> None:
+    made = index(ann=ANN, bo=BO)
+    assert made.decide(ANN) == Link((Match(1, 10, probability(WEIGHTS.prior_weight + 24)),))
+    assert made.decide(record("Cid Ost", "1970-01-01", "070 3")) is None
+    assert made.decide(ANN, person=10) is None, "a person is not linked to itself"
+
+
+def test_the_unsure_are_for_review() -> None:
+    decision = index(ann=ANN).decide(record("Ann Lind", "1980-02-03"))
+    assert decision == Review((Match(1, 10, probability(WEIGHTS.prior_weight + 16)),))
+    assert decision is not None
+    assert 0.9 < decision.matches[0].probability < 0.999
+
+
+def test_candidates_share_a_key_and_crowded_keys_find_nobody() -> None:
+    made = index(ann=ANN, bo=BO)
+    assert set(made.candidates(record("An", "1990-12-24"))) == {1, 2}
+    for number in range(3, 6):
+        made.put(number, number, record(f"X{number}", "1980-02-03"))
+    assert set(made.candidates(record("Qu", "1980-02-03"))) == set()
+
+
+def test_records_leave_and_are_replaced() -> None:
+    made = index(ann=ANN, bo=BO)
+    made.put(1, 10, BO)
+    assert set(made.candidates(ANN)) == set()
+    made.remove(1)
+    made.remove(1)
+    assert set(made.candidates(BO)) == {2}
+    assert len(made) == 1
+
+
+def test_one_record_can_make_two_people_one() -> None:
+    half, other = record("Ann Lind", "1980-02-03"), record("Ann Lind", "", "070 1")
+    made = LinkIndex(PLAN, weights_of(PLAN, prior=0.4))
+    made.put(1, 10, half)
+    made.put(2, 20, other)
+    decision = made.decide(ANN)
+    assert isinstance(decision, Link)
+    assert {one.person for one in decision.matches} == {10, 20}
+    made.put(3, 3, ANN)
+    for match in decision.matches:
+        made.join(3, match.person)
+    assert {made.person(one) for one in (1, 2, 3)} == {20}
+
+
+def test_a_person_whose_other_record_speaks_against_is_reviewed() -> None:
+    made = index(ann=ANN)
+    made.put(2, 10, BO)
+    assert isinstance(made.decide(ANN), Review)
+
+
+def test_a_person_with_many_records_gets_no_more() -> None:
+    made = index(ann=ANN)
+    made.put(2, 10, record("Ann Lind", "1980-02-03", "070 1"))
+    assert isinstance(made.decide(ANN), Link)
+    made.put(3, 10, record("Ann Lind", "1980-02-03"))
+    assert isinstance(made.decide(ANN), Review)
+
+
+def test_early_stopping_changes_no_decision() -> None:
+    made = index(ann=ANN, bo=BO, near=record("Anna Lindh", "1980-02-13", "071"))
+    scorer = PairScorer(PLAN, WEIGHTS)
+    known = {1: ANN, 2: BO, 3: record("Anna Lindh", "1980-02-13", "071")}
+    for values in (*known.values(), record("Ann", "1990-12-24", "0702")):
+        for least in (-20.0, -5.0, 0.0, 5.0):
+            every = {one: scorer.weight(values, other) for one, other in known.items()}
+            found = {one: weight for weight, one in scorer.best(values, known.items(), least)}
+            assert found == pytest.approx({one: weight for one, weight in every.items() if weight >= least})
+    assert made.matches(ANN)
+
+
+def test_weights_of_other_definitions_are_refused() -> None:
+    other = compile_linking(msgspec.structs.replace(LINKING, blocking=(("born",), ("name",))))
+    with pytest.raises(DataError, match="P372"):
+        LinkIndex(other, WEIGHTS)
+    assert compile_linking(msgspec.structs.replace(LINKING, review=0.5)).content == PLAN.content
+
+
+def namespace(name: str, *, unique: bool) -> NamespaceRule:
+    return NamespaceRule(
+        name=name, is_person=True, is_unique=unique, is_lower_case=False, shared_after=None, limit=None
+    )
+
+
+RULES = Rules(namespaces=(namespace("crm", unique=True), namespace("web", unique=False)))
+CLOSE = record("Ann Lind", "1980-02-03", "070 1")
+
+
+def judge(
+    records: dict[int, Values],
+    holders: list[Holder],
+    forbid: frozenset[tuple[int, int]] = frozenset(),
+    undone: tuple[tuple[int, int], ...] = (),
+) -> Judge:
+    scorer = PairScorer(PLAN, WEIGHTS)
+    return Judge(holders, RULES, Corrections(forbid=forbid), records, PLAN, scorer, undone)
+
+
+def test_two_values_of_a_unique_namespace_stay_apart() -> None:
+    holders = [Holder(1, 0, 1, 0), Holder(2, 0, 2, 0), Holder(3, 1, 3, 0)]
+    made = judge({1: ANN, 2: CLOSE, 3: CLOSE}, holders)
+    assert made.take(1, 2) == "unique_namespace:crm"
+    assert made.take(1, 3) == KEPT
+    assert made.take(2, 3) == "unique_namespace:crm", "through the record linked before, too"
+    assert made.conflict(2, 3) == "unique_namespace:crm"
+
+
+def test_forbidden_and_undone_pairs_stay_apart_whoever_they_are_with() -> None:
+    holders = [Holder(one, 1, one, 0) for one in (1, 2, 3)]
+    same = {1: ANN, 2: CLOSE, 3: CLOSE}
+    made = judge(same, holders, forbid=frozenset({(1, 2)}))
+    assert [made.take(1, 3), made.take(2, 3)] == [KEPT, "forbidden_pair"]
+    made = judge(same, holders, undone=((2, 1),))
+    assert [made.take(1, 3), made.take(2, 3)] == [KEPT, UNDONE]
+
+
+def test_a_chain_stops_where_records_contradict_each_other() -> None:
+    holders = [Holder(one, 1, one, 0) for one in (1, 2, 3)]
+    middle = (ANN[0], BO[1], None)
+    made = judge({1: ANN, 2: middle, 3: BO}, holders)
+    assert made.take(1, 2) == KEPT
+    assert made.take(2, 3) == CONTRADICTION
+
+
+def test_a_person_holds_so_many_records() -> None:
+    holders = [Holder(one, 1, one, 0) for one in range(5)]
+    made = judge(dict.fromkeys(range(5), ANN), holders)
+    assert [made.take(0, 1), made.take(1, 2), made.take(2, 3)] == [KEPT, KEPT, MAX_RECORDS]
+
+
+def test_of_pairs_between_the_same_people_the_first_is_kept() -> None:
+    holders = [Holder(1, 1, 1, 0), Holder(2, 1, 1, 0), Holder(3, 1, 3, 0), Holder(4, 1, 4, 0)]
+    made = judge({}, holders)
+    found = [(1, 3, 9.0), (2, 3, 8.0), (3, 4, 7.0), (1, 2, 6.0)]
+    assert best_per_people(found, made) == [(1, 3, 9.0), (3, 4, 7.0)]
