@@ -31,6 +31,7 @@ from tilltal.rules.clock import Clock
 from tilltal.runtime.live.facts import FactReader
 from tilltal.runtime.live.incoming import Incoming
 from tilltal.runtime.live.instants import micros
+from tilltal.runtime.live.past import unique
 
 _TICK = timedelta(microseconds=1)
 
@@ -208,10 +209,8 @@ class Applier:
         for profile in touched - states.keys():  # one may have no row of its own, only identifiers
             states[profile] = self._program.new()
         writes = Writes(owners=moves.owners, gone=sorted(gone))
-        before = Clock(clock.now - _TICK, clock.zone)  # what was due before they change comes first
         for profile in sorted(touched & moves.profiles & stored.keys()):
-            for moved in self._program.advance(states[profile], before):
-                _note(profile, moved, writes)
+            self._catch_up(profile, states[profile], writes, clock)
         for profile, is_known in resolved.is_known.items():
             if profile in states:
                 states[profile].is_known = is_known
@@ -245,10 +244,11 @@ class Applier:
         remade = frozenset((token, who) for token, who in pairs if who is not None)
         tokens = {token for token, _ in remade}
         if tokens:
-            rows = {row.event_id: row for row in (*self._history(tokens), *await tx.events_of(tokens))}
+            logged = await tx.events_of(tokens)  # first: what leaves the log meanwhile is in Parquet before
+            rows = unique([*self._history(tokens), *logged])
             for token, profile in remade:
                 self._program.take(states[profile], token)
-            for row in rows.values():
+            for row in rows:
                 owner = owner_at(owners[row.token], row.at)
                 if owner is not None and (row.token, owner) in remade:
                     self._add(states[owner], row, clock)
@@ -258,6 +258,11 @@ class Applier:
         fact = self._reader.read(row)
         if fact is not None:
             self._program.add(state, row.token, fact, clock)
+
+    def _catch_up(self, profile: int, state: ProfileState, writes: Writes, clock: Clock) -> None:
+        """Note what was due before a state changes hands in part."""
+        for moved in self._program.advance(state, Clock(clock.now - _TICK, clock.zone)):
+            _note(profile, moved, writes)
 
     def _finish(self, profile: int, state: ProfileState, writes: Writes, clock: Clock) -> None:
         """Bring a state up to the clock and note what that changes."""
@@ -269,8 +274,8 @@ class Applier:
 class _Resolved(msgspec.Struct, kw_only=True):
     """Who is who after a batch: spans as they were and are.
 
-    `is_known`: profile → whether it is a person's, of those that may be new or otherwise. `settled`: the tokens
-    of the components resolved anew, whose profiles are all in `is_known`.
+    `is_known`: profile → whether it is a person's, of those that may be new or otherwise. `settled`: the
+    tokens of the components resolved anew, whose profiles are all in `is_known`.
     """
 
     owners: Owners

@@ -110,10 +110,10 @@ class Past:
         )
 
     def _at(self, row: Mapping[str, object]) -> int:
-        """Return when a row happened; a holding, when it was opened."""
-        opened = row.get("opened")
+        """Return when a row happened; a holding, when it was opened, or told of if that was before."""
+        opened, received = row.get("opened"), _micros(row["received"])
         if row.get("at") is None and isinstance(opened, date):
-            return micros(day_start(opened, self._workspace.zone))
+            return min(micros(day_start(opened, self._workspace.zone)), received)
         return _micros(row.get("at") or row["received"])
 
 

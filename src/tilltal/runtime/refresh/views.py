@@ -117,7 +117,8 @@ def open_views(
         if kind in ("observations", "identities"):
             continue
         known = f"received <= {now}" + (f' AND "at" <= {now}' if kind != "holdings" else "")
-        opened = to_utc("CAST(e.opened AS TIMESTAMP)", clock.zone)  # a holding is seen as its day begins
+        # a holding is seen as its day begins, or when it is told of if that is before
+        opened = f"LEAST({to_utc('CAST(e.opened AS TIMESTAMP)', clock.zone)}, e.received)"
         moment = opened if kind == "holdings" else 'e."at"'
         rows = _of_profiles(name, moment, is_mapped, identity, with_tokens=with_tokens)
         engine.run(f"CREATE VIEW {quote(name)} AS SELECT * FROM ({rows}) WHERE {known} AND ({sample})")
