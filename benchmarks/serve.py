@@ -44,9 +44,8 @@ from tilltal.governance.vault import Vault
 from tilltal.rules.clock import Clock
 from tilltal.runtime.intake.ingest import open_vault
 from tilltal.runtime.live.keys import Keys
-from tilltal.runtime.live.places import FILES, files_of, sealed
+from tilltal.runtime.live.places import FILES, MADE, files_of, made_by, sealed
 from tilltal.runtime.live.reference import bare_reference
-from tilltal.runtime.live.taking_over import MARK
 from tilltal.workspace.check import usable
 
 BATCH = 100
@@ -162,7 +161,7 @@ async def fill(root: Path, profiles: int) -> str:
         for start in track(range(0, profiles, 5_000), "profiles"):
             async with store.transaction() as tx:
                 await tx.write(portion(vault, made, start, min(start + 5_000, profiles)))
-    marks = {MARK: program.fingerprint.encode(), FILES: sealed(files_of(workspace))}
+    marks = {MADE: made_by(program, workspace.identity), FILES: sealed(files_of(workspace))}
     async with store.transaction() as tx:
         await tx.write(Writes(marks=marks))
     keys = Keys(store, lambda: datetime.now(UTC))

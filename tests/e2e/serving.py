@@ -1,7 +1,7 @@
 """A small shop served by the real server: its workspace, the process, and calls to it.
 
-`forking.py` is a second way to start the same server: a process that has imported everything forks one, so that
-hundreds of starts take minutes instead of hours.
+`forking.py` is a second way to start the same server: a process that has imported everything forks one, so
+that hundreds of starts take minutes instead of hours.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ class Shop:
         fresh.rename(path)
 
     def key(self) -> str:
-        """Make an API key with every scope, as an operator does; in this process, which has everything imported."""
+        """Make an API key with every scope, as an operator does."""
         options = [word for scope in SCOPES for word in ("--scope", scope)]
         printed = io.StringIO()
         with redirect_stdout(printed):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 from tests.e2e.serving import Server, Shop, purchase, until
-from tests.e2e.traffic import Traffic, check_changes, check_customer
+from tests.e2e.traffic import Traffic, check_changes, check_customer, stored
 from tests.postgres_server import PostgresServer, postgres, postgres_dsn
 
 __all__ = ["postgres", "postgres_dsn"]
@@ -31,6 +32,10 @@ def check(server: Server, traffic: Traffic) -> None:
     check_changes(server)
 
 
+def wait_for(traffic: Traffic, count: int) -> None:
+    until(lambda: len(traffic.acknowledged) > count or not traffic.is_running, 240)
+
+
 def test_a_database_that_goes_away_and_comes_back(
     tmp_path: Path, forking_server: Start, postgres: PostgresServer, postgres_dsn: str
 ) -> None:
@@ -38,8 +43,7 @@ def test_a_database_that_goes_away_and_comes_back(
         server.send(purchase(10**6, "somebody"))
         with Traffic([server], lambda n: CUSTOMERS[n % 8], threads=3, must_go_on=True) as traffic:
             for _ in range(3):
-                so_far = len(traffic.acknowledged)
-                until(lambda so_far=so_far: len(traffic.acknowledged) > so_far + 100, 60)
+                wait_for(traffic, len(traffic.acknowledged) + 100)
                 postgres.kill()
                 try:
                     until(lambda: server.readiness() == 503, 10)
@@ -65,7 +69,7 @@ def test_two_servers_on_one_database(tmp_path: Path, forking_server: Start, post
     shop = Shop(tmp_path / "shop", postgres_dsn)
     with forking_server(shop) as first, forking_server(shop) as second:
         with Traffic([first, second], lambda n: CUSTOMERS[n % 8], threads=6) as traffic:
-            until(lambda: len(traffic.acknowledged) > 5_000 or not traffic.is_running, 240)
+            wait_for(traffic, 5_000)
         assert set(traffic.statuses) == {200}, traffic.statuses
         assert traffic.unacknowledged == []
         check(second, traffic)
@@ -76,3 +80,38 @@ def test_two_servers_on_one_database(tmp_path: Path, forking_server: Start, post
             assert server.decide("u1")["actions"][0]["action"] == "thanks"
             assert "Traceback" not in server.logged()
             assert server.stop()[0] == 0
+
+
+def test_the_same_messages_through_both_at_once(
+    tmp_path: Path, forking_server: Start, postgres_dsn: str
+) -> None:
+    """A sender that tries the other server before the first has answered."""
+    rounds = 60
+    statuses: set[int] = set()
+    shop = Shop(tmp_path / "shop", postgres_dsn)
+    with forking_server(shop) as first, forking_server(shop) as second:
+        together = threading.Barrier(4)
+
+        def send(server: Server) -> None:
+            with httpx.Client(headers={"Authorization": f"Bearer {server.key}"}, timeout=30) as client:
+                for number in range(rounds):
+                    messages = [
+                        purchase(number * 5 + one, f"n{number}-{one % 2}", anonymousId=f"d{number}")
+                        for one in range(5)
+                    ]
+                    together.wait()
+                    statuses.add(client.post(f"{server.url}/v1/batch", json={"batch": messages}).status_code)
+
+        threads = [threading.Thread(target=send, args=(server,)) for server in (first, second) * 2]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(120)
+        assert statuses == {200}
+        for number in range(rounds):
+            counts = [
+                (first.traits(f"n{number}-{one}")["purchases"], len(stored(second, f"n{number}-{one}")))
+                for one in range(2)
+            ]
+            assert counts == [(3, 3), (2, 2)]
+        check_changes(first)

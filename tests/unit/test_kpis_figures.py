@@ -251,4 +251,7 @@ def test_a_closing_told_later_ends_a_holding() -> None:
         engine.register("relations", relations)
         clock = Clock(datetime(2026, 6, 30, 12, tzinfo=UTC), ZoneInfo("UTC"))
         held = penetration_steps(Kpis(), clock, frozenset())[1]
-        assert engine.rows(f"SELECT opened, closed FROM ({held.sql})") == [(date(2026, 1, 5), date(2026, 3, 1))]
+        rows = engine.rows(f"SELECT opened, closed FROM ({held.sql})")
+        assert rows == [(date(2026, 1, 5), date(2026, 3, 1))]
+            (date(2026, 1, 5), date(2026, 3, 1))
+        ]

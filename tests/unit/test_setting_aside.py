@@ -14,7 +14,7 @@ from tests.commands import Answer, Commands
 from tests.live.bank import LiveBank, differences
 
 from tilltal.core.operational import Writes
-from tilltal.runtime.live.taking_over import MARK
+from tilltal.runtime.live.places import MADE
 from tilltal.workspace.load import load
 
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -66,7 +66,7 @@ def taken_over(bank: LiveBank) -> None:
 
     async def mark() -> None:
         async with bank.store.transaction() as tx:
-            await tx.write(Writes(marks={MARK: bank._server.force.program.fingerprint.encode()}))
+            await tx.write(Writes(marks={MADE: bank._server.force.made_by}))
 
     bank.run(mark())
 
@@ -179,7 +179,7 @@ def test_a_message_settled_twice_counts_once(tilltal: Commands, bank: LiveBank, 
 def test_customers_of_other_definitions_are_left_alone(tilltal: Commands, bank: LiveBank) -> None:
     async def forget() -> None:
         async with bank.store.transaction() as tx:
-            await tx.write(Writes(marks={MARK: b"others"}))
+            await tx.write(Writes(marks={MADE: b"others"}))
 
     bank.run(forget())
     answer = tilltal("quarantine", "retry", bank._root, "buys")

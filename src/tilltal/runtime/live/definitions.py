@@ -29,7 +29,7 @@ from tilltal.runtime.live.facts import FactReader
 from tilltal.runtime.live.incoming import Desk
 from tilltal.runtime.live.instants import moment
 from tilltal.runtime.live.learning import Learning
-from tilltal.runtime.live.places import files_of
+from tilltal.runtime.live.places import files_of, made_by
 from tilltal.runtime.refresh.deciding import decision_plan
 from tilltal.sources.casts import Context
 from tilltal.sources.online import OnlineContract
@@ -58,6 +58,11 @@ class InForce(msgspec.Struct, kw_only=True):
     def version(self) -> str:
         """What decisions are logged with: the content hash of the definitions."""
         return self.workspace.content_hash
+
+    @property
+    def made_by(self) -> bytes:
+        """What customers must have been made by to be served by these definitions."""
+        return made_by(self.program, self.workspace.identity)
 
     @property
     def people(self) -> frozenset[str]:

@@ -27,12 +27,12 @@ from tilltal.runtime.live.compaction import compact, hot_tables
 from tilltal.runtime.live.definitions import InForce
 from tilltal.runtime.live.keys import Keys
 from tilltal.runtime.live.past import Past
-from tilltal.runtime.live.places import FILES, files_of, sealed, store_place
+from tilltal.runtime.live.places import FILES, MADE, files_of, sealed, store_place
 from tilltal.runtime.live.reference import Snapshotted, snapshotted
 from tilltal.runtime.live.reloading import Reloading, compiled
 from tilltal.runtime.live.service import LiveServer
 from tilltal.runtime.live.setting_aside import SetAside
-from tilltal.runtime.live.taking_over import MARK, TakeOver
+from tilltal.runtime.live.taking_over import TakeOver
 from tilltal.runtime.progress import Progress
 from tilltal.runtime.storage.still import StillStore
 from tilltal.workspace.check import usable
@@ -112,8 +112,8 @@ async def _take_over_once(
     progress: Progress,
 ) -> None:
     """Make customers from history, unless that was done for these definitions and these files."""
-    fingerprint, files = force.program.fingerprint.encode(), StillStore(files_of(workspace).root)
-    if await store.mark(MARK) == fingerprint and await store.mark(FILES) == sealed(files):
+    made, files = force.made_by, StillStore(files_of(workspace).root)
+    if await store.mark(MADE) == made and await store.mark(FILES) == sealed(files):
         return
     hot = await hot_tables(store, workspace, files)
     over = TakeOver(engine, workspace, files, force.program, force.identity, taken.lookalikes, hot)

@@ -7,11 +7,16 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+import msgspec
+
 from tilltal.core.errors import DataError
+from tilltal.customers.live.profile import ProfileProgram
 from tilltal.runtime.storage.store import LIVE, Store
+from tilltal.workspace.definitions.identity import Identity
 from tilltal.workspace.workspace import Workspace
 
-FILES = "files"  # the mark that says which files a server took over
+MADE = "taken over"  # the mark that says by which definitions customers were made
+FILES = "files"  # the mark that says of which files
 
 
 def files_of(workspace: Workspace) -> Store:
@@ -43,6 +48,15 @@ def place_of(text: str, root: Path, environment: Mapping[str, str]) -> str:
             )
         text = environment[text[1:]]
     return text if "://" in text else str(root / text)
+
+
+def made_by(program: ProfileProgram, identity: Identity) -> bytes:
+    """Return a digest of what customers are made by: what is kept of them, and who is who.
+
+    Corrections and linking are not part of it: they take effect on customers that are there.
+    """
+    rules = msgspec.structs.replace(identity, corrections=(), linking=None)
+    return hashlib.sha256(program.fingerprint.encode() + msgspec.json.encode(rules)).digest()
 
 
 def sealed(store: Store) -> bytes:

@@ -149,7 +149,7 @@ class Reloading:
                 continue
             if await self._store.mark(FILES) != await asyncio.to_thread(sealed, files_of(workspace)):
                 _log.warning("files were ingested: restart the server, so that customers know of them")
-            if force.program.fingerprint != self._server.force.program.fingerprint:
+            if force.made_by != self._server.force.made_by:
                 _log.warning(
                     "these definitions ask for other facts of the past: restart the server to use them"
                 )

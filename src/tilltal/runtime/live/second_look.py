@@ -30,10 +30,9 @@ from tilltal.runtime.live.contract import Message, MessageType
 from tilltal.runtime.live.definitions import InForce, in_force
 from tilltal.runtime.live.instants import micros
 from tilltal.runtime.live.past import Past
-from tilltal.runtime.live.places import files_of, store_place
+from tilltal.runtime.live.places import MADE, files_of, store_place
 from tilltal.runtime.live.reference import snapshotted
 from tilltal.runtime.live.setting_aside import COLLECTOR, NO_SOURCE, SetAside
-from tilltal.runtime.live.taking_over import MARK
 from tilltal.runtime.storage import disk
 from tilltal.workspace.definitions.sources import Read, Source
 from tilltal.workspace.workspace import Workspace
@@ -143,7 +142,7 @@ async def _look_again(
     try:
         adaptive = await target.adaptive()
         force = in_force(workspace, snapshotted(workspace).reference, vault, adaptive, micros(now))
-        if await target.mark(MARK) != force.program.fingerprint.encode():
+        if await target.mark(MADE) != force.made_by:
             raise DataError.of(
                 "S347",
                 "The operational store has no customers that were made by these definitions.",

@@ -41,7 +41,7 @@ from tilltal.rules.clock import Clock
 from tilltal.runtime.live.correcting import corrected
 from tilltal.runtime.live.hot import IDENTITIES
 from tilltal.runtime.live.instants import micros
-from tilltal.runtime.live.places import FILES, sealed
+from tilltal.runtime.live.places import FILES, MADE, made_by, sealed
 from tilltal.runtime.live.reloading import Place, place_mark
 from tilltal.runtime.progress import Progress
 from tilltal.runtime.refresh.identities import resolve_identities
@@ -51,7 +51,6 @@ from tilltal.workspace.definitions.sources import FieldType
 from tilltal.workspace.names import event_fields, kept_fields
 from tilltal.workspace.workspace import Workspace
 
-MARK = "taken over"
 _PORTION = 5_000  # rows written in one transaction
 _ROWS_AT_ONCE = 300_000
 _HEAD = frozenset(("profile", "identity", "event_id", "at", "received", "source"))
@@ -100,7 +99,10 @@ class TakeOver:
         await _remove_others(target, known.keys(), micros(clock.now))
         swept = Place(self._program.edition, is_done=True)
         async with target.transaction() as tx:
-            own = {MARK: self._program.fingerprint.encode(), FILES: sealed(self._store)}
+            own = {
+                MADE: made_by(self._program, self._workspace.identity),
+                FILES: sealed(self._store),
+            }
             marks = own | corrected(self._identity)
             await tx.write(Writes(marks=marks | place_mark(swept)))
         return len(known)
