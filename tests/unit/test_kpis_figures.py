@@ -253,5 +253,3 @@ def test_a_closing_told_later_ends_a_holding() -> None:
         held = penetration_steps(Kpis(), clock, frozenset())[1]
         rows = engine.rows(f"SELECT opened, closed FROM ({held.sql})")
         assert rows == [(date(2026, 1, 5), date(2026, 3, 1))]
-            (date(2026, 1, 5), date(2026, 3, 1))
-        ]

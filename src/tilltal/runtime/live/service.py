@@ -8,20 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
-from typing import TypeAlias
 
 from tilltal.core.errors import EngineError
-from tilltal.core.operational import OperationalStore, Transaction, Writes
+from tilltal.core.operational import OperationalStore
 from tilltal.customers.identity.online import owner_at
 from tilltal.rules.clock import Clock
 from tilltal.runtime.live import answering, deciding
 from tilltal.runtime.live.applying import Applier
 from tilltal.runtime.live.changes import Feed, notice
-from tilltal.runtime.live.collecting import Call
+from tilltal.runtime.live.committing import Committer, Piece, Result
 from tilltal.runtime.live.contract import (
     Busy,
     ChangeNotice,
@@ -53,12 +51,7 @@ from tilltal.runtime.live.keys import Keys
 from tilltal.runtime.live.past import Past
 from tilltal.runtime.live.setting_aside import SetAside
 
-Piece: TypeAlias = Call | Made | Replies | Overdue
-Result: TypeAlias = Collected | list[ResponseOutcome] | None
-
 _WAKE_SECONDS = 0.25
-_ATTEMPTS = 6
-_OVERTAKEN_SECONDS = 0.01  # longest pause before the second attempt; doubles
 _WAKE_PORTION = 200  # profiles woken in one transaction, so that nobody waits long behind it
 _log = logging.getLogger("tilltal.server")
 
@@ -76,12 +69,12 @@ class LiveServer:
     ) -> None:
         """Take an open store and compiled definitions; `start` begins to serve."""
         self._store = store
-        self._quarantine = quarantine
         self._past = past
         self._now = now
         self._keys = Keys(store, now)
         self._feed = Feed(store)
         self._figures = Figures()
+        self._committer = Committer(store, quarantine, self._feed, now)
         self._group: GroupCommit[Piece, Result] = GroupCommit(self._run)
         self._tasks: list[asyncio.Task[None]] = []
         self._is_started = False
@@ -290,63 +283,7 @@ class LiveServer:
         return deciding.decide(force, asked, profile, data, now)
 
     async def _run(self, pieces: Sequence[Piece]) -> list[Result]:
-        """Do a group of pieces in one transaction."""
-        force, clock = self._force, Clock(self._now(), self._force.workspace.zone)
-        calls = [piece for piece in pieces if isinstance(piece, Call)]
-        for call in calls:
-            force.desk.keep_secrets(call.batch)
-        self._quarantine.keep([aside for call in calls for aside in call.aside], clock.now)
-        results = await self._committed(pieces, force, clock)
-        self._feed.notify()
-        return results
-
-    async def _committed(self, pieces: Sequence[Piece], force: InForce, clock: Clock) -> list[Result]:
-        """Do a group in one transaction, and again if another process on the same store was faster."""
-        for attempt in range(_ATTEMPTS):
-            try:
-                return await self._attempted(pieces, force, clock)
-            except EngineError as error:
-                if attempt == _ATTEMPTS - 1 or not _was_overtaken(error):
-                    raise
-                await asyncio.sleep(random.uniform(0, _OVERTAKEN_SECONDS * 2**attempt))  # noqa: S311
-        raise AssertionError("the last attempt returns or raises")
-
-    async def _attempted(self, pieces: Sequence[Piece], force: InForce, clock: Clock) -> list[Result]:
-        if all(isinstance(piece, Made) for piece in pieces):
-            await self._store.write(_decisions(pieces))
-            return [None] * len(pieces)
-        calls = [piece for piece in pieces if isinstance(piece, Call)]
-        try:
-            async with self._store.transaction() as tx:
-                fresh = await self._applied(tx, calls, clock)
-                await tx.write(_decisions(pieces))
-                return [await self._result(tx, force, piece, fresh) for piece in pieces]
-        except BaseException:
-            if any(isinstance(piece, Replies | Overdue) for piece in pieces):
-                await self._forget(force)
-            raise
-
-    async def _applied(self, tx: Transaction, calls: Sequence[Call], clock: Clock) -> frozenset[bytes]:
-        messages = [one for call in calls for one in call.batch.messages]
-        if not messages:
-            return frozenset()
-        identities = [one for call in calls for one in call.batch.identities]
-        applied = await self._applier.apply(tx, messages, identities, clock)
-        return applied.fresh
-
-    async def _result(self, tx: Transaction, force: InForce, piece: Piece, fresh: frozenset[bytes]) -> Result:
-        if isinstance(piece, Call):
-            return piece.collected(fresh)
-        if isinstance(piece, Replies):
-            return await deciding.take_replies(tx, force, piece)
-        if isinstance(piece, Overdue):
-            await deciding.take_overdue(tx, force, piece)
-        return None
-
-    async def _forget(self, force: InForce) -> None:
-        """Take back what adaptive models learned in a transaction that failed."""
-        with suppress(EngineError):
-            force.learn_from(await self._store.adaptive(), micros(self._now()))
+        return await self._committer.run(pieces, self._force, self._applier)
 
     async def _wake(self) -> None:
         """Bring profiles up to date whose time has come, in small portions."""
@@ -392,12 +329,3 @@ async def _repeat(name: str, portion: Callable[[], Awaitable[bool]]) -> None:
             _log.exception(name)
             is_more = False
         await asyncio.sleep(0 if is_more else _WAKE_SECONDS)
-
-
-def _was_overtaken(error: EngineError) -> bool:
-    """True if the same transaction would probably succeed now; a store that is away is left to the caller."""
-    return all(fault.code == "E531" for fault in error.faults)
-
-
-def _decisions(pieces: Sequence[Piece]) -> Writes:
-    return Writes(decisions=[piece.row for piece in pieces if isinstance(piece, Made)])
