@@ -25,7 +25,7 @@ from zoneinfo import ZoneInfo
 from rich.console import Console
 from rich.table import Table
 
-from tilltal.decisions.live import LiveDecider
+from tilltal.decisions.live.decider import LiveDecider
 from tilltal.decisions.plan import DecisionPlan, Policies, plan_decisions
 from tilltal.models.adaptive.bins import bins_from
 from tilltal.models.adaptive.layout import layout_of

@@ -43,9 +43,9 @@ from tilltal.engines.operational.opening import open_store
 from tilltal.governance.vault import Vault
 from tilltal.rules.clock import Clock
 from tilltal.runtime.intake.ingest import open_vault
-from tilltal.runtime.live.keys import Keys
 from tilltal.runtime.live.places import FILES, MADE, files_of, made_by, sealed
 from tilltal.runtime.live.reference import bare_reference
+from tilltal.runtime.live.serving.keys import Keys
 from tilltal.workspace.check import usable
 
 BATCH = 100

@@ -19,10 +19,10 @@ import pyarrow as pa
 
 from tilltal.core.names import quote
 from tilltal.core.time import day_start, utc_naive
-from tilltal.customers.live.consent_answers import ConsentFact
-from tilltal.customers.live.holding_facts import HoldingFact
-from tilltal.customers.live.pending import Fact
-from tilltal.customers.live.records import RecordFact
+from tilltal.customers.live.facts.consent_answers import ConsentFact
+from tilltal.customers.live.facts.holding_facts import HoldingFact
+from tilltal.customers.live.facts.pending import Fact
+from tilltal.customers.live.facts.records import RecordFact
 from tilltal.customers.traits.online import Event
 from tilltal.decisions.single import as_row
 from tilltal.engines.duckdb import DuckDBEngine

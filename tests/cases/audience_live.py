@@ -14,9 +14,9 @@ from zoneinfo import ZoneInfo
 import msgspec
 from tests.cases.audience_setup import IDENTIFY, Setup
 
-from tilltal.customers.live.pending import Fact
+from tilltal.customers.live.facts.pending import Fact
+from tilltal.customers.live.facts.records import RecordFact
 from tilltal.customers.live.profile import Moved, ProfileProgram, ProfileState, Reference
-from tilltal.customers.live.records import RecordFact
 from tilltal.customers.traits.online import Event
 from tilltal.rules.clock import Clock
 from tilltal.rules.types import Type

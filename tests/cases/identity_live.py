@@ -9,7 +9,7 @@ from typing import Any
 
 from tilltal.core.operational import Observed, Owned
 from tilltal.customers.identity.corrections import Corrections
-from tilltal.customers.identity.online import OnlineIdentity, Settled, is_shared, owner_at
+from tilltal.customers.identity.online.resolver import OnlineIdentity, Settled, is_shared, owner_at
 from tilltal.customers.identity.resolution import REJECTED, UNCLAIMED
 from tilltal.customers.identity.rules import Rules
 from tilltal.customers.identity.values import Identifier, Observation, accepted

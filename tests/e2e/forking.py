@@ -20,7 +20,7 @@ import msgspec
 
 from tilltal.api.app import create_app
 from tilltal.cli.main import main
-from tilltal.runtime.live.opening import open_server
+from tilltal.runtime.live.serving.opening import open_server
 from tilltal.runtime.progress import Silent
 
 

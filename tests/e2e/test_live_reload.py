@@ -14,12 +14,12 @@ from tests.e2e.serving import Shop, purchase
 
 from tilltal.core.operational import Change, Membership, OperationalStore, State, Writes
 from tilltal.engines.operational.opening import open_store
-from tilltal.runtime.live import reloading
 from tilltal.runtime.live.contract import Message
 from tilltal.runtime.live.instants import micros
-from tilltal.runtime.live.opening import open_server
-from tilltal.runtime.live.reloading import Place, Sweep, place_mark, place_of
-from tilltal.runtime.live.service import LiveServer
+from tilltal.runtime.live.serving import reloading
+from tilltal.runtime.live.serving.opening import open_server
+from tilltal.runtime.live.serving.reloading import Place, Sweep, place_mark, place_of
+from tilltal.runtime.live.serving.service import LiveServer
 from tilltal.runtime.progress import Silent
 
 CUSTOMERS = 25

@@ -14,22 +14,22 @@ import msgspec
 from tests.live.live_words import write_identity, write_workspace
 
 from tilltal.core.operational import OperationalStore
-from tilltal.customers.identity.online import owner_at
+from tilltal.customers.identity.online.resolver import owner_at
 from tilltal.decisions.single import as_row
 from tilltal.engines.duckdb import DuckDBEngine
 from tilltal.engines.operational.opening import open_store
 from tilltal.rules.clock import Clock
 from tilltal.runtime.intake.ingest import open_vault
-from tilltal.runtime.live.compaction import compact, hot_tables
 from tilltal.runtime.live.contract import Collected, Message
 from tilltal.runtime.live.definitions import InForce, in_force
+from tilltal.runtime.live.history.compaction import compact, hot_tables
+from tilltal.runtime.live.history.past import Past
+from tilltal.runtime.live.history.taking_over import TakeOver
 from tilltal.runtime.live.instants import micros
-from tilltal.runtime.live.past import Past
+from tilltal.runtime.live.intake.setting_aside import SetAside
 from tilltal.runtime.live.places import files_of
 from tilltal.runtime.live.reference import bare_reference
-from tilltal.runtime.live.service import LiveServer
-from tilltal.runtime.live.setting_aside import SetAside
-from tilltal.runtime.live.taking_over import TakeOver
+from tilltal.runtime.live.serving.service import LiveServer
 from tilltal.runtime.progress import Silent
 from tilltal.runtime.refresh.identities import resolve_identities
 from tilltal.runtime.refresh.personas import PersonaMemory

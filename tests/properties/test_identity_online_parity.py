@@ -19,7 +19,14 @@ from tilltal.core.operational import Observed, Owned
 from tilltal.customers.identity.bulk import OBSERVATIONS, resolve_table
 from tilltal.customers.identity.corrections import Correction, Corrections, in_force
 from tilltal.customers.identity.evidence import microseconds, within_calendar
-from tilltal.customers.identity.online import Moves, OnlineIdentity, Passage, Settled, is_shared, owner_at
+from tilltal.customers.identity.online.resolver import (
+    Moves,
+    OnlineIdentity,
+    Passage,
+    Settled,
+    is_shared,
+    owner_at,
+)
 from tilltal.customers.identity.rules import Rules
 from tilltal.customers.identity.values import Observation
 

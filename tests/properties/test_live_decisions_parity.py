@@ -20,8 +20,8 @@ from tests.properties.test_decisions_parity import (
 )
 
 from tilltal.decisions.arbitration import Context
-from tilltal.decisions.live import LiveDecider, LiveDecision, Shown
-from tilltal.decisions.live_reasons import narrowed
+from tilltal.decisions.live.decider import LiveDecider, LiveDecision, Shown
+from tilltal.decisions.live.reasons import narrowed
 from tilltal.decisions.plan import DecisionPlan
 from tilltal.decisions.single import Decision, Row, as_row, decide
 from tilltal.workspace.definitions.actions import Adaptive, Learned

@@ -19,9 +19,9 @@ from tilltal.core.names import quote
 from tilltal.core.time import sql_timestamp, utc_naive
 from tilltal.customers.consents import consents_sql
 from tilltal.customers.holdings import holdings_sql
-from tilltal.customers.live.consent_answers import ConsentFact, ConsentPlan, ConsentState
-from tilltal.customers.live.holding_facts import HoldingFact, HoldingPlan, HoldingState
-from tilltal.customers.live.records import RecordFact, RecordPlan, RecordState
+from tilltal.customers.live.facts.consent_answers import ConsentFact, ConsentPlan, ConsentState
+from tilltal.customers.live.facts.holding_facts import HoldingFact, HoldingPlan, HoldingState
+from tilltal.customers.live.facts.records import RecordFact, RecordPlan, RecordState
 from tilltal.customers.profiles import RecordSource, attributes_sql
 from tilltal.engines.duckdb import DuckDBEngine
 from tilltal.rules.clock import Clock

@@ -31,11 +31,11 @@ from tests.properties.test_live_facts_parity import (
 from tilltal.core.names import quote
 from tilltal.core.time import utc_naive
 from tilltal.customers.lifecycle.plan import lifecycle_steps
-from tilltal.customers.live.buckets import TraitState
-from tilltal.customers.live.holding_facts import HoldingFact, HoldingPlan, HoldingState
-from tilltal.customers.live.live_traits import LiveTraits
-from tilltal.customers.live.relation import LifecyclePlan, LiveStanding
-from tilltal.customers.live.relation_tracks import lifecycle_families
+from tilltal.customers.live.facts.holding_facts import HoldingFact, HoldingPlan, HoldingState
+from tilltal.customers.live.relation.plan import LifecyclePlan, LiveStanding
+from tilltal.customers.live.relation.tracks import lifecycle_families
+from tilltal.customers.live.traits.buckets import TraitState
+from tilltal.customers.live.traits.live_traits import LiveTraits
 from tilltal.customers.traits.online import Event
 from tilltal.customers.traits.schema import EventType
 from tilltal.engines.duckdb import DuckDBEngine

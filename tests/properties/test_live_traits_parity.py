@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from tests.properties.test_traits_parity import NOWS, SCHEMAS, ZONE, _event, _every_trait, _traits
 
 from tilltal.core.time import Unit, day_start, local_date
-from tilltal.customers.live.buckets import TraitState
-from tilltal.customers.live.live_traits import LiveTraits
+from tilltal.customers.live.traits.buckets import TraitState
+from tilltal.customers.live.traits.live_traits import LiveTraits
 from tilltal.customers.traits.compiled import CompiledTrait, compile_traits
 from tilltal.customers.traits.online import Evaluator, Event
 from tilltal.customers.traits.timeline import moments_of

@@ -19,12 +19,13 @@ from tilltal.core.names import literal
 from tilltal.core.time import zone_of
 from tilltal.engines.duckdb import DuckDBEngine
 from tilltal.governance.normalise import Normaliser
-from tilltal.sources import clock, online_clock, reading
+from tilltal.sources import clock, reading
 from tilltal.sources.casts import Context
 from tilltal.sources.checked import Plan, checked, identifier_texts
 from tilltal.sources.history import kept_fields, personal_fields
 from tilltal.sources.inputs import Input, inputs_of
-from tilltal.sources.online import OnlineContract, Row
+from tilltal.sources.online import clock as online_clock
+from tilltal.sources.online.contract import OnlineContract, Row
 from tilltal.sources.reasons import Reason, read
 from tilltal.workspace.definitions.identity import Identity
 from tilltal.workspace.definitions.sources import Source

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from tilltal.engines.sqlite import open_sqlite
-from tilltal.runtime.live.keys import Keys
+from tilltal.runtime.live.serving.keys import Keys
 
 
 class Clock:

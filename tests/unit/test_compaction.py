@@ -25,11 +25,11 @@ from tilltal.core.errors import EngineError
 from tilltal.core.operational import Identified, Logged, OperationalStore, Transaction, Writes
 from tilltal.engines.operational import sqlite_writes
 from tilltal.engines.sqlite import open_sqlite
-from tilltal.runtime.live import compaction
-from tilltal.runtime.live.compaction import compact, hot_tables
-from tilltal.runtime.live.facts import body_of, message_of
-from tilltal.runtime.live.hot import tables_of
+from tilltal.runtime.live.history import compaction
+from tilltal.runtime.live.history.compaction import compact, hot_tables
+from tilltal.runtime.live.history.hot import tables_of
 from tilltal.runtime.live.instants import micros
+from tilltal.runtime.live.intake.facts import body_of, message_of
 from tilltal.runtime.live.places import files_of
 from tilltal.runtime.storage.still import StillStore
 from tilltal.runtime.storage.store import Manifest, Store

@@ -10,7 +10,7 @@ import pytest
 
 from tilltal.core.errors import EngineError
 from tilltal.runtime.live.contract import Busy, Unavailable
-from tilltal.runtime.live.group import GroupCommit
+from tilltal.runtime.live.serving.group import GroupCommit
 
 
 class Piece(msgspec.Struct, frozen=True):

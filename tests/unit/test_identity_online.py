@@ -8,7 +8,7 @@ import pytest
 from tilltal.core.errors import DataError
 from tilltal.core.operational import Observed, Owned
 from tilltal.customers.identity.corrections import Corrections
-from tilltal.customers.identity.online import Move, OnlineIdentity, Passage, is_shared, owner_at
+from tilltal.customers.identity.online.resolver import Move, OnlineIdentity, Passage, is_shared, owner_at
 from tilltal.customers.identity.rules import NamespaceRule, Rules
 
 ANNA, BERT = ("crm", 1), ("crm", 2)

@@ -16,10 +16,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tilltal.decisions.arbitration import factors_of
-from tilltal.decisions.live import LiveDecider, LiveDecision
-from tilltal.decisions.live_factors import bare
-from tilltal.decisions.live_funnel import Members
-from tilltal.decisions.live_ranking import is_certain
+from tilltal.decisions.live.decider import LiveDecider, LiveDecision
+from tilltal.decisions.live.factors import bare
+from tilltal.decisions.live.funnel import Members
+from tilltal.decisions.live.ranking import is_certain
 from tilltal.decisions.plan import DecisionPlan, Policies, plan_decisions
 from tilltal.decisions.single import decide
 from tilltal.rules.clock import Clock

@@ -9,9 +9,9 @@ import msgspec
 import pytest
 
 from tilltal.core.errors import WorkspaceError
-from tilltal.customers.live.consent_answers import ConsentFact, ConsentPlan, ConsentState
-from tilltal.customers.live.holding_facts import HoldingFact, HoldingPlan, HoldingState, spans
-from tilltal.customers.live.records import RecordFact, RecordPlan, RecordState
+from tilltal.customers.live.facts.consent_answers import ConsentFact, ConsentPlan, ConsentState
+from tilltal.customers.live.facts.holding_facts import HoldingFact, HoldingPlan, HoldingState, spans
+from tilltal.customers.live.facts.records import RecordFact, RecordPlan, RecordState
 from tilltal.customers.profiles import RecordSource
 from tilltal.rules.clock import Clock
 from tilltal.workspace.definitions.policies import Purpose

@@ -9,12 +9,12 @@ import pytest
 
 from tilltal.core.errors import WorkspaceError
 from tilltal.customers.lifecycle.stage import Stage
-from tilltal.customers.live.buckets import TraitState
-from tilltal.customers.live.families import Family, family_of
-from tilltal.customers.live.holding_facts import HoldingFact, HoldingPlan, HoldingState
-from tilltal.customers.live.live_traits import LiveTraits
-from tilltal.customers.live.relation import LifecyclePlan, LiveStanding
-from tilltal.customers.live.relation_tracks import lifecycle_families
+from tilltal.customers.live.facts.holding_facts import HoldingFact, HoldingPlan, HoldingState
+from tilltal.customers.live.relation.plan import LifecyclePlan, LiveStanding
+from tilltal.customers.live.relation.tracks import lifecycle_families
+from tilltal.customers.live.traits.buckets import TraitState
+from tilltal.customers.live.traits.families import Family, family_of
+from tilltal.customers.live.traits.live_traits import LiveTraits
 from tilltal.customers.traits.compiled import compile_trait
 from tilltal.customers.traits.online import Event
 from tilltal.customers.traits.schema import EventType

@@ -15,11 +15,11 @@ from tests.e2e.serving import Shop
 from tilltal.engines.operational.opening import open_store
 from tilltal.models.adaptive.layout import layout_of
 from tilltal.models.adaptive.model import AdaptiveModel
+from tilltal.runtime.live.answers.learning import Learning
 from tilltal.runtime.live.contract import DecideRequest, Response, ResponseKind
 from tilltal.runtime.live.instants import micros
-from tilltal.runtime.live.learning import Learning
-from tilltal.runtime.live.opening import open_server
-from tilltal.runtime.live.service import LiveServer
+from tilltal.runtime.live.serving.opening import open_server
+from tilltal.runtime.live.serving.service import LiveServer
 from tilltal.runtime.progress import Silent
 from tilltal.workspace.definitions.actions import Adaptive
 

@@ -8,12 +8,12 @@ import msgspec
 import pytest
 from tests.live_bank import ZONE, live_workspace
 
-from tilltal.customers.live.consent_answers import ConsentFact
-from tilltal.customers.live.families import Family
-from tilltal.customers.live.holding_facts import HoldingFact
-from tilltal.customers.live.pending import Fact, packed, unpacked
+from tilltal.customers.live.facts.consent_answers import ConsentFact
+from tilltal.customers.live.facts.holding_facts import HoldingFact
+from tilltal.customers.live.facts.pending import Fact, packed, unpacked
+from tilltal.customers.live.facts.records import RecordFact
 from tilltal.customers.live.profile import Moved, ProfileProgram, ProfileState, Reference
-from tilltal.customers.live.records import RecordFact
+from tilltal.customers.live.traits.families import Family
 from tilltal.customers.traits.online import Event
 from tilltal.rules.clock import Clock
 from tilltal.workspace.definitions.segments import Audience

@@ -12,8 +12,8 @@ import pytest
 from msgspec.structs import replace
 from tests.live_bank import ZONE, live_workspace
 
+from tilltal.customers.live.facts.records import RecordFact
 from tilltal.customers.live.profile import ProfileProgram, Reference
-from tilltal.customers.live.records import RecordFact
 from tilltal.customers.live.segments import PersonaPlace, given_borders, score_step
 from tilltal.customers.live.state import ProfileState
 from tilltal.customers.personas.centroids import Centroids, assign, closeness, distances, fit_centroids

@@ -18,9 +18,9 @@ from tests.properties.test_traits_parity import (
 )
 
 from tilltal.core.names import quote
-from tilltal.customers.live.bucket_sql import bucket_sql, packed
-from tilltal.customers.live.families import Family, family_of
-from tilltal.customers.live.live_traits import LiveTraits
+from tilltal.customers.live.traits.bucket_sql import bucket_sql, packed
+from tilltal.customers.live.traits.families import Family, family_of
+from tilltal.customers.live.traits.live_traits import LiveTraits
 from tilltal.customers.traits.compiled import compile_traits
 from tilltal.customers.traits.online import Event, known
 from tilltal.engines.duckdb import DuckDBEngine

@@ -13,9 +13,9 @@ import msgspec
 import pytest
 
 from tilltal.sources.casts import Context
-from tilltal.sources.online import OnlineContract, Rejected, Row
-from tilltal.sources.online_clock import micros
-from tilltal.sources.online_router import Router
+from tilltal.sources.online.clock import micros
+from tilltal.sources.online.contract import OnlineContract, Rejected, Row
+from tilltal.sources.online.router import Router
 from tilltal.workspace.check import check_folder
 from tilltal.workspace.definitions.identity import Identity
 from tilltal.workspace.definitions.sources import Source

@@ -15,7 +15,7 @@ from tilltal.runtime.intake import correction
 from tilltal.runtime.intake.ingest import IngestError, IngestReport, open_vault, reingest, store_of
 from tilltal.runtime.intake.ingest import ingest as take_in
 from tilltal.runtime.intake.quarantine import entries, one, opened
-from tilltal.runtime.live.second_look import look_again, refused_by
+from tilltal.runtime.live.intake.second_look import look_again, refused_by
 from tilltal.runtime.refresh.manifest import Manifest
 from tilltal.runtime.refresh.run import refresh as compute
 from tilltal.workspace.check import usable

@@ -10,7 +10,7 @@ import typer
 
 from tilltal.cli import console
 from tilltal.cli.options import Folder, Json
-from tilltal.runtime.live.compaction import compact_now
+from tilltal.runtime.live.history.compaction import compact_now
 from tilltal.runtime.storage.backup import BackedUp, back_up
 from tilltal.runtime.storage.restoring import restore as make_again
 from tilltal.workspace.check import usable

@@ -23,7 +23,7 @@ from tilltal.cli import console
 from tilltal.cli.options import Folder, Json
 from tilltal.core.errors import TilltalError, nearest
 from tilltal.runtime.live.contract import KeyInfo, NewKey, Scope
-from tilltal.runtime.live.opening import open_keys, open_server
+from tilltal.runtime.live.serving.opening import open_keys, open_server
 from tilltal.workspace.check import usable
 
 _SCOPES: tuple[Scope, ...] = get_args(Scope)

@@ -16,12 +16,12 @@ import msgspec
 
 from tilltal.core.time import utc_naive
 from tilltal.customers.audiences import PREFIX
-from tilltal.customers.live.families import fingerprint_of
 from tilltal.customers.live.inputs import Inputs, Whole
-from tilltal.customers.live.local_days import instant_of, leaves, micros
 from tilltal.customers.live.program import Nodes, Scope
 from tilltal.customers.live.state import Facet, Fragment, ProfileState
-from tilltal.customers.live.trait_values import Frame, Frames, TraitReader
+from tilltal.customers.live.traits.families import fingerprint_of
+from tilltal.customers.live.traits.local_days import instant_of, leaves, micros
+from tilltal.customers.live.traits.readers import Frame, Frames, TraitReader
 from tilltal.customers.live.wakes import ClockWake, TraitWake, limits_of
 from tilltal.rules.clock import Clock
 from tilltal.rules.types import Type

@@ -12,18 +12,18 @@ import msgspec
 
 from tilltal.core.money import minor_per_major
 from tilltal.customers.consents import consent_name
-from tilltal.customers.live.buckets import Layout, TraitState
-from tilltal.customers.live.consent_answers import ConsentFact, ConsentPlan, ConsentState
-from tilltal.customers.live.families import Family, family_of, fingerprint_of
-from tilltal.customers.live.holding_facts import HoldingPlan, HoldingState
-from tilltal.customers.live.live_traits import LiveTraits
-from tilltal.customers.live.local_days import LocalDays, micros
-from tilltal.customers.live.pending import Fact
-from tilltal.customers.live.records import RecordFact, RecordPlan, RecordState
-from tilltal.customers.live.relation import LifecyclePlan
-from tilltal.customers.live.relation_tracks import lifecycle_families
+from tilltal.customers.live.facts.consent_answers import ConsentFact, ConsentPlan, ConsentState
+from tilltal.customers.live.facts.holding_facts import HoldingPlan, HoldingState
+from tilltal.customers.live.facts.pending import Fact
+from tilltal.customers.live.facts.records import RecordFact, RecordPlan, RecordState
+from tilltal.customers.live.relation.plan import LifecyclePlan
+from tilltal.customers.live.relation.tracks import lifecycle_families
 from tilltal.customers.live.state import Facet, Fragment, ProfileState, StoredFragment
-from tilltal.customers.live.trait_values import TraitReader, reader_of
+from tilltal.customers.live.traits.buckets import Layout, TraitState
+from tilltal.customers.live.traits.families import Family, family_of, fingerprint_of
+from tilltal.customers.live.traits.live_traits import LiveTraits
+from tilltal.customers.live.traits.local_days import LocalDays, micros
+from tilltal.customers.live.traits.readers import TraitReader, reader_of
 from tilltal.customers.profiles import RecordSource
 from tilltal.customers.traits.compiled import CompiledTrait, compile_traits
 from tilltal.customers.traits.online import Event

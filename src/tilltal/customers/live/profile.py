@@ -15,14 +15,14 @@ from typing import Any
 import msgspec
 
 from tilltal.customers.live.evaluation import Dependencies, Evaluation, Reading
-from tilltal.customers.live.families import Family
+from tilltal.customers.live.facts.pending import Fact, counts_since, packed, unpacked
 from tilltal.customers.live.inputs import Inputs
-from tilltal.customers.live.live_traits import Occurrence
-from tilltal.customers.live.local_days import instant_of, micros
-from tilltal.customers.live.partials import Partial
-from tilltal.customers.live.pending import Fact, counts_since, packed, unpacked
 from tilltal.customers.live.program import Nodes, Reference
 from tilltal.customers.live.state import Fragment, ProfileState, Stored
+from tilltal.customers.live.traits.families import Family
+from tilltal.customers.live.traits.live_traits import Occurrence
+from tilltal.customers.live.traits.local_days import instant_of, micros
+from tilltal.customers.live.traits.partials import Partial
 from tilltal.rules.clock import Clock
 from tilltal.rules.types import Type
 from tilltal.workspace.names import profile_schema

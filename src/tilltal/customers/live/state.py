@@ -6,12 +6,12 @@ from typing import Any, Final
 
 import msgspec
 
-from tilltal.customers.live.buckets import TraitState
-from tilltal.customers.live.consent_answers import ConsentState
-from tilltal.customers.live.holding_facts import HoldingState
-from tilltal.customers.live.pending import Pending
-from tilltal.customers.live.records import RecordState
-from tilltal.customers.live.relation import LiveStanding
+from tilltal.customers.live.facts.consent_answers import ConsentState
+from tilltal.customers.live.facts.holding_facts import HoldingState
+from tilltal.customers.live.facts.pending import Pending
+from tilltal.customers.live.facts.records import RecordState
+from tilltal.customers.live.relation.plan import LiveStanding
+from tilltal.customers.live.traits.buckets import TraitState
 
 NOBODY = LiveStanding(None, 0, 0, None)
 """Without a relation."""

@@ -17,10 +17,10 @@ from typing import Any
 import msgspec
 
 from tilltal.core.time import Unit
-from tilltal.customers.live.buckets import TraitState
-from tilltal.customers.live.local_days import EPOCH, LocalDays, micros
-from tilltal.customers.live.trait_expiry import Expiry
-from tilltal.customers.live.trait_values import Frame, TraitReader
+from tilltal.customers.live.traits.buckets import TraitState
+from tilltal.customers.live.traits.expiry import Expiry
+from tilltal.customers.live.traits.local_days import EPOCH, LocalDays, micros
+from tilltal.customers.live.traits.readers import Frame, TraitReader
 from tilltal.rules.clock import Clock
 from tilltal.rules.expression import Expression
 from tilltal.rules.tree import Call, Literal, Name, Node, walk

@@ -33,7 +33,7 @@ from tilltal.runtime.linking.verdicts import (
     verdicts,
     with_verdicts,
 )
-from tilltal.runtime.live.compaction import hot_of
+from tilltal.runtime.live.history.compaction import hot_of
 from tilltal.runtime.progress import Progress
 from tilltal.runtime.refresh.identities import resolve_identities
 from tilltal.runtime.refresh.run import workspace_engine

@@ -1,4 +1,4 @@
 """The server's inside: messages in, states and decisions out, one transaction per micro-batch.
 
-Begin with `service`.
+Begin with `serving.service`; `contract` says what it offers.
 """

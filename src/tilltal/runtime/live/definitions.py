@@ -13,27 +13,27 @@ import msgspec
 from tilltal.core.errors import TilltalError, nearest
 from tilltal.core.time import Unit, Window, parse_duration
 from tilltal.customers.identity.corrections import Corrections, declared
-from tilltal.customers.identity.online import OnlineIdentity
+from tilltal.customers.identity.online.resolver import OnlineIdentity
 from tilltal.customers.identity.rules import compile_rules
-from tilltal.customers.live.families import Family
 from tilltal.customers.live.profile import ProfileProgram, ProfileState
 from tilltal.customers.live.program import Reference
+from tilltal.customers.live.traits.families import Family
 from tilltal.decisions.contact_counts import ContactCounts, PastContact
-from tilltal.decisions.live import LiveDecider, Shown
+from tilltal.decisions.live.decider import LiveDecider, Shown
 from tilltal.decisions.plan import DecisionPlan
 from tilltal.governance.vault import Vault
 from tilltal.rules.clock import Clock
 from tilltal.runtime.linking.verdicts import with_verdicts
-from tilltal.runtime.live.collecting import Reception
-from tilltal.runtime.live.facts import FactReader
-from tilltal.runtime.live.incoming import Desk
+from tilltal.runtime.live.answers.learning import Learning
 from tilltal.runtime.live.instants import moment
-from tilltal.runtime.live.learning import Learning
+from tilltal.runtime.live.intake.collecting import Reception
+from tilltal.runtime.live.intake.facts import FactReader
+from tilltal.runtime.live.intake.incoming import Desk
 from tilltal.runtime.live.places import files_of, made_by
 from tilltal.runtime.refresh.deciding import decision_plan
 from tilltal.sources.casts import Context
-from tilltal.sources.online import OnlineContract
-from tilltal.sources.online_router import Router
+from tilltal.sources.online.contract import OnlineContract
+from tilltal.sources.online.router import Router
 from tilltal.workspace.definitions.policies import Cap
 from tilltal.workspace.workspace import Workspace
 

@@ -25,7 +25,7 @@ from tilltal.insight.penetration import penetration_steps
 from tilltal.models.model import BaseRate, Scorer
 from tilltal.rules.clock import Clock
 from tilltal.runtime.intake.ingest import store_of
-from tilltal.runtime.live.compaction import hot_of
+from tilltal.runtime.live.history.compaction import hot_of
 from tilltal.runtime.progress import Progress
 from tilltal.runtime.refresh.deciding import Decided, decide_all, decision_plan, open_input
 from tilltal.runtime.refresh.identities import resolve_identities

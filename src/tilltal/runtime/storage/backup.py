@@ -26,7 +26,7 @@ import msgspec
 
 from tilltal.core.errors import DataError, EngineError
 from tilltal.engines.operational.opening import open_store
-from tilltal.runtime.live.compaction import last_begun, range_of
+from tilltal.runtime.live.history.compaction import last_begun, range_of
 from tilltal.runtime.live.places import files_of, store_place
 from tilltal.runtime.progress import Progress
 from tilltal.runtime.storage import disk

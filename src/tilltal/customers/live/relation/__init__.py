@@ -1,0 +1,4 @@
+"""The lifecycle of one customer from mergeable facts.
+
+Begin with `plan`.
+"""

@@ -1,0 +1,4 @@
+"""What is answered: decisions, profiles, timelines, explanations; and what answers teach.
+
+Begin with `deciding` and `answering`.
+"""

@@ -1,0 +1,257 @@
+"""From the log to Parquet: the compactor moves rows that are done with to history, a refresh reads the rest.
+
+A mark names the range first, then files are written, then manifests, then the rows go from the log: a crash
+in between leaves rows in both places, and whoever reads both leaves out log rows whose ids Parquet has.
+Running again finishes what was begun.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import secrets
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from uuid import UUID
+
+import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tilltal.core.errors import EngineError
+from tilltal.core.operational import Identified, Logged, OperationalStore, Reads, Writes
+from tilltal.engines.operational.opening import open_store
+from tilltal.runtime.live.history.hot import tables_of
+from tilltal.runtime.live.places import files_of, store_place
+from tilltal.runtime.storage import disk
+from tilltal.runtime.storage.store import LIVE, Manifest, Store
+from tilltal.workspace.workspace import Workspace
+
+_PORTION = 100_000
+_MARK = "compaction"
+_DONE = "compacted"
+_FILE = "log:"  # how the manifests of compactions name what they hold: `log:<first>-<last>`
+_BESIDE = ("observations", "identities")  # views that hold no rows of the log
+
+
+class Range(msgspec.Struct, frozen=True):
+    """Positions of the log, both inside, and a name that no other range has."""
+
+    first: int
+    last: int
+    name: str
+
+
+def range_of(manifest: Manifest) -> Range | None:
+    """Return what part of the log a manifest stands for; None if it is of a file or of the quarantine."""
+    if not manifest.file.startswith(_FILE):
+        return None
+    first, _, last = manifest.file.removeprefix(_FILE).partition("-")
+    return Range(int(first), int(last), manifest.id)
+
+
+async def last_begun(target: Reads) -> int:
+    """Return the last position of the log that compactions have moved, or have begun to move."""
+    done, begun = await target.mark(_DONE), await target.mark(_MARK)
+    if begun:
+        return msgspec.msgpack.decode(begun, type=Range).last
+    return int(done) if done else 0
+
+
+def hot_of(workspace: Workspace, store: Store) -> dict[str, pa.Table]:
+    """Return what a server's log holds and Parquet does not; nothing where no server ever ran.
+
+    Args:
+        workspace: says where the operational store is.
+        store: the files; a `StillStore` if they are read afterwards.
+
+    Raises:
+        EngineError: E530, E532, E534 if the operational store cannot be opened.
+    """
+    place = store_place(workspace)
+    if "://" not in place and not Path(place).exists():
+        return {}
+    return asyncio.run(_read_hot(place, workspace, store))
+
+
+async def _read_hot(place: str, workspace: Workspace, store: Store) -> dict[str, pa.Table]:
+    target = await open_store(place)
+    try:
+        return await hot_tables(target, workspace, store)
+    finally:
+        await target.close()
+
+
+async def hot_tables(target: Reads, workspace: Workspace, store: Store) -> dict[str, pa.Table]:
+    """Return the tables of what the log holds and Parquet does not.
+
+    The log is read before the manifests: rows that are moved meanwhile are found in one of the two, not both.
+    """
+    rows: list[Logged] = []
+    place = 0
+    while portion := await target.log_after(place, _PORTION):
+        rows += portion
+        place = portion[-1].position
+    fresh = await asyncio.to_thread(_not_moved, rows, store)
+    if not fresh:
+        return {}
+    known = await target.identities({token for row in fresh for token in row.ids})
+    return tables_of(workspace, fresh, known)
+
+
+def compact_now(workspace: Workspace, now: datetime) -> int:
+    """Move the log of a workspace's operational store to Parquet; return how many rows.
+
+    Raises:
+        EngineError: E504 while a server or another command does it; E501, E505 for the disk; E530, E532, E534
+            if the operational store cannot be opened.
+    """
+    place = store_place(workspace)
+    if "://" not in place and not Path(place).exists():
+        return 0
+    return asyncio.run(_compact_at(place, workspace, now))
+
+
+async def _compact_at(place: str, workspace: Workspace, now: datetime) -> int:
+    target = await open_store(place)
+    try:
+        with disk.explained():
+            return await compact(target, workspace, files_of(workspace), now)
+    finally:
+        await target.close()
+
+
+async def compact(target: OperationalStore, workspace: Workspace, store: Store, now: datetime) -> int:
+    """Move the rows that the log has now to Parquet; return how many.
+
+    Raises:
+        OSError: if the disk refuses; the rows stay in the log.
+        EngineError: E504 if somebody else does it now; E530 if the operational store cannot be reached.
+    """
+    moved = 0
+    with _alone(store):
+        while True:
+            planned, is_last = await _planned(target)
+            if planned is None:
+                return moved
+            rows = await target.log_after(planned.first - 1, _PORTION)
+            rows = [row for row in rows if row.position <= planned.last]
+            rows = await asyncio.to_thread(_not_moved, rows, store)
+            if rows:
+                known = await target.identities({token for row in rows for token in row.ids})
+                await asyncio.to_thread(_keep, workspace, store, rows, known, planned, now)
+            moved += await _dropped(target, planned.last)
+            async with target.transaction() as tx:
+                await tx.write(Writes(marks={_MARK: b"", _DONE: str(planned.last).encode()}))
+            if is_last:
+                return moved
+
+
+@contextmanager
+def _alone(store: Store) -> Iterator[None]:
+    """Be the only compactor of these files; let go by itself if the process dies."""
+    store.root.mkdir(parents=True, exist_ok=True)
+    handle = os.open(store.root / "compacting", os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError as error:
+        raise EngineError.of(
+            "E504",
+            f"Somebody else compacts {store.root} now, maybe the server.",
+            hint="Nothing is left to do; or run again in a while.",
+        ) from error
+    finally:
+        os.close(handle)
+
+
+async def _dropped(target: OperationalStore, until: int) -> int:
+    """Remove rows up to a position, a few at a time, so that nobody else waits long; return how many."""
+    count = 0
+    while True:
+        async with target.transaction() as tx:
+            dropped = await tx.drop_log(until)
+        if not dropped:
+            return count
+        count += dropped
+
+
+async def _planned(target: OperationalStore) -> tuple[Range | None, bool]:
+    """Return what to move next, and whether that is all: what a crash interrupted, else the oldest rows."""
+    mark = await target.mark(_MARK)
+    if mark:
+        return msgspec.msgpack.decode(mark, type=Range), False
+    rows = await target.log_after(0, _PORTION)
+    if not rows:
+        return None, True
+    planned = Range(rows[0].position, rows[-1].position, secrets.token_hex(4))
+    async with target.transaction() as tx:
+        await tx.write(Writes(marks={_MARK: msgspec.msgpack.encode(planned)}))
+    return planned, len(rows) < _PORTION
+
+
+def _keep(
+    workspace: Workspace,
+    store: Store,
+    rows: Sequence[Logged],
+    known: Mapping[int, Identified],
+    planned: Range,
+    now: datetime,
+) -> None:
+    """Write rows as Parquet, a manifest per source; the same range again replaces the same files."""
+    by_source: dict[str, list[Logged]] = defaultdict(list)
+    for row in rows:
+        by_source[row.source].append(row)
+    for source, found in sorted(by_source.items()):
+        name = f"{LIVE}{source}-{planned.first}-{planned.last}-{planned.name}"
+        tables = tables_of(workspace, found, known)
+        store.accept(
+            Manifest(
+                id=name,
+                source=source,
+                file=f"{_FILE}{planned.first}-{planned.last}",
+                ingested=now.replace(tzinfo=None).isoformat() + "Z",
+                rows=len(found),
+                taken=len(found),
+                duplicate=0,
+                quarantined=0,
+                parts=tuple(_write(store, view, name, table) for view, table in tables.items()),
+            )
+        )
+
+
+def _write(store: Store, view: str, name: str, table: pa.Table) -> str:
+    path = store.history / view / f"{name}-0.parquet"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(table, path, compression="zstd")
+    return path.relative_to(store.root).as_posix()
+
+
+def _not_moved(rows: Sequence[Logged], store: Store) -> list[Logged]:
+    """Leave out rows that Parquet holds already: a compaction is under way, or a crash ended one.
+
+    Positions only say where to look: an operational store that was lost or restored gives them again.
+    """
+    if not rows:
+        return []
+    moved: set[bytes] = set()
+    for manifest in store.manifests():
+        held = range_of(manifest)
+        if held is not None and held.first <= rows[-1].position and rows[0].position <= held.last:
+            moved |= _ids_in(manifest, store)
+    return [row for row in rows if row.event_id not in moved]
+
+
+def _ids_in(manifest: Manifest, store: Store) -> set[bytes]:
+    """Return the message ids that a compaction's files hold."""
+    found: set[bytes] = set()
+    for part in manifest.parts:
+        path = store.root / part
+        if path.parent.name not in _BESIDE:
+            column = pq.read_table(path, columns=["event_id"])["event_id"]
+            found.update(UUID(text).bytes for text in column.to_pylist())
+    return found

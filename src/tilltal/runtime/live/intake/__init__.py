@@ -1,0 +1,4 @@
+"""From messages to states: contracts, pseudonyms, identity, one transaction per micro-batch.
+
+Begin with `collecting`, then `applying`.
+"""

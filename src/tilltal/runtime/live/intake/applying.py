@@ -1,0 +1,322 @@
+"""One micro-batch: from messages to everything its transaction writes.
+
+Identity first, for the batch as a whole, since who is who depends on the set of observations only; then what
+changed hands moves; then every message is folded into its owner's state; then every profile touched is
+brought up to the clock.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import timedelta
+
+import msgspec
+
+from tilltal.core.operational import (
+    Change,
+    Identified,
+    Logged,
+    Membership,
+    Observed,
+    Owned,
+    State,
+    Transaction,
+    Writes,
+)
+from tilltal.customers.identity.online.resolver import Moves, OnlineIdentity, owner_at
+from tilltal.customers.identity.online.spans import since
+from tilltal.customers.live.profile import Moved, ProfileProgram, ProfileState
+from tilltal.rules.clock import Clock
+from tilltal.runtime.live.history.past import unique
+from tilltal.runtime.live.instants import micros
+from tilltal.runtime.live.intake.facts import FactReader
+from tilltal.runtime.live.intake.incoming import Incoming
+
+_TICK = timedelta(microseconds=1)
+
+Owners = dict[int, tuple[Owned, ...]]
+History = Callable[[Iterable[int]], Sequence[Logged]]
+"""Given leading tokens, all their rows that have left the log for Parquet."""
+
+
+class Applied(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of a batch: the ids that were new, and how many profiles it touched."""
+
+    fresh: frozenset[bytes]
+    profiles: int
+
+
+class Applier:
+    """Applies micro-batches under one set of definitions."""
+
+    def __init__(
+        self,
+        program: ProfileProgram,
+        identity: OnlineIdentity,
+        reader: FactReader,
+        people: frozenset[str],
+        history: History,
+    ) -> None:
+        """Take definitions.
+
+        Args:
+            program: states and values of profiles.
+            identity: who is who.
+            reader: reads rows of the log.
+            people: the namespaces whose identifiers are people's, not devices'.
+            history: asked when a device changes hands.
+        """
+        self._program = program
+        self._identity = identity
+        self._reader = reader
+        self._people = people
+        self._history = history
+
+    async def apply(
+        self, tx: Transaction, messages: Sequence[Incoming], identities: Iterable[Identified], clock: Clock
+    ) -> Applied:
+        """Write what a batch of messages changes; the caller commits."""
+        fresh = await _fresh(tx, messages)
+        if not fresh:
+            return Applied(fresh=frozenset(), profiles=0)
+        seen = [observed for one in fresh if (observed := one.observed) is not None]
+        await tx.write(
+            Writes(
+                log=[one.logged for one in fresh],
+                observations=seen,
+                identities=list(dict.fromkeys(identities)),
+            )
+        )
+        resolved = await self._resolved(tx, fresh)
+        touched = await self._fold(tx, fresh, resolved, clock)
+        return Applied(fresh=frozenset(one.logged.event_id for one in fresh), profiles=touched)
+
+    async def correct(self, tx: Transaction, earlier: OnlineIdentity, clock: Clock) -> int:
+        """Settle anew whom other corrections than the earlier ones concern; the caller commits.
+
+        Returns:
+            How many profiles that touched.
+        """
+        tokens, names = self._identity.changed_since(earlier)
+        revoked = await tx.observations_named(sorted(names))
+        seeds = tokens.union(token for one in revoked for _, token in one.ids)
+        known = await tx.owners(seeds)
+        if not known:
+            return 0
+        alone = [
+            Observed("", since(known[token]), ((one.namespace, token),))
+            for token, one in (await tx.identities(known)).items()
+        ]
+        found = _Resolved(owners=dict(known), before=known)
+        await self._settle(tx, set(seeds), alone, found)
+        found.moves = self._identity.changes(found.before, found.owners)
+        return await self._fold(tx, (), found, clock)
+
+    async def wake(self, tx: Transaction, profiles: Iterable[int], clock: Clock) -> None:
+        """Bring profiles up to the clock though nothing came in for them."""
+        writes = Writes()
+        for profile, stored in (await tx.lock_states(profiles)).items():
+            self._finish(profile, self._program.decode(stored.data), writes, clock)
+        await tx.write(writes)
+
+    async def renew(
+        self,
+        tx: Transaction,
+        profiles: Iterable[int],
+        lookalikes: Mapping[int, frozenset[str]],
+        clock: Clock,
+    ) -> None:
+        """Bring profiles to these definitions; nobody is a member of an audience that is no more."""
+        writes = Writes()
+        for profile, stored in (await tx.lock_states(profiles)).items():
+            state = self._program.decode(stored.data)
+            alike = lookalikes.get(profile, frozenset())
+            if state.is_stale or state.lookalikes != alike:
+                state.lookalikes = alike
+                self._finish(profile, state, writes, clock)
+            over = (await tx.memberships(profile)).keys() - set(self._program.audience_names)
+            _note(profile, Moved(clock.now, left=tuple(sorted(over))), writes)
+        await tx.write(writes)
+
+    async def _resolved(self, tx: Transaction, fresh: Sequence[Incoming]) -> _Resolved:
+        """Return whose the batch's tokens are now, and what that moves."""
+        before = await tx.owners({token for one in fresh for _, token in one.ids})
+        found = _Resolved(owners=dict(before), before=before)
+        unclear = [one for one in fresh if not self._is_clear(one, found)]
+        if unclear:
+            alone = [Observed("", one.logged.at, one.ids) for one in unclear if one.observed is None]
+            await self._settle(tx, {token for one in unclear for _, token in one.ids}, alone, found)
+        found.moves = self._identity.changes(found.before, found.owners)
+        return found
+
+    def _is_clear(self, one: Incoming, found: _Resolved) -> bool:
+        """True if a message needs no settling; a token seen for the first time, alone, is noted."""
+        at, observed = one.logged.at, one.observed
+        namespace, token = one.ids[0]
+        if observed is None and token not in found.owners:
+            span = self._identity.alone(namespace, token, at)
+            if span is not None and span.profile is not None:
+                found.owners[token] = (span,)
+                found.is_known[span.profile] = namespace in self._people
+            return span is not None
+        if self._identity.plain(found.owners, one.ids, at) is not None:
+            return True
+        stretched = None if observed is None else self._identity.stretched(found.owners, observed)
+        found.owners.update(stretched or {})
+        return stretched is not None
+
+    async def _settle(
+        self, tx: Transaction, seeds: set[int], alone: Sequence[Observed], found: _Resolved
+    ) -> None:
+        """Resolve the components of some tokens together; `alone` says when some were seen by themselves."""
+        tokens, observed = await self._component(tx, seeds)
+        observed += alone
+        missing = await tx.owners(tokens - found.owners.keys())
+        found.before.update(missing)
+        found.owners.update(missing)
+        settled = self._identity.settle(observed, found.owners)
+        found.owners.update(settled.owners)
+        found.is_known = {one: is_one for one, is_one in found.is_known.items() if one not in settled.owners}
+        found.is_known.update(settled.is_known)
+        found.settled = frozenset(settled.owners)
+
+    async def _component(self, tx: Transaction, seeds: set[int]) -> tuple[set[int], list[Observed]]:
+        """Return all that is reachable from some tokens: through observations, and through corrections."""
+        tokens = seeds
+        while True:
+            wanted = tokens | self._identity.tied(tokens)
+            observed = await tx.component(wanted)
+            tokens = wanted.union(token for one in observed for _, token in one.ids)
+            if self._identity.tied(tokens) <= tokens:
+                return tokens, observed
+
+    async def _fold(
+        self, tx: Transaction, fresh: Sequence[Incoming], resolved: _Resolved, clock: Clock
+    ) -> int:
+        """Move what changed hands, add the messages to their owners, and write all states touched."""
+        moves = resolved.moves
+        rows: dict[int, list[Incoming]] = defaultdict(list)
+        for one in fresh:
+            owner = owner_at(resolved.owners[one.logged.token], one.logged.at)
+            if owner is not None:
+                rows[owner].append(one)
+        touched = rows.keys() | moves.profiles
+        stored = await tx.lock_states(touched | resolved.is_known.keys() | resolved.nobody)
+        gone = resolved.nobody & stored.keys()
+        touched = (touched | (resolved.is_known.keys() - stored.keys())) - gone
+        states = {profile: self._program.decode(one.data) for profile, one in stored.items()}
+        for profile in touched - states.keys():  # one may have no row of its own, only identifiers
+            states[profile] = self._program.new()
+        writes = Writes(owners=moves.owners, gone=sorted(gone))
+        for profile in sorted(touched & moves.profiles & stored.keys()):
+            self._catch_up(profile, states[profile], writes, clock)
+        for profile, is_known in resolved.is_known.items():
+            if profile in states:
+                states[profile].is_known = is_known
+        remade = await self._move(tx, moves, resolved.owners, states, clock)
+        for profile, messages in rows.items():
+            for one in messages:
+                if (one.logged.token, profile) not in remade:
+                    self._add(states[profile], one.logged, clock)
+        for profile in sorted(gone):
+            writes.changes.append(_gone(profile, moves, clock))
+        for profile in sorted(touched):
+            self._finish(profile, states[profile], writes, clock)
+        await tx.write(writes)
+        return len(touched)
+
+    async def _move(
+        self,
+        tx: Transaction,
+        moves: Moves,
+        owners: Mapping[int, tuple[Owned, ...]],
+        states: Mapping[int, ProfileState],
+        clock: Clock,
+    ) -> frozenset[tuple[int, int]]:
+        """Move fragments, and make those again that cannot move whole; return (token, profile) of these."""
+        taken = [(one, self._program.take(states[one.old], one.token)) for one in moves.whole]
+        for one, fragment in taken:
+            if one.new is not None and fragment is not None:
+                self._program.give(states[one.new], one.token, fragment)
+        lasting = [one for one in moves.passages if one.since <= micros(clock.now)]  # nothing is later
+        pairs = ((one.token, who) for one in lasting for who in (one.old, one.new))
+        remade = frozenset((token, who) for token, who in pairs if who is not None)
+        tokens = {token for token, _ in remade}
+        if tokens:
+            logged = await tx.events_of(tokens)  # first: what leaves the log meanwhile is in Parquet before
+            rows = unique([*self._history(tokens), *logged])
+            for token, profile in remade:
+                self._program.take(states[profile], token)
+            for row in rows:
+                owner = owner_at(owners[row.token], row.at)
+                if owner is not None and (row.token, owner) in remade:
+                    self._add(states[owner], row, clock)
+        return remade
+
+    def _add(self, state: ProfileState, row: Logged, clock: Clock) -> None:
+        fact = self._reader.read(row)
+        if fact is not None:
+            self._program.add(state, row.token, fact, clock)
+
+    def _catch_up(self, profile: int, state: ProfileState, writes: Writes, clock: Clock) -> None:
+        """Note what was due before a state changes hands in part."""
+        for moved in self._program.advance(state, Clock(clock.now - _TICK, clock.zone)):
+            _note(profile, moved, writes)
+
+    def _finish(self, profile: int, state: ProfileState, writes: Writes, clock: Clock) -> None:
+        """Bring a state up to the clock and note what that changes."""
+        for moved in self._program.advance(state, clock):
+            _note(profile, moved, writes)
+        writes.states.append(State(profile, self._program.encode(state), state.due))
+
+
+class _Resolved(msgspec.Struct, kw_only=True):
+    """Who is who after a batch: spans as they were and are.
+
+    `is_known`: profile → whether it is a person's, of those that may be new or otherwise. `settled`: the
+    tokens of the components resolved anew, whose profiles are all in `is_known`.
+    """
+
+    owners: Owners
+    before: Owners
+    is_known: dict[int, bool] = {}
+    moves: Moves = Moves(owners={}, whole=(), passages=(), gone=frozenset())
+    settled: frozenset[int] = frozenset()
+
+    @property
+    def nobody(self) -> frozenset[int]:
+        """Tokens that are no profile, though one of them may have been."""
+        return self.settled - self.is_known.keys()
+
+
+async def _fresh(tx: Transaction, messages: Sequence[Incoming]) -> list[Incoming]:
+    """Return the messages not taken before, each once."""
+    first: dict[bytes, Incoming] = {}
+    for one in messages:
+        first.setdefault(one.logged.event_id, one)
+    known = await tx.known_ids(list(first))
+    return [one for event_id, one in first.items() if event_id not in known]
+
+
+def _note(profile: int, moved: Moved, writes: Writes) -> None:
+    at = micros(moved.at)
+    for audience in moved.entered:
+        writes.members.append(Membership(audience, profile, at, is_member=True))
+        writes.changes.append(Change(at=at, profile=profile, kind="entered", name=audience))
+    for audience in moved.left:
+        writes.members.append(Membership(audience, profile, at, is_member=False))
+        writes.changes.append(Change(at=at, profile=profile, kind="left", name=audience))
+    if moved.stage is not None:
+        before, after = moved.stage
+        body = msgspec.msgpack.encode({"from": before, "to": after})
+        name = after or "none"  # an un-merge took the relation away
+        writes.changes.append(Change(at=at, profile=profile, kind="stage", name=name, body=body))
+
+
+def _gone(profile: int, moves: Moves, clock: Clock) -> Change:
+    """Say into whom a profile went."""
+    pairs = [*((one.old, one.new) for one in moves.whole), *((one.old, one.new) for one in moves.passages)]
+    heirs = [new for old, new in pairs if old == profile and new is not None]
+    body = msgspec.msgpack.encode({"into": heirs[0]} if heirs else {})
+    return Change(at=micros(clock.now), profile=profile, kind="merged", name="", body=body)

@@ -1,0 +1,117 @@
+"""Taking messages in: each through the contracts of its sources, the good ones applied, the others explained.
+
+A message is accepted once some source takes it. What no source takes, or breaks a contract, goes to the
+quarantine that files use; all of it is durable before the caller hears of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+
+import msgspec
+
+from tilltal.runtime.live.contract import Collected, Message, Refused, Rejection
+from tilltal.runtime.live.intake.incoming import Desk, Pseudonymised
+from tilltal.runtime.live.intake.setting_aside import Aside
+from tilltal.sources.online.contract import Rejected, Row
+from tilltal.sources.online.router import Router
+from tilltal.sources.reasons import Reason
+
+
+class Call(msgspec.Struct, kw_only=True):
+    """A call's messages after their contracts: what is to be applied, and what is set aside and why.
+
+    `places` says to which message of the call each row of the batch belongs.
+    """
+
+    received: datetime
+    batch: Pseudonymised
+    places: tuple[int, ...]
+    aside: tuple[Aside, ...]
+    rejections: tuple[Rejection, ...]
+
+    @property
+    def weight(self) -> int:
+        """How much it is to a group commit."""
+        return max(1, len(self.batch.messages) + len(self.aside))
+
+    def collected(self, fresh: frozenset[bytes]) -> Collected:
+        """Say what became of the call, given the ids that were new.
+
+        A message of which several sources took a part is new if any part is.
+        """
+        is_new: dict[int, bool] = {}
+        for place, one in zip(self.places, self.batch.messages, strict=True):
+            is_new[place] = is_new.get(place, False) or one.logged.event_id in fresh
+        accepted = sum(is_new.values())
+        return Collected(accepted=accepted, duplicates=len(is_new) - accepted, rejected=self.rejections)
+
+
+class Reception:
+    """Puts calls through the contracts of a workspace's sources."""
+
+    def __init__(self, router: Router, desk: Desk) -> None:
+        self._router = router
+        self._desk = desk
+
+    def read(self, messages: Sequence[Message], refused: Sequence[Refused], received: datetime) -> Call:
+        """Read a call; nothing is stored yet."""
+        batch = Pseudonymised()
+        places: list[int] = []
+        aside = [_of_refused(one) for one in refused]
+        rejections = [_rejection(one.index, one.message_id, one.code, one.reason) for one in refused]
+        for message in messages:
+            for outcome in self._outcomes(message, received, batch):
+                if outcome is None:
+                    places.append(message.index)
+                else:
+                    aside.append(_of_message(message, outcome, received))
+                    rejections += [
+                        _rejection(message.index, message.message_id, reason.code, str(reason))
+                        for reason in outcome.reasons[:1]
+                    ]
+        return Call(
+            received=received,
+            batch=batch,
+            places=tuple(places),
+            aside=tuple(aside),
+            rejections=tuple(sorted(rejections, key=lambda one: one.index)),
+        )
+
+    def _outcomes(
+        self, message: Message, received: datetime, batch: Pseudonymised
+    ) -> Iterator[Rejected | None]:
+        """Add what each source takes of a message to a batch, and say for each source if it refused."""
+        document = _corrected(message)
+        routed = self._router.route(message.type, document)
+        if isinstance(routed, Rejected):
+            yield routed
+            return
+        for contract in routed:
+            outcome = contract.read(document, received)
+            if isinstance(outcome, Row):
+                yield None if self._desk.take(outcome, batch) else contract.nobody()
+            else:
+                yield outcome
+
+
+def _corrected(message: Message) -> dict[str, object]:
+    """Return the document with the time by our clock, and with an id if the sender gave none."""
+    return {**message.document, "timestamp": message.timestamp, "messageId": message.message_id}
+
+
+def _of_message(message: Message, outcome: Rejected, received: datetime) -> Aside:
+    raw = msgspec.json.encode({**_corrected(message), "receivedAt": received}).decode()
+    return Aside(source=outcome.source, index=message.index, reasons=outcome.reasons, raw=raw)
+
+
+def _of_refused(one: Refused) -> Aside:
+    reason = Reason(code="S326")
+    return Aside(
+        source="", index=one.index, reasons=(reason,), raw=one.body.decode("utf-8", errors="replace")
+    )
+
+
+def _rejection(index: int, message_id: str, code: str, reason: str) -> Rejection:
+    return Rejection(index=index, message_id=message_id, code=code, reason=reason)

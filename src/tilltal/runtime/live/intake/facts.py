@@ -1,0 +1,121 @@
+"""Facts in the log's words and back: message id and stored fields as msgpack, and as the values of states.
+
+msgpack knows no dates, so date and timestamp fields lie as ISO texts; the definitions say which they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import date, datetime
+from typing import TypeAlias
+from uuid import UUID
+
+import msgspec
+
+from tilltal.core.operational import Logged
+from tilltal.customers.live.facts.consent_answers import ConsentFact
+from tilltal.customers.live.facts.holding_facts import HoldingFact
+from tilltal.customers.live.facts.records import RecordFact
+from tilltal.customers.traits.online import Event
+from tilltal.runtime.live.instants import moment
+from tilltal.workspace.definitions.sources import FieldType
+from tilltal.workspace.names import event_fields, kept_fields
+from tilltal.workspace.workspace import Workspace
+
+Fact: TypeAlias = Event | RecordFact | ConsentFact | HoldingFact
+
+_READ: Mapping[FieldType, Callable[[str], object]] = {
+    "date": date.fromisoformat,
+    "timestamp": datetime.fromisoformat,
+}
+_decode = msgspec.msgpack.Decoder(tuple[str, dict[str, object]]).decode
+
+
+def body_of(message_id: str, fields: Mapping[str, object]) -> bytes:
+    """Return a message's id and its stored fields as a body of the log."""
+    return msgspec.msgpack.encode((message_id, fields))
+
+
+def message_of(body: bytes) -> tuple[str, dict[str, object]]:
+    """Return message id and stored fields of a body; dates as ISO texts."""
+    return _decode(body)
+
+
+class FactReader:
+    """Reads rows of the log under one set of definitions; fields that are no longer declared are left out."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._events = {name: _reading(fields) for name, fields in event_fields(workspace).items()}
+        self._records = {
+            name: _reading(kept_fields(source))
+            for name, source in workspace.sources.items()
+            if source.kind == "record"
+        }
+
+    def read(self, row: Logged) -> Fact | None:
+        """Return the fact of a row, or None where the definitions no longer know its event type or source."""
+        if row.kind == "event":
+            reading = self._events.get(row.name)
+            return None if reading is None else _event(row, reading)
+        if row.kind == "record":
+            reading = self._records.get(row.name)
+            return None if reading is None else _record(row, reading)
+        fields = _decode(row.body)[1]
+        return _consent(row, fields) if row.kind == "consent" else _holding(row, fields)
+
+
+_Reading = dict[str, Callable[[str], object] | None]
+
+
+def _reading(fields: Mapping[str, FieldType]) -> _Reading:
+    return {name: _READ.get(kind) for name, kind in fields.items()}
+
+
+def _fields(row: Logged, reading: _Reading) -> dict[str, object]:
+    found: dict[str, object] = {}
+    for name, value in _decode(row.body)[1].items():
+        if name in reading:
+            read = reading[name]
+            found[name] = read(value) if read and isinstance(value, str) else value
+    return found
+
+
+def _event(row: Logged, reading: _Reading) -> Event:
+    return Event(
+        type=row.name,
+        at=moment(row.at),
+        received=moment(row.received),
+        event_id=str(UUID(bytes=row.event_id)),
+        fields=_fields(row, reading),
+    )
+
+
+def _record(row: Logged, reading: _Reading) -> RecordFact:
+    return RecordFact(
+        source=row.name,
+        at=moment(row.at),
+        received=moment(row.received),
+        event_id=str(UUID(bytes=row.event_id)),
+        fields=_fields(row, reading),
+    )
+
+
+def _consent(row: Logged, fields: Mapping[str, object]) -> ConsentFact:
+    return ConsentFact(
+        purpose=str(fields["purpose"]),
+        channel=str(fields["channel"]),
+        granted=fields["granted"] is True,
+        at=moment(row.at),
+        received=moment(row.received),
+    )
+
+
+def _holding(row: Logged, fields: Mapping[str, object]) -> HoldingFact:
+    closed = fields.get("closed")
+    return HoldingFact(
+        source=row.source,
+        product=str(fields["product"]),
+        opened=date.fromisoformat(str(fields["opened"])),
+        closed=None if closed is None else date.fromisoformat(str(closed)),
+        received=moment(row.received),
+    )

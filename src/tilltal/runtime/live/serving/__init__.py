@@ -1,0 +1,4 @@
+"""The server itself: groups of work, definitions that change, changes told, keys, figures.
+
+Begin with `service`; `opening` makes one.
+"""
