@@ -9,12 +9,13 @@ _MICROSECOND = timedelta(microseconds=1)
 
 
 def micros(instant: datetime) -> int:
-    """Return an aware instant as the store keeps it.
+    """Return an instant as the store keeps it; one without an offset is UTC.
 
     >>> micros(datetime(1970, 1, 1, 0, 0, 1, tzinfo=UTC))
     1000000
     """
-    return (instant - _EPOCH) // _MICROSECOND
+    aware = instant if instant.tzinfo is not None else instant.replace(tzinfo=UTC)
+    return (aware - _EPOCH) // _MICROSECOND
 
 
 def moment(value: int) -> datetime:
