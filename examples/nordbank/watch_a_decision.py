@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import json
 import sys
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,12 +34,17 @@ def decide(key: str, customer: str) -> list[str]:
         data=json.dumps({"identity": {"customer": customer}}).encode(),
         headers={"Authorization": f"Bearer {key}", "Content-Type": "application/json"},
     )
-    with urllib.request.urlopen(request) as answer:  # noqa: S310 - likewise
-        return [action["title"] for action in json.load(answer)["actions"]]
+    try:
+        with urllib.request.urlopen(request) as answer:  # noqa: S310 - likewise
+            return [action["title"] for action in json.load(answer)["actions"]]
+    except urllib.error.HTTPError as error:
+        sys.exit(f"The server refused: {json.load(error)['message']}")
 
 
 def main() -> None:
     """Try customers until one's decision changes."""
+    if len(sys.argv) != 3:
+        sys.exit("Name the workspace and a key: watch_a_decision.py demo KEY")
     workspace, key = Path(sys.argv[1]), sys.argv[2]
     client = Client(key, host=SERVER, sync_mode=True)
     for customer in customers(workspace):
