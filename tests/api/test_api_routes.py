@@ -8,6 +8,7 @@ import pytest
 from tests.api.callers import Api, problem
 from tests.api.live_fake import MOMENT, PROFILE, FakeService
 
+from tilltal.api.settings import ApiSettings
 from tilltal.core.errors import DataError, EngineError, TilltalError
 from tilltal.runtime.live.contract import DecideRequest, Unavailable
 
@@ -76,6 +77,34 @@ def test_the_status_follows_from_the_code(
     assert ("retry-after" in answer.headers) == (status == 503)
 
 
+@pytest.mark.parametrize("code", ["E530", "E501", "E503", "E531"])
+@pytest.mark.parametrize("url", ["/v1/decide", "/v1/decide/"], ids=["front", "framework"])
+def test_an_error_of_the_store_tells_no_place_but_to_the_log(
+    api: Api, service: FakeService, url: str, code: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    service.failures.append(
+        EngineError.of(code, "/srv/live.sqlite at db.internal:5432", hint="See db.internal.")
+    )
+    answer = api.post(url, {"identity": {"crm": "c1"}}, "key-decide")
+    assert answer.json()["code"] == code
+    assert "live.sqlite" not in answer.text
+    assert "db.internal" not in answer.text
+    is_away = code in ("E530", "E501")
+    expected = (
+        "The operational store cannot be reached." if is_away else "The operational store refused this."
+    )
+    assert (answer.status_code, answer.json()["message"]) == (503 if is_away else 500, expected)
+    assert "/srv/live.sqlite at db.internal:5432" in caplog.text
+
+
+@pytest.mark.parametrize("sent", [{"url": "?after={}"}, {"header": "{}"}], ids=["after", "reconnect"])
+@pytest.mark.parametrize("position", [2**63, 10**40])
+def test_a_position_that_no_store_can_hold(api: Api, sent: dict[str, str], position: int) -> None:
+    headers = {"Last-Event-ID": sent["header"].format(position)} if "header" in sent else {}
+    answer = api.get("/v1/changes" + sent.get("url", "").format(position), headers=headers)
+    problem(answer, 400, "H614")
+
+
 @pytest.mark.parametrize("url", ["/v1/decide", "/v1/decide/"], ids=["front", "framework"])
 def test_the_unforeseen_is_500_and_tells_nothing(
     api: Api, service: FakeService, url: str, caplog: pytest.LogCaptureFixture
@@ -93,6 +122,15 @@ def test_responses_one_or_many_and_again(api: Api, service: FakeService) -> None
     found = api.post("/v1/responses", many, "key-decide").json()["outcomes"]
     assert [(each["id"], each["outcome"]) for each in found] == [("r1", "duplicate"), ("r2", "accepted")]
     assert service.responses["r2"].at == MOMENT
+
+
+def test_too_many_responses_in_a_call(api: Api, service: FakeService) -> None:
+    many = [{**RESPONSE, "id": f"r{number}"} for number in range(501)]
+    problem(api.post("/v1/responses", many, "key-decide"), 413, "H620")
+    assert service.responses == {}
+    assert api.post("/v1/responses", many[:500], "key-decide").status_code == 200
+    few = Api(service, ApiSettings(responses_limit=1))
+    problem(few.post("/v1/responses", many[:2], "key-decide"), 413, "H620")
 
 
 @pytest.mark.parametrize("body", [{}, {**RESPONSE, "kind": "shrug"}, [RESPONSE, 5], "x"])

@@ -135,6 +135,13 @@ def records(chance: Random) -> list[RecordFact]:
     return made
 
 
+def sources_of(chance: Random) -> tuple[RecordSource, ...]:
+    """Return the sources, some of them partial."""
+    return tuple(
+        RecordSource(name=one.name, fields=one.fields, is_partial=chance.random() < 0.5) for one in SOURCES
+    )
+
+
 @st.composite
 def profiles(draw: st.DrawFn) -> Profile:
     attributes = {}
@@ -150,7 +157,8 @@ def profiles(draw: st.DrawFn) -> Profile:
 
 def compare_records(engine: DuckDBEngine, profile: Profile, seed: int, customers: int) -> int:
     chance, now = Random(seed), FIRST + timedelta(hours=12 * (seed % 7))
-    plan = RecordPlan(SOURCES, profile, "SEK")
+    sources = sources_of(chance)
+    plan = RecordPlan(sources, profile, "SEK")
     made = [records(chance) for _ in range(customers)]
     for source in SOURCES:
         rows = [
@@ -166,7 +174,7 @@ def compare_records(engine: DuckDBEngine, profile: Profile, seed: int, customers
             f"CREATE OR REPLACE TABLE {quote('record.' + source.name)} AS "
             "SELECT * REPLACE (CAST(event_id AS UUID) AS event_id) FROM given"
         )
-    batch = answers(engine, attributes_sql(SOURCES, profile, "SEK", as_of=now), customers)
+    batch = answers(engine, attributes_sql(sources, profile, "SEK", as_of=now), customers)
     for each, expected in zip(made, batch, strict=True):
         facts = [fact for fact in each if fact.at <= now and fact.received <= now]
         chance.shuffle(facts)

@@ -7,6 +7,9 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pytest
+
+from tilltal.core.operational import ApiKey, OperationalStore
 from tilltal.engines.sqlite import open_sqlite
 from tilltal.runtime.live.serving.keys import Keys
 
@@ -82,5 +85,97 @@ def test_a_rotated_key_works_through_the_overlap_only(tmp_path: Path) -> None:
         assert keys.authenticate(old.secret) is None
         assert keys.authenticate(new.secret) is not None
         assert await keys.rotate(old.key.id, 0) is None
+
+    with_keys(tmp_path, body)
+
+
+def test_a_rotated_key_that_expires_gets_the_same_length_of_life(tmp_path: Path) -> None:
+    async def body(keys: Keys, clock: Clock) -> None:
+        old = await keys.create("app", ("read",), clock.now + timedelta(days=90))
+        clock.now += timedelta(days=80)
+        new = await keys.rotate(old.key.id, overlap_seconds=3600)
+        assert new is not None
+        assert new.key.expires == clock.now + timedelta(days=90)
+        clock.now += timedelta(days=90) - timedelta(microseconds=1)
+        assert keys.authenticate(new.secret) is not None
+        clock.now += timedelta(microseconds=1)
+        assert keys.authenticate(new.secret) is None
+
+    with_keys(tmp_path, body)
+
+
+class Stale:
+    """A store whose keys, once asked for, arrive only after something else was done."""
+
+    def __init__(self, store: OperationalStore, meanwhile: Callable[[], Awaitable[object]]) -> None:
+        self._store = store
+        self._meanwhile = meanwhile
+
+    async def api_keys(self) -> list[ApiKey]:
+        found = await self._store.api_keys()
+        await self._meanwhile()
+        return found
+
+
+def test_a_load_does_not_undo_what_was_put_while_it_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main() -> None:
+        store, clock = await open_sqlite(tmp_path / "live.sqlite"), Clock()
+        keys = Keys(store, clock)
+        revoked, rotated = await keys.create("a", ("read",)), await keys.create("b", ("read",))
+        made: list[str] = []
+
+        async def meanwhile() -> None:
+            monkeypatch.setattr(keys, "_store", store)
+            made.append((await keys.create("c", ("read",))).secret)
+            await keys.revoke(revoked.key.id)
+            await keys.rotate(rotated.key.id, overlap_seconds=60)
+
+        monkeypatch.setattr(keys, "_store", Stale(store, meanwhile))
+        await keys.load()
+        assert keys.authenticate(made[0]) is not None
+        assert keys.authenticate(revoked.secret) is None
+        clock.now += timedelta(seconds=60)
+        assert keys.authenticate(rotated.secret) is None
+        await store.close()
+
+    asyncio.run(main())
+
+
+def test_what_another_process_ended_stays_ended(tmp_path: Path) -> None:
+    async def main() -> None:
+        store, clock = await open_sqlite(tmp_path / "live.sqlite"), Clock()
+        server, command = Keys(store, clock), Keys(store, clock)
+        made = await server.create("a", ("read",))
+        await command.load()
+        await command.revoke(made.key.id)
+        assert await server.rotate(made.key.id, 3600) is None
+        early = await server.create("b", ("read",))
+        await command.load()
+        await command.rotate(early.key.id, overlap_seconds=60)
+        await server.revoke(early.key.id)
+        await command.load()
+        for keys in (server, command):
+            found = {key.id: key for key in keys.all()}
+            assert found[made.key.id].revoked == clock.now
+            assert found[early.key.id].expires == clock.now + timedelta(seconds=60)
+        await store.close()
+
+    asyncio.run(main())
+
+
+def test_a_key_that_the_store_no_longer_has_opens_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def body(keys: Keys, clock: Clock) -> None:
+        made = await keys.create("a", ("read",))
+
+        async def none() -> list[ApiKey]:
+            return []
+
+        monkeypatch.setattr(keys._store, "api_keys", none)
+        await keys.load()
+        assert keys.authenticate(made.secret) is None
 
     with_keys(tmp_path, body)

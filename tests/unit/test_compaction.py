@@ -256,6 +256,29 @@ def test_one_at_a_time(workspace: Workspace, tmp_path: Path) -> None:
     asyncio.run(check())
 
 
+@pytest.mark.parametrize("at_portion", [1, 2, 3])
+def test_what_is_moved_between_two_portions_is_there_once(
+    workspace: Workspace, tmp_path: Path, at_portion: int
+) -> None:
+    async def check() -> None:
+        store = await filled(tmp_path / "live.db", [0, 3, 2, 6, 5, 1, 0])
+        read, asked = store.log_after, Steps()
+
+        async def moved_amid(place: int, limit: int) -> list[Logged]:
+            asked()
+            found = await read(place, limit)
+            if asked.done == at_portion:
+                await compact(store, workspace, files_of(workspace), NOW)
+            return found
+
+        with patch.object(store, "log_after", moved_amid), patch.object(compaction, "_PORTION", 2):
+            assert await seen(store, workspace) == [event_id(number) for number in range(7)]
+        assert asked.done > at_portion
+        await store.close()
+
+    asyncio.run(check())
+
+
 def test_the_unknown_is_kept_as_text(workspace: Workspace) -> None:
     known = {token: Identified(token, "crm", "c") for token in (1, 2, 3, 9)}
     tables = tables_of(workspace, [logged(0, 2), logged(1, 4), logged(2, 0)], known)

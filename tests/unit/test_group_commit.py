@@ -131,7 +131,23 @@ def test_closing_finishes_what_waits_and_takes_no_more() -> None:
     asyncio.run(main())
 
 
-def test_a_caller_who_goes_away_harms_nobody() -> None:
+def test_what_is_answered_anyway_may_still_wait_when_others_are_turned_away() -> None:
+    async def main() -> None:
+        group = GroupCommit(Disk().run, most_waiting=2)
+        waiting = [asyncio.create_task(group.submit(Piece(name))) for name in "ab"]
+        waiting += [asyncio.create_task(group.submit(Piece(name), is_owed=True)) for name in "cd"]
+        await asyncio.sleep(0)
+        for is_owed in (False, True):
+            with pytest.raises(Busy):
+                await group.submit(Piece("e"), is_owed=is_owed)
+        group.start()
+        assert await asyncio.gather(*waiting) == ["A", "B", "C", "D"]
+        await group.close()
+
+    asyncio.run(main())
+
+
+def test_work_of_a_caller_who_has_gone_is_not_done() -> None:
     async def main() -> None:
         disk = Disk()
         group = GroupCommit(disk.run)
@@ -140,7 +156,8 @@ def test_a_caller_who_goes_away_harms_nobody() -> None:
         gone.cancel()
         group.start()
         assert await group.submit(Piece("b")) == "B"
-        assert disk.groups == [["a", "b"]]
+        assert disk.groups == [["b"]]
+        assert group.waiting == 0
         await group.close()
 
     asyncio.run(main())

@@ -21,6 +21,7 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 NOW = Clock(datetime(2026, 3, 10, 12, tzinfo=UTC), ZoneInfo("Europe/Stockholm"))
 CRM = RecordSource(name="crm", fields={"city": "text", "income": "money", "note": "any"})
 WEB = RecordSource(name="web", fields={"city": "text"})
+MESSAGES = RecordSource(name="crm", fields=CRM.fields, is_partial=True)
 
 
 def record(
@@ -30,8 +31,10 @@ def record(
     return RecordFact(source=source, at=at, received=arrival, event_id=event_id, fields=fields)
 
 
-def attributes(*facts: RecordFact, profile: Profile | None = None) -> dict[str, object]:
-    plan, state = RecordPlan([CRM, WEB], profile or Profile(), "SEK"), RecordState()
+def attributes(
+    *facts: RecordFact, profile: Profile | None = None, crm: RecordSource = CRM
+) -> dict[str, object]:
+    plan, state = RecordPlan([crm, WEB], profile or Profile(), "SEK"), RecordState()
     for fact in facts:
         plan.add(state, fact)
     return plan.values(msgspec.msgpack.decode(msgspec.msgpack.encode(state), type=RecordState))
@@ -57,6 +60,37 @@ def test_the_newest_of_all_sources_decides_even_with_no_value_and_trust_looks_fu
     trusted = Profile(attributes={"city": Attribute(policy="precedence", sources=("web", "crm"))})
     assert attributes(*facts)["city"] is None
     assert attributes(*facts, profile=trusted)["city"] == "Lund"
+
+
+def test_of_a_partial_source_what_a_record_does_not_state_stands() -> None:
+    facts = record("crm", 1, city="Lund", income=1250), record("crm", 3, income=50), record("crm", 2, note=1)
+    expected = {"city": "Lund", "income": 0.5, "note": 1}
+    assert attributes(*facts, crm=MESSAGES) == expected
+    assert attributes(*facts[::-1], crm=MESSAGES) == expected
+
+
+def test_a_partial_source_is_as_new_as_its_latest_statement_of_the_attribute() -> None:
+    facts = record("crm", 1, city="Lund"), record("web", 2, city="Kiruna"), record("crm", 3, income=50)
+    assert attributes(*facts)["city"] is None
+    assert attributes(*facts, crm=MESSAGES)["city"] == "Kiruna"
+    assert attributes(*facts, record("crm", 4, city="Lund"), crm=MESSAGES)["city"] == "Lund"
+
+
+def test_a_record_that_states_nothing_of_a_partial_source_is_no_news() -> None:
+    plan, state = RecordPlan([MESSAGES], Profile(), "SEK"), RecordState()
+    assert not plan.add(state, record("crm", 1))
+    assert plan.add(state, record("crm", 2, city="Lund"))
+    assert not plan.add(state, record("crm", 1, city="Kiruna"))
+    assert plan.add(state, record("crm", 1, income=50)), "earlier, but the first of its field"
+
+
+@pytest.mark.parametrize("turn", [1, -1])
+def test_fragments_of_a_partial_source_merge_field_by_field(turn: int) -> None:
+    plan, early, late = RecordPlan([MESSAGES], Profile(), "SEK"), RecordState(), RecordState()
+    plan.add(early, record("crm", 1, city="Lund", income=1250))
+    plan.add(late, record("crm", 2, income=50))
+    expected = {"city": "Lund", "income": 0.5, "note": None}
+    assert plan.values(plan.merged([early, late][::turn])) == expected
 
 
 @pytest.mark.parametrize("note", [1, 1.0, "1", True, False, 0])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -302,5 +302,28 @@ def test_the_explanation_says_that_it_was_learned(bank: Bank) -> None:
             assert account is not None
             (chosen,) = account.chosen
             assert chosen.because == ("P is learned from the answers so far",)
+
+    run(story())
+
+
+def test_calls_that_share_a_transaction_read_the_models_once(
+    bank: Bank, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story() -> None:
+        read = 0
+        catch_up = Learning.catch_up
+
+        def counted(learning: Learning, stored: Mapping[str, bytes]) -> None:
+            nonlocal read
+            read += 1
+            catch_up(learning, stored)
+
+        async with bank.serving() as server:
+            decisions = [(await bank.show(server))[0] for _ in range(6)]
+            groups = server._group.groups
+            monkeypatch.setattr(Learning, "catch_up", counted)
+            await asyncio.gather(*(bank.respond(server, one, "accept") for one in decisions))
+            assert read <= server._group.groups - groups <= 2
+            assert await bank.rate(server) == pytest.approx(expected(*[True] * 6))
 
     run(story())

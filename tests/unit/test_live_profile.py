@@ -17,6 +17,7 @@ from tilltal.customers.live.traits.families import Family
 from tilltal.customers.traits.online import Event
 from tilltal.rules.clock import Clock
 from tilltal.workspace.definitions.segments import Audience
+from tilltal.workspace.definitions.sources import Read
 from tilltal.workspace.workspace import Workspace
 
 NOON = datetime(2026, 6, 3, 10, tzinfo=UTC)
@@ -223,6 +224,16 @@ def test_a_state_of_another_edition_is_found_anew(workspace: Workspace, program:
     assert fewer.advance(seen, clock(NOON)) == ()
     again = program.decode(fewer.encode(seen))
     assert program.advance(again, clock(NOON)) == (Moved(NOON, entered=("busy",)),)
+
+
+def test_state_of_records_is_not_read_as_that_of_messages(
+    workspace: Workspace, program: ProfileProgram
+) -> None:
+    name, source = next(one for one in workspace.sources.items() if one[1].kind == "record")
+    read = Read(files="x.csv") if source.read.collector else Read(collector=("identify",))
+    sources = {**workspace.sources, name: msgspec.structs.replace(source, read=read)}
+    other = ProfileProgram(msgspec.structs.replace(workspace, sources=sources), Reference(), (CONTACTS,))
+    assert other.fingerprint != program.fingerprint
 
 
 def test_lookalikes_and_being_known_come_from_outside(workspace: Workspace, program: ProfileProgram) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Literal, NamedTuple, get_args
 
@@ -31,7 +32,7 @@ class Record(NamedTuple):
     values: dict[str, object]
 
 
-def engine_of(records: list[Record], sources: list[RecordSource], profiles: int) -> DuckDBEngine:
+def engine_of(records: list[Record], sources: Sequence[RecordSource], profiles: int) -> DuckDBEngine:
     engine = DuckDBEngine(threads=1)
     engine.register("spine", pa.table({"profile": range(profiles), "is_known": [True] * profiles}))
     for source in sources:
@@ -55,10 +56,12 @@ def rows_of(engine: DuckDBEngine, sql: str) -> list[dict[str, object]]:
 
 
 def merged(
-    records: list[Record], attributes: dict[str, Attribute] | None = None, as_of: datetime | None = None
+    records: list[Record],
+    attributes: dict[str, Attribute] | None = None,
+    as_of: datetime | None = None,
+    sources: Sequence[RecordSource] = (CRM, APP, WEB),
 ) -> dict[str, object]:
     """Return the attributes of profile 0."""
-    sources = [CRM, APP, WEB]
     sql = attributes_sql(sources, Profile(attributes=attributes or {}), "SEK", as_of=as_of)
     (row,) = rows_of(engine_of(records, sources, 1), sql)
     return row
@@ -89,6 +92,48 @@ def test_of_equal_event_times_the_later_arrival_decides() -> None:
 def test_an_explicit_null_clears_within_one_source() -> None:
     got = merged([Record(0, "web", 1, 1, {"city": "Lund"}), Record(0, "web", 2, 2, {"city": None})])
     assert got["city"] is None
+
+
+PARTIAL = [RecordSource(name=one.name, fields=one.fields, is_partial=True) for one in (CRM, APP, WEB)]
+
+
+def test_of_a_partial_source_a_record_clears_nothing_that_it_does_not_state() -> None:
+    records = [
+        Record(0, "crm", 1, 1, {"city": "Lund", "income": 1250}),
+        Record(0, "crm", 2, 2, {"income": 50}),
+        Record(0, "crm", 3, 3, {"age": 40}),
+    ]
+    expected = {"profile": 0, "age": 40.0, "city": "Lund", "income": 0.5}
+    assert merged(records, sources=[PARTIAL[0], APP, WEB]) == expected
+
+
+def test_a_partial_source_is_as_new_as_its_latest_statement_of_the_attribute() -> None:
+    records = [
+        Record(0, "crm", 1, 1, {"city": "Lund"}),
+        Record(0, "app", 2, 2, {"city": "Kiruna"}),
+        Record(0, "crm", 3, 3, {"age": 40}),
+    ]
+    assert merged(records, sources=[PARTIAL[0], APP, WEB])["city"] == "Kiruna"
+    assert merged(records)["city"] is None
+    assert merged([*records, Record(0, "web", 4, 4, {})], sources=PARTIAL)["city"] == "Kiruna"
+
+
+def test_trust_in_a_partial_source_holds_until_it_states_something_else() -> None:
+    policy = {"city": Attribute(policy="precedence", sources=("web", "crm"))}
+    records = [
+        Record(0, "web", 1, 1, {"city": "Lund"}),
+        Record(0, "web", 2, 2, {}),
+        Record(0, "crm", 5, 5, {"city": "Kiruna"}),
+    ]
+    assert merged(records, policy)["city"] == "Kiruna"
+    assert merged(records, policy, sources=PARTIAL)["city"] == "Lund"
+
+
+def test_as_of_an_instant_later_statements_of_a_partial_source_are_unknown() -> None:
+    records = [Record(0, "crm", 1, 1, {"city": "Lund"}), Record(0, "crm", 2, 9, {"city": "Kiruna"})]
+    at = START.replace(tzinfo=UTC)
+    assert merged(records, as_of=at + timedelta(hours=5), sources=PARTIAL)["city"] == "Lund"
+    assert merged(records, as_of=at + timedelta(hours=9), sources=PARTIAL)["city"] == "Kiruna"
 
 
 def test_precedence_takes_the_first_source_with_a_value() -> None:
@@ -142,8 +187,10 @@ def test_a_policy_for_an_unknown_attribute_says_which_are_valid() -> None:
         attribute_types([CRM, APP], Profile(attributes={"citi": Attribute()}))
 
 
-def _oracle(records: list[Record], profile: int, name: str, policy: str) -> object:
+def _oracle(records: list[Record], profile: int, name: str, policy: str, *, is_partial: bool) -> object:
     """Read the policies plainly: the latest record of each source, then the policy over sources."""
+    if is_partial:
+        records = [one for one in records if one.values.get(name) is not None]
     latest = {}
     for record in sorted(records, key=lambda one: (one.at, one.received)):
         if record.profile == profile and name in {"crm": CRM, "app": APP, "web": WEB}[record.source].fields:
@@ -155,8 +202,9 @@ def _oracle(records: list[Record], profile: int, name: str, policy: str) -> obje
     return None if newest is None else newest.values.get(name)
 
 
+@pytest.mark.parametrize("is_partial", [False, True])
 @pytest.mark.parametrize("policy", POLICIES)
-def test_random_histories_merge_as_the_plain_reading_says(policy: Policy) -> None:
+def test_random_histories_merge_as_the_plain_reading_says(policy: Policy, is_partial: bool) -> None:
     chance = random.Random(5)
     times = chance.sample(range(10_000), 600)
     records = [
@@ -171,8 +219,8 @@ def test_random_histories_merge_as_the_plain_reading_says(policy: Policy) -> Non
     ]
     trusted = ("web", "crm", "app")
     profile = Profile(attributes={"city": Attribute(policy=policy, sources=trusted)})
-    engine = engine_of(records, [CRM, APP, WEB], 60)
-    got = rows_of(engine, attributes_sql([CRM, APP, WEB], profile, "SEK"))
+    sources = PARTIAL if is_partial else [CRM, APP, WEB]
+    got = rows_of(engine_of(records, sources, 60), attributes_sql(sources, profile, "SEK"))
     assert {row["profile"]: row["city"] for row in got} == {
-        one: _oracle(records, one, "city", policy) for one in range(60)
+        one: _oracle(records, one, "city", policy, is_partial=is_partial) for one in range(60)
     }

@@ -10,10 +10,11 @@ from litestar.enums import ScopeType
 from litestar.handlers import HTTPRouteHandler
 from litestar.types import HTTPScope, LifeSpanReceive, LifeSpanScope, LifeSpanSend, Receive, Scope, Send
 
+from tilltal.api.admission import Admission
 from tilltal.api.collector.exchanges import collector_exchanges
 from tilltal.api.description import description, exchange_operation, taking
 from tilltal.api.errors import reply_to
-from tilltal.api.exchange import Exchange, by_path
+from tilltal.api.exchange import Exchange
 from tilltal.api.front import Front
 from tilltal.api.routes.changes import ChangeStreams, change_routes
 from tilltal.api.routes.customers import customer_routes
@@ -94,7 +95,7 @@ def create_app(
         *key_routes(service),
         *health_routes(service, figures),
     ]
-    front = Front(allowed, by_path(exchanges), figures, access_log)
+    front = Front(Admission(service, allowed, exchanges), figures, access_log)
     return LiveApp(front, streams, handlers, [exchange.takes for exchange in exchanges], access_log)
 
 

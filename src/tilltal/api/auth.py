@@ -21,6 +21,11 @@ Guard = Callable[[Connection, BaseRouteHandler], None]
 _CHALLENGE = ((b"www-authenticate", b'Bearer realm="tilltal", Basic realm="tilltal"'),)
 
 
+def states_key(headers: Headers) -> bool:
+    """True if a request's headers say who asks, rightly or not."""
+    return any(name == b"authorization" for name, _ in headers)
+
+
 def secret_in(headers: Headers) -> str | None:
     """Return the key that a request's headers state, or None if they state none."""
     for name, value in headers:

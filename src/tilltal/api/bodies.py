@@ -12,7 +12,6 @@ import msgspec
 from litestar.types import Receive
 
 from tilltal.api.errors import Disconnected, api_error
-from tilltal.api.settings import ApiSettings
 from tilltal.runtime.live.contract import Busy
 
 T = TypeVar("T")
@@ -24,15 +23,37 @@ _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _OPENING = b"[{"
 
 
-class BodyReader:
-    """Reads bodies and knows how many bytes of all requests are held at once."""
+class Room:
+    """How many bytes requests of one kind may hold at once, and one of them; `held_bytes` is how many do."""
 
-    def __init__(self, settings: ApiSettings) -> None:
-        self._settings = settings
+    def __init__(self, limit_bytes: int, body_limit_bytes: int) -> None:
+        self.limit_bytes = limit_bytes
+        self.body_limit_bytes = body_limit_bytes
         self.held_bytes = 0
 
-    async def read(self, headers: Headers, receive: Receive) -> bytes:
-        """Return the body, decompressed. Who calls this says `let_go` when the request is done.
+    def hold(self, count: int) -> None:
+        """Count bytes that came in.
+
+        Raises:
+            Busy: if all requests together hold too much; the bytes are counted all the same.
+        """
+        self.held_bytes += count
+        if self.held_bytes > self.limit_bytes:
+            raise Busy
+
+    def let_go(self, count: int) -> None:
+        """Say that so many bytes are no longer needed."""
+        self.held_bytes -= count
+
+
+class BodyReader:
+    """Reads bodies within the room that their kind of request has."""
+
+    def __init__(self, timeout_seconds: float) -> None:
+        self._timeout_seconds = timeout_seconds
+
+    async def read(self, headers: Headers, receive: Receive, room: Room) -> bytes:
+        """Return the body, decompressed. Who calls this lets it go when the request is done.
 
         Raises:
             ApiError: 408 too slow, 413 too large, 415 unknown encoding, 400 broken gzip.
@@ -40,68 +61,73 @@ class BodyReader:
             Disconnected: if the client went away.
         """
         encoding, length = _framing(headers)
-        if length > self._settings.body_limit_bytes:
-            raise self._too_large()
-        if self.held_bytes + length > self._settings.held_limit_bytes:
+        if length > room.body_limit_bytes:
+            raise _too_large(room)
+        if room.held_bytes + length > room.limit_bytes:
             raise Busy
         try:
-            async with asyncio.timeout(self._settings.body_timeout_seconds):
-                body = await self._receive(receive)
+            async with asyncio.timeout(self._timeout_seconds):
+                body = await _receive(receive, room)
         except TimeoutError:
-            seconds = self._settings.body_timeout_seconds
+            seconds = self._timeout_seconds
             raise api_error(408, "H608", f"the request did not arrive within {seconds:g} s") from None
-        return body if encoding in (b"", b"identity") else self._decompress(encoding, body)
+        return body if encoding in (b"", b"identity") else _decompress(encoding, body, room)
 
-    def let_go(self, body: bytes) -> None:
-        """Say that a body read is no longer needed."""
-        self.held_bytes -= len(body)
 
-    async def _receive(self, receive: Receive) -> bytes:
-        """Return the body as sent; only a whole one stays counted."""
-        chunks: list[bytes] = []
-        held = 0
-        try:
-            while True:
-                event = await receive()
-                if event["type"] != "http.request":
-                    raise Disconnected
-                chunk = event["body"]
-                chunks.append(chunk)
-                held += len(chunk)
-                self.held_bytes += len(chunk)
-                if held > self._settings.body_limit_bytes:
-                    raise self._too_large()
-                if self.held_bytes > self._settings.held_limit_bytes:
-                    raise Busy
-                if not event["more_body"]:
-                    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
-        except BaseException:
-            self.held_bytes -= held
-            raise
+async def _receive(receive: Receive, room: Room) -> bytes:
+    """Return the body as sent; only a whole one stays counted."""
+    chunks: list[bytes] = []
+    held = 0
+    try:
+        while True:
+            event = await receive()
+            if event["type"] != "http.request":
+                raise Disconnected
+            chunk = event["body"]
+            chunks.append(chunk)
+            held += len(chunk)
+            room.hold(len(chunk))
+            if held > room.body_limit_bytes:
+                raise _too_large(room)
+            if not event["more_body"]:
+                return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+    except BaseException:
+        room.let_go(held)
+        raise
 
-    def _decompress(self, encoding: bytes, body: bytes) -> bytes:
-        """Return the body decompressed, counted by its new length."""
-        self.held_bytes -= len(body)
-        if encoding not in (b"gzip", b"x-gzip"):
-            raise api_error(
-                415, "H607", "the body is encoded in a way not known here", valid=("gzip", "identity")
-            )
-        limit = self._settings.body_limit_bytes
-        inflater = zlib.decompressobj(_GZIP)
-        try:
-            plain = inflater.decompress(body, limit + 1)
-        except zlib.error as error:
-            raise api_error(400, "H617", "the body is no gzip") from error
-        if len(plain) > limit:
-            raise self._too_large()
-        if not inflater.eof or inflater.unused_data:
-            raise api_error(400, "H617", "the gzip of the body is cut off, or something follows it")
-        self.held_bytes += len(plain)
-        return plain
 
-    def _too_large(self) -> Exception:
-        limit = self._settings.body_limit_bytes
-        return api_error(413, "H604", f"the body is larger than {limit} bytes", hint="Send smaller batches.")
+def _decompress(encoding: bytes, body: bytes, room: Room) -> bytes:
+    """Return the body decompressed, counted by its new length."""
+    room.let_go(len(body))
+    if encoding not in (b"gzip", b"x-gzip"):
+        raise api_error(
+            415, "H607", "the body is encoded in a way not known here", valid=("gzip", "identity")
+        )
+    plain = _inflated(body, room)
+    try:
+        room.hold(len(plain))
+    except Busy:
+        room.let_go(len(plain))
+        raise
+    return plain
+
+
+def _inflated(body: bytes, room: Room) -> bytes:
+    inflater = zlib.decompressobj(_GZIP)
+    try:
+        plain = inflater.decompress(body, room.body_limit_bytes + 1)
+    except zlib.error as error:
+        raise api_error(400, "H617", "the body is no gzip") from error
+    if len(plain) > room.body_limit_bytes:
+        raise _too_large(room)
+    if not inflater.eof or inflater.unused_data:
+        raise api_error(400, "H617", "the gzip of the body is cut off, or something follows it")
+    return plain
+
+
+def _too_large(room: Room) -> Exception:
+    limit = room.body_limit_bytes
+    return api_error(413, "H604", f"the body is larger than {limit} bytes", hint="Send smaller batches.")
 
 
 def decode(body: bytes, decoder: msgspec.json.Decoder[T], depth_limit: int) -> T:

@@ -26,6 +26,10 @@ _LOG = logging.getLogger("tilltal.api")
 _STATUSES = {"P365": 404, "P366": 404, "E501": 503, "E504": 503, "E507": 503, "E530": 503}
 _RETRY_SECONDS = 5.0
 
+# What callers are told of an engine's error; its own words name files and hosts, and go to the log.
+_AWAY = "The operational store cannot be reached."
+_REFUSED = "The operational store refused this."
+
 
 class ProblemItem(msgspec.Struct, frozen=True, kw_only=True):
     """One fault of a problem, as the command line would show it."""
@@ -87,6 +91,8 @@ def reply_to(error: BaseException, request_id: str) -> Reply:
     status, faults, headers = _read(error)
     if status == http.HTTPStatus.INTERNAL_SERVER_ERROR:
         _LOG.error("request %s failed", request_id, exc_info=error)
+    elif isinstance(error, EngineError):
+        _LOG.warning("request %s not served: %s", request_id, error)
     items = tuple(_item(fault) for fault in faults)
     problem = Problem(
         type=f"urn:tilltal:error:{items[0].code}",
@@ -121,7 +127,8 @@ def _read(error: BaseException) -> _Read:
             return 503, (_unavailable(error.reason),), _retry_after(error.retry_after)
         case TilltalError():
             status = status_of(error)
-            return status, error.faults, _retry_after(_RETRY_SECONDS) if status == 503 else ()
+            headers = _retry_after(_RETRY_SECONDS) if status == 503 else ()
+            return status, _tellable(error, status), headers
         case HTTPException():
             return _read_framework(error)
         case _:
@@ -149,6 +156,14 @@ def _parameter_faults(error: HTTPException) -> tuple[Fault, ...]:
         if isinstance(each, dict)
     )
     return faults or (Fault(code="H614", message=error.detail),)
+
+
+def _tellable(error: TilltalError, status: int) -> tuple[Fault, ...]:
+    """Return the faults as callers may know them: an engine's by its code alone."""
+    if not isinstance(error, EngineError):
+        return error.faults
+    hint = "Send it again later." if status == 503 else "The server's log has it under the request id."
+    return (Fault(code=error.faults[0].code, message=_AWAY if status == 503 else _REFUSED, hint=hint),)
 
 
 def _unavailable(reason: str) -> Fault:

@@ -6,8 +6,8 @@ with Litestar, which describes it and serves other spellings of its address.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Generic, TypeVar
+from collections.abc import Awaitable, Callable
+from typing import Generic, Literal, TypeVar
 
 import msgspec
 
@@ -23,7 +23,11 @@ T = TypeVar("T")
 
 
 class Exchange(msgspec.Struct, frozen=True, kw_only=True):
-    """A busy route: where, what it does, what it takes and gives (for the description), and the function."""
+    """A busy route: where, what it does, what it takes and gives (for the description), and the function.
+
+    `room` says with which others it shares the memory for bodies; `is_key_in_body`: where headers state no
+    key, the body may.
+    """
 
     path: str
     scope: Scope
@@ -33,6 +37,8 @@ class Exchange(msgspec.Struct, frozen=True, kw_only=True):
     takes: object
     gives: type
     answer: Answer
+    room: Literal["shared", "decide"] = "shared"
+    is_key_in_body: bool = False
     more_statuses: tuple[int, ...] = ()
 
 
@@ -62,11 +68,6 @@ class Asked(Generic[T]):
         key_of(self._service, headers, self._scope)
         asked = decode(body, self._decoder, self._depth_limit)
         return Reply(200, _ENCODER.encode(await self._run(asked)))
-
-
-def by_path(exchanges: tuple[Exchange, ...]) -> Mapping[str, Answer]:
-    """Return the answers by address."""
-    return {exchange.path: exchange.answer for exchange in exchanges}
 
 
 _ENCODER = msgspec.json.Encoder()

@@ -1,4 +1,4 @@
-"""What stands before the framework: request ids, body limits, busy routes, logs and figures."""
+"""What stands before the framework: request ids, admission, busy routes, logs and figures."""
 
 from __future__ import annotations
 
@@ -6,21 +6,18 @@ import itertools
 import re
 import secrets
 import time
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Protocol
 
 from litestar.types import HTTPScope, Message, Receive, ReceiveMessage, Send
 
-from tilltal.api.bodies import BodyReader
+from tilltal.api.admission import Admission
 from tilltal.api.errors import Disconnected, Reply, reply_to
-from tilltal.api.exchange import Answer
-from tilltal.api.settings import ApiSettings
+from tilltal.api.exchange import Exchange
 from tilltal.api.telemetry.figures import Figures
 from tilltal.api.telemetry.logs import AccessLog, Served
 
 _METHODS = frozenset({"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"})
-_WITH_BODY = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}\Z")
 _GONE = 499  # the client went away; no status of HTTP, but the one that logs know
 _NO_ROUTE = "(none)"
@@ -36,15 +33,8 @@ class Framework(Protocol):
 class Front:
     """Serves requests: the busy ones itself, all others through the framework."""
 
-    def __init__(
-        self,
-        settings: ApiSettings,
-        answers: Mapping[str, Answer],
-        figures: Figures,
-        access_log: AccessLog | None,
-    ) -> None:
-        self._answers = answers
-        self._bodies = BodyReader(settings)
+    def __init__(self, admission: Admission, figures: Figures, access_log: AccessLog | None) -> None:
+        self._admission = admission
         self._figures = figures
         self._access_log = access_log
         self._process = secrets.token_hex(4)
@@ -56,11 +46,12 @@ class Front:
         scope.setdefault("state", {})["request_id"] = sent.request_id.decode()
         started = time.perf_counter()
         self._figures.under_way += 1
-        body = b""
         try:
-            if scope["method"] in _WITH_BODY:
-                body = await self._bodies.read(scope["headers"], receive)
-            await self._answer(scope, body, receive, sent, framework)
+            exchange = self._admission.exchange_at(scope)
+            if exchange is None:  # no such route reads a body, so none is waited for
+                await framework(scope, _replayed(b"", receive), sent)
+            else:
+                await self._exchange(exchange, scope, receive, sent, framework)
         except Disconnected:
             sent.status = _GONE
         except Exception as error:
@@ -68,21 +59,26 @@ class Front:
                 raise
             await sent.reply(reply_to(error, sent.request_id.decode()))
         finally:
-            self._bodies.let_go(body)
             self._figures.under_way -= 1
-            self._tell(scope, sent, time.perf_counter() - started, len(body))
+            self._tell(scope, sent, time.perf_counter() - started)
 
-    async def _answer(
-        self, scope: HTTPScope, body: bytes, receive: Receive, sent: _Sent, framework: Framework
+    async def _exchange(
+        self, exchange: Exchange, scope: HTTPScope, receive: Receive, sent: _Sent, framework: Framework
     ) -> None:
-        answer = self._answers.get(scope["path"]) if scope["method"] == "POST" else None
-        if answer is None:
-            await framework(scope, _replayed(body, receive), sent)
-        else:
-            scope["path_template"] = scope["path"]
-            await sent.reply(await answer(scope["headers"], body))
+        """Answer a busy route; another spelling of its address goes through the framework."""
+        scope["path_template"] = exchange.path
+        room = self._admission.room_for(scope, exchange)
+        body = await self._admission.body(scope, receive, room)
+        sent.body_bytes = len(body)
+        try:
+            if scope["path"] == exchange.path:
+                await sent.reply(await exchange.answer(scope["headers"], body))
+            else:
+                await framework(scope, _replayed(body, receive), sent)
+        finally:
+            room.let_go(len(body))
 
-    def _tell(self, scope: HTTPScope, sent: _Sent, seconds: float, body_bytes: int) -> None:
+    def _tell(self, scope: HTTPScope, sent: _Sent, seconds: float) -> None:
         route = scope.get("path_template") or _NO_ROUTE
         status = sent.status or _GONE
         method = scope["method"] if scope["method"] in _METHODS else "OTHER"
@@ -95,7 +91,7 @@ class Front:
                 route=route,
                 status=status,
                 milliseconds=round(1000 * seconds, 3),
-                body_bytes=body_bytes,
+                body_bytes=sent.body_bytes,
             )
             self._access_log.tell(served)
 
@@ -108,12 +104,13 @@ class Front:
 
 
 class _Sent:
-    """Sends, and knows what was sent."""
+    """Sends, and knows what was sent, and how much had come."""
 
     def __init__(self, send: Send, request_id: bytes) -> None:
         self._send = send
         self.request_id = request_id
         self.status = 0
+        self.body_bytes = 0
 
     async def __call__(self, message: Message) -> None:
         """Send on, with the request id among the headers."""

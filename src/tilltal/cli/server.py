@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import logging
 import signal
 import sys
 from collections.abc import Callable
@@ -18,7 +17,7 @@ import typer
 from tilltal.api.app import create_app
 from tilltal.api.serving.server import live_server
 from tilltal.api.settings import ApiSettings
-from tilltal.api.telemetry.logs import AccessLog
+from tilltal.api.telemetry.logs import AccessLog, log_as_json
 from tilltal.cli import console
 from tilltal.cli.options import Folder, Json
 from tilltal.core.errors import TilltalError, nearest
@@ -46,7 +45,7 @@ def serve(
     access_log: Annotated[bool, typer.Option(help="A line of JSON per request on standard output.")] = False,
 ) -> None:
     """Take in events and decide, over HTTP, until interrupted."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    log_as_json(sys.stderr)
     settings = usable(workspace).settings.server
     serving = _serve(workspace, host or settings.host, settings.port if port is None else port, access_log)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:

@@ -1,9 +1,11 @@
 """Profiles: what several sources know of a customer, merged into one row of attributes.
 
-A record states all columns of its source, so a source's latest record speaks for the source: an empty column
-there is an explicit "no value". Under `latest`, of all sources that have the column the one whose latest
-record is newest (event time, then arrival) decides, even with no value. Under `precedence`, the first listed
-source whose latest record has a value decides. Where times are equal, the source named first does.
+A row of a file or query states all columns of its source, so a source's latest record speaks for the source:
+an empty column there is an explicit "no value". A message states only what it holds: of a source of messages,
+which is partial, the latest record that has a value of a field speaks for that field. Under `latest`, of all
+sources that have the column the one whose speaking record is newest (event time, then arrival) decides, even
+with no value. Under `precedence`, the first listed source whose speaking record has a value decides. Where
+times are equal, the source named first does.
 """
 
 from __future__ import annotations
@@ -20,6 +22,8 @@ from tilltal.core.time import sql_timestamp
 from tilltal.rules.types import Type
 from tilltal.workspace.definitions.profile import Attribute, Profile
 from tilltal.workspace.definitions.sources import FieldType
+from tilltal.workspace.names import kept_fields
+from tilltal.workspace.workspace import Workspace
 
 _TYPES: Mapping[FieldType, Type] = {
     "text": Type.TEXT,
@@ -32,19 +36,37 @@ _TYPES: Mapping[FieldType, Type] = {
     "any": Type.ANY,
 }
 
+_STAMPS = ("at", "received")
+_PLACE = quote("place of record")  # with spaces, which no field's name has
+
 
 class RecordSource(msgspec.Struct, frozen=True, kw_only=True):
-    """A source of records and the fields that history keeps of it, in any order."""
+    """A source of records and the fields that history keeps of it, in any order.
+
+    Attributes:
+        is_partial: a field without a value is not stated, and what was stated of it before stands.
+    """
 
     name: str
     fields: Mapping[str, FieldType]
+    is_partial: bool = False
 
 
 class _Part(msgspec.Struct, frozen=True):
-    """One source's share in an attribute: the alias of its latest records and the value in SQL."""
+    """One source's share in an attribute, in SQL: when what speaks happened and arrived, and its value."""
 
-    alias: str
+    at: str
+    received: str
     value: str
+
+
+def record_sources(workspace: Workspace) -> list[RecordSource]:
+    """Return a workspace's sources of records; those of the collector are partial."""
+    return [
+        RecordSource(name=name, fields=kept_fields(source), is_partial=source.read.collector is not None)
+        for name, source in workspace.sources.items()
+        if source.kind == "record"
+    ]
 
 
 def attribute_types(sources: Sequence[RecordSource], profile: Profile) -> dict[str, Type]:
@@ -73,7 +95,7 @@ def attributes_sql(
     columns = ["spine.profile"]
     for name, kind in types.items():
         parts = [
-            _Part(alias[source.name], _value(alias[source.name], name, source.fields[name], kind, currency))
+            _part(alias[source.name], name, source, kind, currency)
             for source in _holders(name, sources, profile)
         ]
         policy = profile.attributes.get(name, Attribute()).policy
@@ -121,8 +143,13 @@ def _common_type(name: str, holders: Sequence[RecordSource]) -> Type:
     return found.pop()
 
 
-def _value(alias: str, name: str, field: FieldType, kind: Type, currency: str) -> str:
-    column = f"{alias}.{quote(name)}"
+def _part(alias: str, name: str, source: RecordSource, kind: Type, currency: str) -> _Part:
+    value = _value(f"{alias}.{quote(name)}", source.fields[name], kind, currency)
+    at, received = (_stamp_of(name, stamp) if source.is_partial else quote(stamp) for stamp in _STAMPS)
+    return _Part(f"{alias}.{at}", f"{alias}.{received}", value)
+
+
+def _value(column: str, field: FieldType, kind: Type, currency: str) -> str:
     if field == "money":
         return f"CAST({column} AS DOUBLE) / {minor_per_major(currency)}"
     return f"CAST({column} AS DOUBLE)" if kind is Type.NUMBER and field == "integer" else column
@@ -138,26 +165,49 @@ def _latest(parts: Sequence[_Part]) -> str:
         return parts[0].value
     choices = []
     for part in parts:
-        others = [_is_newer(part.alias, other.alias) for other in parts if other is not part]
-        condition = " AND ".join([f"{part.alias}.profile IS NOT NULL", *others])
+        others = [_is_newer(part, other) for other in parts if other is not part]
+        condition = " AND ".join([f"{part.at} IS NOT NULL", *others])
         choices.append(f"WHEN {condition} THEN {part.value}")
     return f"CASE {' '.join(choices)} END"
 
 
-def _is_newer(one: str, other: str) -> str:
+def _is_newer(one: _Part, other: _Part) -> str:
     return (
-        f'({other}.profile IS NULL OR {one}."at" > {other}."at" '
-        f'OR ({one}."at" = {other}."at" AND {one}.received >= {other}.received))'
+        f"({other.at} IS NULL OR {one.at} > {other.at} "
+        f"OR ({one.at} = {other.at} AND {one.received} >= {other.received}))"
     )
 
 
 def _latest_records(source: RecordSource, as_of: datetime | None) -> str:
-    """Return the latest record of each profile; one window per source, however many columns it has."""
+    """Return what speaks for each profile; one pass per source, however many columns it has."""
     where = ""
     if as_of is not None:
         now = sql_timestamp(as_of)
         where = f' WHERE "at" <= {now} AND received <= {now}'
+    view = f"{quote('record.' + source.name)}{where}"
+    if source.is_partial:
+        fields = "".join(f", {_latest_stated(name)}" for name in source.fields)
+        return f"SELECT profile{fields} FROM ({_in_order(view)}) GROUP BY profile"
     return (
-        f"SELECT * FROM {quote('record.' + source.name)}{where} QUALIFY ROW_NUMBER() OVER "
+        f"SELECT * FROM {view} QUALIFY ROW_NUMBER() OVER "
         '(PARTITION BY profile ORDER BY "at" DESC, received DESC, event_id DESC) = 1'
     )
+
+
+def _in_order(view: str) -> str:
+    order = 'PARTITION BY profile ORDER BY "at", received, event_id'
+    return f"SELECT *, ROW_NUMBER() OVER ({order}) AS {_PLACE} FROM {view}"
+
+
+def _latest_stated(name: str) -> str:
+    """Return a field's latest value and when that was stated; records without a value do not count."""
+    field = quote(name)
+    stamps = [
+        f"arg_max({quote(stamp)}, {_PLACE}) FILTER (WHERE {field} IS NOT NULL) AS {_stamp_of(name, stamp)}"
+        for stamp in _STAMPS
+    ]
+    return ", ".join([f"arg_max({field}, {_PLACE}) AS {field}", *stamps])
+
+
+def _stamp_of(name: str, stamp: str) -> str:
+    return quote(f"{name} {stamp}")

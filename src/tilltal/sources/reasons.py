@@ -39,14 +39,17 @@ ROW_CODES = tuple(_SENTENCES)
 
 
 class Reason(msgspec.Struct, frozen=True, kw_only=True):
-    """One reason why a row was turned away."""
+    """One reason why a row was turned away; `words` is its sentence where the code alone does not give it."""
 
     code: str
     role: str = ""
     value: str = ""
     type: str = ""
+    words: str = ""
 
     def __str__(self) -> str:
+        if self.words:
+            return self.words
         shown = self.value[:SHOWN_LETTERS] + ("…" if len(self.value) > SHOWN_LETTERS else "")
         return _SENTENCES[self.code].format(role=self.role, value=repr(shown), type=self.type)
 

@@ -23,6 +23,7 @@ def collector_exchanges(service: LiveService, settings: ApiSettings) -> tuple[Ex
         takes=BatchForm,
         gives=Taken,
         answer=collector.batch,
+        is_key_in_body=True,
     )
     singles = (
         Exchange(
@@ -34,6 +35,7 @@ def collector_exchanges(service: LiveService, settings: ApiSettings) -> tuple[Ex
             takes=form,
             gives=Taken,
             answer=partial(collector.single, kind),
+            is_key_in_body=True,
         )
         for kind, form in FORMS.items()
     )

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from tilltal.api.auth import authorise, secret_in
+from tilltal.api.auth import authorise, secret_in, states_key
 from tilltal.api.bodies import Headers
 from tilltal.api.collector.envelope import Envelope, key_in, read_batch
 from tilltal.api.collector.messages import MessageReader
@@ -64,7 +64,8 @@ class Collector:
         return SUCCESS
 
     def _authorise(self, headers: Headers, body: bytes) -> None:
-        authorise(self._service, secret_in(headers) or key_in(body), "collect")
+        secret = secret_in(headers) if states_key(headers) else key_in(body)
+        authorise(self._service, secret, "collect")
 
     async def _collect(self, found: list[Message | Refused], received: datetime) -> Collected:
         messages = [each for each in found if isinstance(each, Message)]

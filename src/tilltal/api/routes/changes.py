@@ -18,6 +18,7 @@ from tilltal.api.settings import ApiSettings
 from tilltal.runtime.live.contract import Busy, ChangeNotice, LiveService
 
 _HEARTBEAT = b": alive\n\n"
+_LAST = 2**63 - 1  # what stores can hold as a position
 
 
 class ChangeStreams:
@@ -73,9 +74,12 @@ def change_routes(service: LiveService, streams: ChangeStreams) -> list[HTTPRout
         **operation("changes", "read", "read"),
     )
     async def changes(
-        after: Annotated[int | None, QueryParameter(ge=0, description="The last position seen.")] = None,
+        after: Annotated[
+            int | None, QueryParameter(ge=0, le=_LAST, description="The last position seen.")
+        ] = None,
         last_event_id: Annotated[
-            int | None, HeaderParameter(name="Last-Event-ID", ge=0, description="Likewise, of a reconnect.")
+            int | None,
+            HeaderParameter(name="Last-Event-ID", ge=0, le=_LAST, description="Likewise, of a reconnect."),
         ] = None,
     ) -> Stream:
         """Changes after a position, or from now on; `id` is the position, `event` the kind."""

@@ -40,6 +40,9 @@ def decision_exchanges(service: LiveService, settings: ApiSettings) -> tuple[Exc
 
     async def respond(asked: Responses) -> Outcomes:
         responses = asked if isinstance(asked, list) else [asked]
+        if len(responses) > settings.responses_limit:
+            message = f"these are more than {settings.responses_limit} responses"
+            raise api_error(413, "H620", message, hint="Send them in several calls.")
         return Outcomes(outcomes=tuple(await service.respond(responses, datetime.now(UTC))))
 
     return (
@@ -52,6 +55,7 @@ def decision_exchanges(service: LiveService, settings: ApiSettings) -> tuple[Exc
             takes=DecideRequest,
             gives=DecideAnswer,
             answer=Asked(service, settings, "decide", msgspec.json.Decoder(DecideRequest), service.decide),
+            room="decide",
         ),
         Exchange(
             path="/v1/responses",
@@ -59,7 +63,7 @@ def decision_exchanges(service: LiveService, settings: ApiSettings) -> tuple[Exc
             summary="Tell what came of decisions",
             scope="decide",
             tag="decide",
-            takes=Responses,
+            takes=Response | Annotated[list[Response], msgspec.Meta(max_length=settings.responses_limit)],
             gives=Outcomes,
             answer=Asked(service, settings, "decide", _RESPONSES, respond),
         ),

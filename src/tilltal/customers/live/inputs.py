@@ -24,7 +24,7 @@ from tilltal.customers.live.traits.families import Family, family_of, fingerprin
 from tilltal.customers.live.traits.live_traits import LiveTraits
 from tilltal.customers.live.traits.local_days import LocalDays, micros
 from tilltal.customers.live.traits.readers import TraitReader, reader_of
-from tilltal.customers.profiles import RecordSource
+from tilltal.customers.profiles import record_sources
 from tilltal.customers.traits.compiled import CompiledTrait, compile_traits
 from tilltal.customers.traits.online import Event
 from tilltal.customers.traits.schema import EventType, Schemas
@@ -34,7 +34,6 @@ from tilltal.workspace.names import (
     event_fields,
     event_schemas,
     expanded_traits,
-    kept_fields,
     products,
     record_attributes,
 )
@@ -92,11 +91,7 @@ class Inputs:
         )
         self.days = LocalDays(zone)
         self._schemas, self._order = schemas, product_order
-        sources = [
-            RecordSource(name=name, fields=kept_fields(source))
-            for name, source in workspace.sources.items()
-            if source.kind == "record"
-        ]
+        sources = record_sources(workspace)
         self._records = RecordPlan(sources, workspace.profile, workspace.currency)
         self._consents = ConsentPlan(workspace.consent.purposes, workspace.settings.channels)
         self.holdings = HoldingPlan(products(workspace), first=workspace.micro_segments.products)

@@ -101,7 +101,9 @@ def explained() -> Iterator[None]:
 
 
 def _fault(state: str, error: Exception) -> EngineError | None:
-    is_closed = type(error).__name__ == "InterfaceError" and "clos" in str(error)
+    is_closed = type(error).__name__ == "InterfaceError" and any(
+        word in str(error) for word in ("closed", "closing")
+    )
     if state.startswith(_AWAY) or is_closed:
         return _away(str(error))
     if state.startswith(_AGAIN):

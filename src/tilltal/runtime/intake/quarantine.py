@@ -23,12 +23,13 @@ _NAMESPACE = "quarantine"
 
 
 class Rejected(msgspec.Struct, frozen=True, kw_only=True):
-    """A row on its way into quarantine."""
+    """A row on its way into quarantine; `key` is what stays the same when it comes again, if not `raw`."""
 
     row: int
     reasons: tuple[Reason, ...]
     raw: str
     columns: tuple[str, ...] = ()
+    key: str = ""
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,7 +56,10 @@ def entries(store: Store, source: str | None = None) -> tuple[Entry, ...]:
     """Return the rows in quarantine, oldest first."""
     manifests = store.manifests(source)
     resolved = {entry for manifest in manifests for entry in manifest.resolved}
-    return tuple(entry for entry in _all(store, source) if entry.id not in resolved)
+    found: dict[str, Entry] = {}
+    for entry in _all(store, source):
+        found.setdefault(entry.id, entry)  # what several servers were sent is one entry all the same
+    return tuple(entry for entry in found.values() if entry.id not in resolved)
 
 
 def ever(store: Store, source: str) -> frozenset[str]:
@@ -96,8 +100,9 @@ def sealed_entries(
     """Make entries of rejected rows; equal rows of one file get ids of their own by counting them."""
     seen: Counter[str] = Counter()
     for row in rows:
-        seen[row.raw] += 1
-        token = vault.pseudonymiser.token(_NAMESPACE, f"{source}\x1f{row.raw}\x1f{seen[row.raw]}")
+        key = row.key or row.raw
+        seen[key] += 1
+        token = vault.pseudonymiser.token(_NAMESPACE, f"{source}\x1f{key}\x1f{seen[key]}")
         entry = f"q{token:016x}"
         reasons = tuple(str(reason) for reason in row.reasons)
         content = Opened(reasons=reasons, raw=row.raw, columns=row.columns)

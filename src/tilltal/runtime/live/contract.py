@@ -148,7 +148,7 @@ class Advised(msgspec.Struct, frozen=True, kw_only=True):
 class DecideAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """A decision. `profile` is None for somebody not known; `definitions` is the hash of those that decided.
 
-    `is_fallback`: the time budget was over, so these are the mandatory and default actions.
+    `is_fallback`: time was over or too much was under way, so these are the mandatory and default actions.
     """
 
     decision_id: str
@@ -181,13 +181,14 @@ class ResponseOutcome(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DecisionAccount(msgspec.Struct, frozen=True, kw_only=True):
-    """A logged decision, why each action was or was not chosen, and what came of it."""
+    """A logged decision and what came of it; `has_changed`: by other definitions, so only what was stored."""
 
     decision_id: str
     at: datetime
     profile: str | None
     is_fallback: bool
     definitions: str
+    has_changed: bool = False
     known: dict[str, object] = {}
     scores: dict[str, float] = {}
     chosen: tuple[Chosen, ...] = ()
@@ -223,7 +224,7 @@ class KnownBy(msgspec.Struct, frozen=True, kw_only=True):
 class ProfileAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """All that is known of a customer as of an instant. `segments`: lifecycle, value, persona, micro-segment.
 
-    Where names were asked for, other parts are empty.
+    Where names were asked for, other parts are empty. `audiences`: member since when, None = not known.
     """
 
     profile: str
@@ -235,12 +236,12 @@ class ProfileAnswer(msgspec.Struct, frozen=True, kw_only=True):
     scores: dict[str, float] = {}
     consents: tuple[ConsentAnswer, ...] = ()
     holdings: tuple[HoldingAnswer, ...] = ()
-    audiences: dict[str, datetime] = {}
+    audiences: dict[str, datetime | None] = {}
     identities: tuple[KnownBy, ...] = ()
 
 
 class TimelineEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """Something that happened: an event, a record, a consent, a decision, a response, an entry or exit."""
+    """Something that a message told: an event, a record, a consent, a holding."""
 
     at: datetime
     kind: str

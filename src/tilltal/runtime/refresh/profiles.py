@@ -18,7 +18,7 @@ from tilltal.customers.consents import consents_sql
 from tilltal.customers.derived import Derived, derived_sql
 from tilltal.customers.holdings import holdings_sql
 from tilltal.customers.lifecycle.plan import KEPT, lifecycle_steps
-from tilltal.customers.profiles import RecordSource, attributes_sql
+from tilltal.customers.profiles import attributes_sql, record_sources
 from tilltal.customers.step import Step
 from tilltal.customers.traits.batch import trait_plan
 from tilltal.customers.traits.compiled import compile_traits
@@ -35,7 +35,6 @@ from tilltal.workspace.names import (
     event_fields,
     event_schemas,
     expanded_traits,
-    kept_fields,
     products,
     profile_schema,
 )
@@ -141,12 +140,7 @@ class ProfileBuilder:
 
     def _attributes(self) -> str:
         workspace = self._workspace
-        sources = [
-            RecordSource(name=name, fields=kept_fields(source))
-            for name, source in workspace.sources.items()
-            if source.kind == "record"
-        ]
-        return attributes_sql(sources, workspace.profile, workspace.currency)
+        return attributes_sql(record_sources(workspace), workspace.profile, workspace.currency)
 
     def _traits(self, nodes: frozenset[str]) -> None:
         traits = {name: trait for name, trait in expanded_traits(self._workspace).items() if name in nodes}

@@ -64,7 +64,8 @@ def open_history(
 ) -> None:
     """Make the views of schema `history`: one per event type and record source, holdings, consents, ids.
 
-    What the definitions name and no file has yet is an empty view; a field that older files lack is NULL.
+    What the definitions name and no file has yet is an empty view; a field that older files lack is NULL, and
+    so is a value of a field's earlier type that today's cannot hold.
 
     Args:
         engine: to make them in.
@@ -162,12 +163,29 @@ def view_name(view: str) -> str:
 
 
 def _from_files(engine: BatchEngine, files: list[Path], columns: Columns) -> str:
+    """Return what files hold with the types of today; those of the same types are read at once.
+
+    A common type is not always one that all values can be read as: a number is no date.
+    """
+    listed = ", ".join(literal(str(file)) for file in files)
+    alike: dict[frozenset[tuple[str, str, str]], list[Path]] = {}
+    types: dict[str, set[tuple[str, str, str]]] = {str(file): set() for file in files}
+    query = f"SELECT file_name, name, type, logical_type FROM parquet_schema([{listed}])"
+    for file, name, kind, logical in engine.rows(query):
+        if name in columns:
+            types[file].add((name, str(kind), str(logical)))
+    for file, found in types.items():
+        alike.setdefault(frozenset(found), []).append(Path(file))
+    return " UNION ALL BY NAME ".join(_from_alike(engine, group, columns) for group in alike.values())
+
+
+def _from_alike(engine: BatchEngine, files: list[Path], columns: Columns) -> str:
     listed = ", ".join(literal(str(file)) for file in files)
     read = f"read_parquet([{listed}], union_by_name = true, hive_partitioning = false)"
     present = {row[0] for row in engine.rows(f"DESCRIBE SELECT * FROM {read}")}
     kept = ["identity"] if "identity" in present else []
     kept += [
-        f"CAST({quote(name)} AS {kind}) AS {quote(name)}"
+        f"TRY_CAST({quote(name)} AS {kind}) AS {quote(name)}"
         if name in present
         else f"CAST(NULL AS {kind}) AS {quote(name)}"
         for name, kind in columns.items()
@@ -178,7 +196,7 @@ def _from_files(engine: BatchEngine, files: list[Path], columns: Columns) -> str
 def _from_table(name: str, table: pa.Table, columns: Columns) -> str:
     """Return what a table holds with the types of the files."""
     kept = ["identity"] if "identity" in table.column_names else []
-    kept += [f"CAST({quote(column)} AS {kind}) AS {quote(column)}" for column, kind in columns.items()]
+    kept += [f"TRY_CAST({quote(column)} AS {kind}) AS {quote(column)}" for column, kind in columns.items()]
     return f"SELECT {', '.join(kept)} FROM {quote(name)}"
 
 

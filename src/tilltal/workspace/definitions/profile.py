@@ -15,7 +15,8 @@ class Attribute(Definition, frozen=True, kw_only=True):
     """How the fragments of one attribute merge.
 
     `precedence`: the first source in `sources` that has a value; within a source the latest event time.
-    `latest`: the latest event time of all sources, an explicit null clears.
+    `latest`: the latest event time of all sources, an explicit null clears. Messages of the collector state
+    only the values they hold, so they clear nothing.
     """
 
     policy: Literal["latest", "precedence"] = "latest"

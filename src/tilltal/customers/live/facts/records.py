@@ -1,7 +1,8 @@
 """Attributes of one customer: each source's latest record, and what the policies make of them.
 
 The live form of `customers.profiles.attributes_sql`, where the policies are explained. A fragment keeps one
-record per source; which of several is the latest does not depend on the order in which they come.
+record per source, of a partial source one per field; which of several is the latest does not depend on the
+order in which they come.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ class RecordFact(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LatestRecord(msgspec.Struct, array_like=True, frozen=True):
-    """The latest record of a source: when it happened and arrived, its id, its values that are not NULL."""
+    """The latest record of a stream: when it happened and arrived, its id, its values that are not NULL."""
 
     at: int
     received: int
@@ -44,20 +45,28 @@ class LatestRecord(msgspec.Struct, array_like=True, frozen=True):
 
     @property
     def stamp(self) -> tuple[int, int, str]:
-        """The order of records of a source."""
+        """The order of records of a stream."""
         return self.at, self.received, self.event_id
 
 
 class RecordState(msgspec.Struct):
-    """A fragment's records by source."""
+    """A fragment's records by stream: `source`, or `source/field` of a partial source."""
 
     latest: dict[str, LatestRecord] = {}
+
+
+class _Stream(msgspec.Struct, frozen=True):
+    """Fields whose values are stated together."""
+
+    key: str
+    fields: tuple[tuple[str, FieldType], ...]
+    is_partial: bool
 
 
 class _Part(msgspec.Struct, frozen=True):
     """A source's share in an attribute, and how its stored value is seen by expressions."""
 
-    source: str
+    stream: str
     seen: Callable[[Stored], object]
 
 
@@ -79,27 +88,25 @@ class RecordPlan:
             WorkspaceError: P354 or P355, as `profiles.attribute_types`.
         """
         self.types: Mapping[str, Type] = attribute_types(sources, profile)
-        self._fields = {source.name: tuple(source.fields.items()) for source in sources}
+        self._streams = {source.name: _streams(source) for source in sources}
         divisor = minor_per_major(currency)
         self._columns = tuple(
             _column(name, kind, sources, profile, divisor) for name, kind in self.types.items()
         )
 
     def add(self, state: RecordState, fact: RecordFact) -> bool:
-        """Take a record into a fragment; True if it is now the latest of its source."""
-        if fact.source not in self._fields:
-            return False
-        known = state.latest.get(fact.source)
-        at, received = micros(fact.at), micros(fact.received)
-        if known is not None and (at, received, fact.event_id) <= known.stamp:
-            return False
-        values = {
-            name: _stored(fact.fields[name], kind)
-            for name, kind in self._fields[fact.source]
-            if fact.fields.get(name) is not None
-        }
-        state.latest[fact.source] = LatestRecord(at, received, fact.event_id, values)
-        return True
+        """Take a record into a fragment; True if it is now the latest of a stream."""
+        stamp = micros(fact.at), micros(fact.received), fact.event_id
+        is_news = False
+        for stream in self._streams.get(fact.source, ()):
+            known = state.latest.get(stream.key)
+            if known is not None and stamp <= known.stamp:
+                continue
+            values = _values(stream, fact)
+            if values or not stream.is_partial:
+                state.latest[stream.key] = LatestRecord(*stamp, values)
+                is_news = True
+        return is_news
 
     def merged(self, states: Sequence[RecordState]) -> RecordState:
         """Return the fragments as one. A single one is returned itself: do not add to the result."""
@@ -107,9 +114,9 @@ class RecordPlan:
             return states[0]
         latest: dict[str, LatestRecord] = {}
         for state in states:
-            for source, record in state.latest.items():
-                if source not in latest or record.stamp > latest[source].stamp:
-                    latest[source] = record
+            for stream, record in state.latest.items():
+                if stream not in latest or record.stamp > latest[stream].stamp:
+                    latest[stream] = record
         return RecordState(latest)
 
     def values(self, state: RecordState) -> dict[str, object]:
@@ -117,13 +124,32 @@ class RecordPlan:
         return {column.name: _value(column, state.latest) for column in self._columns}
 
 
+def _streams(source: RecordSource) -> tuple[_Stream, ...]:
+    fields = tuple(source.fields.items())
+    if not source.is_partial:
+        return (_Stream(source.name, fields, is_partial=False),)
+    return tuple(_Stream(_key(source, one[0]), (one,), is_partial=True) for one in fields)
+
+
+def _key(source: RecordSource, field: str) -> str:
+    return f"{source.name}/{field}" if source.is_partial else source.name
+
+
+def _values(stream: _Stream, fact: RecordFact) -> dict[str, Stored]:
+    return {
+        name: _stored(fact.fields[name], kind)
+        for name, kind in stream.fields
+        if fact.fields.get(name) is not None
+    }
+
+
 def _column(
     name: str, kind: Type, sources: Iterable[RecordSource], profile: Profile, divisor: int
 ) -> _Column:
     attribute = profile.attributes.get(name, Attribute())
-    holders = {source.name: source.fields[name] for source in sources if name in source.fields}
-    wanted = attribute.sources or tuple(sorted(holders))
-    parts = tuple(_Part(source, _reader(holders[source], kind, divisor)) for source in wanted)
+    holders = {source.name: source for source in sources if name in source.fields}
+    wanted = [holders[one] for one in attribute.sources or sorted(holders)]
+    parts = tuple(_Part(_key(source, name), _reader(source.fields[name], kind, divisor)) for source in wanted)
     return _Column(name, attribute.policy == "precedence", parts)
 
 
@@ -131,7 +157,7 @@ def _value(column: _Column, latest: Mapping[str, LatestRecord]) -> object:
     newest: LatestRecord | None = None
     decided: object = None
     for part in column.parts:
-        record = latest.get(part.source)
+        record = latest.get(part.stream)
         if record is None:
             continue
         stored = record.values.get(column.name)

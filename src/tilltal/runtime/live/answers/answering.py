@@ -6,7 +6,6 @@ those that had happened and arrived by then, folded again.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -20,9 +19,10 @@ from tilltal.customers.identity.online.resolver import owner_at
 from tilltal.customers.live.facts.consent_answers import ConsentFact
 from tilltal.customers.live.facts.holding_facts import HoldingFact
 from tilltal.customers.live.profile import ProfileState
-from tilltal.decisions.explanation import chosen_actions, other_actions
+from tilltal.decisions.explanation import Chosen, NotChosen, chosen_actions, other_actions
 from tilltal.rules.clock import Clock
 from tilltal.rules.types import Type
+from tilltal.runtime.live.answers.deciding import Logged as LoggedDecision
 from tilltal.runtime.live.answers.deciding import read_logged
 from tilltal.runtime.live.contract import (
     ConsentAnswer,
@@ -37,7 +37,7 @@ from tilltal.runtime.live.contract import (
     TimelineEntry,
 )
 from tilltal.runtime.live.definitions import InForce
-from tilltal.runtime.live.history.past import Past
+from tilltal.runtime.live.history.past import Past, rows_of
 from tilltal.runtime.live.instants import micros, moment
 from tilltal.runtime.live.intake.facts import message_of
 from tilltal.workspace.names import expanded_traits, record_attributes
@@ -90,28 +90,20 @@ async def explain(store: OperationalStore, force: InForce, decision_id: str) -> 
     if decided is None:
         return None
     logged = read_logged(decided.body)
-    decider = force.fallback if logged.is_fallback else force.decider
-    row = {name: _typed(value, decider.plan.schema.get(name)) for name, value in logged.values.items()}
-    clock = Clock(moment(decided.at), force.workspace.zone)
-    again = decider.decide(
-        decider.values_of(row),
-        clock,
-        logged.context,
-        count=logged.count,
-        channel=logged.channel,
-        rates=np.frombuffer(logged.rates) if logged.rates else None,
-    ).explain()
+    has_changed = logged.definitions != force.version
+    reasons = _stored(force, logged) if has_changed else _decided_again(force, logged, moment(decided.at))
     responses = await store.responses(key)
     return DecisionAccount(
         decision_id=decision_id,
-        at=clock.now,
+        at=moment(decided.at),
         profile=None if decided.profile is None else profile_text(decided.profile),
         is_fallback=logged.is_fallback,
         definitions=logged.definitions,
+        has_changed=has_changed,
         known={name: value for name, value in logged.values.items() if not name.startswith("score.")},
-        scores=_scores(row),
-        chosen=chosen_actions(decider.plan, again, {}, has_learned=bool(logged.rates)),
-        not_chosen=other_actions(decider.plan, again),
+        scores=_scores(logged.values),
+        chosen=reasons[0],
+        not_chosen=reasons[1],
         responses=tuple(
             Response(
                 id=one.id.decode(errors="replace"),
@@ -124,6 +116,46 @@ async def explain(store: OperationalStore, force: InForce, decision_id: str) -> 
             for one in responses
         ),
     )
+
+
+_Reasons = tuple[tuple[Chosen, ...], tuple[NotChosen, ...]]
+
+
+def _decided_again(force: InForce, logged: LoggedDecision, at: datetime) -> _Reasons:
+    """Return why actions were chosen or not, from the same decision on the same values."""
+    decider = force.fallback if logged.is_fallback else force.decider
+    row = {name: _typed(value, decider.plan.schema.get(name)) for name, value in logged.values.items()}
+    again = decider.decide(
+        decider.values_of(row),
+        Clock(at, force.workspace.zone),
+        logged.context,
+        count=logged.count,
+        channel=logged.channel,
+        rates=np.frombuffer(logged.rates) if logged.rates else None,
+    ).explain()
+    chosen = chosen_actions(decider.plan, again, {}, has_learned=bool(logged.rates))
+    return chosen, other_actions(decider.plan, again)
+
+
+def _stored(force: InForce, logged: LoggedDecision) -> _Reasons:
+    """Return what was stored of a decision: by other definitions it could come out otherwise."""
+    actions = force.workspace.actions
+    chosen = tuple(
+        Chosen(
+            rank=shown.rank,
+            action=shown.action,
+            title=actions[shown.action].title if shown.action in actions else shown.action,
+            channel=shown.channel,
+            priority=shown.priority,
+            P=shown.P,
+            C=shown.C,
+            V=shown.V,
+            L=shown.L,
+            because=("the definitions have changed since; these are the factors it was decided by",),
+        )
+        for shown in logged.shown
+    )
+    return chosen, ()
 
 
 class Reader:
@@ -163,7 +195,7 @@ class Reader:
             scores=_scores(values),
             consents=_consents(self._facts(rows, clock)),
             holdings=_holdings(self._facts(rows, clock)),
-            audiences=await self._audiences(profile, values),
+            audiences=await self._audiences(profile, values, as_of),
             identities=await self._identities(spans, with_identity=with_identity) if is_whole else (),
         )
 
@@ -209,19 +241,23 @@ class Reader:
         """Return every row of a customer: from the log and from Parquet."""
         tokens = {span.token for span in spans}
         owners = await self._store.owners(tokens)
-        old = await asyncio.to_thread(self._past.rows_of, tokens)
-        rows = {row.event_id: row for row in (*old, *await self._store.events_of(tokens))}
-        return [row for row in rows.values() if owner_at(owners[row.token], row.at) == profile]
+        rows = await rows_of(self._store, self._past.rows_of, tokens)
+        return [row for row in rows if owner_at(owners[row.token], row.at) == profile]
 
     def _facts(self, rows: Iterable[Logged], clock: Clock) -> list[Any]:
         now = micros(clock.now)
         known = (row for row in rows if max(row.at, row.received) <= now)
         return [fact for row in known if (fact := self._force.reader.read(row)) is not None]
 
-    async def _audiences(self, profile: int, values: Mapping[str, object]) -> dict[str, datetime]:
-        held = {name.removeprefix("audience.") for name, value in values.items() if value is True}
+    async def _audiences(
+        self, profile: int, values: Mapping[str, object], as_of: datetime
+    ) -> dict[str, datetime | None]:
+        """Return the audiences that held a customer then; since when, if that membership still lasts."""
         since = await self._store.memberships(profile)
-        return {name: moment(at) for name, at in sorted(since.items()) if name in held}
+        held = (name for name, value in values.items() if name.startswith("audience.") and value is True)
+        names = sorted(name.removeprefix("audience.") for name in held)
+        lasting = {name: moment(at) for name, at in since.items() if at <= micros(as_of)}
+        return {name: lasting.get(name) for name in names}
 
     async def _identities(self, spans: Sequence[Owned], *, with_identity: bool) -> tuple[KnownBy, ...]:
         known = await self._store.identities({span.token for span in spans})

@@ -236,9 +236,8 @@ class Replies(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def take_replies(tx: Transaction, force: InForce, replies: Replies) -> list[ResponseOutcome]:
-    """Store responses and teach the adaptive models; the caller commits."""
+    """Store responses and teach the adaptive models, which know what is stored; the caller commits."""
     outcomes = []
-    force.learning.catch_up(await tx.adaptive())
     for one in replies.responses:
         outcomes.append(await _take(tx, force, one, micros(replies.received)))
     return outcomes
@@ -297,8 +296,7 @@ class Overdue(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def take_overdue(tx: Transaction, force: InForce, overdue: Overdue) -> None:
-    """Let adaptive models take silence for an answer; the caller commits."""
-    force.learning.catch_up(await tx.adaptive())
+    """Let adaptive models, which know what is stored, take silence for an answer; the caller commits."""
     for one in overdue.waiting:
         if one.action in await tx.waits(one.decision):  # no answer came meanwhile
             await tx.write(await _silence(tx, force, one, micros(overdue.now)))

@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 from tilltal.core.errors import EngineError
 from tilltal.core.operational import Identified, Logged, OperationalStore, Reads, Writes
 from tilltal.engines.operational.opening import open_store
-from tilltal.runtime.live.history.hot import tables_of
+from tilltal.runtime.live.history.hot import tables_of, united
 from tilltal.runtime.live.places import files_of, store_place
 from tilltal.runtime.storage import disk
 from tilltal.runtime.storage.store import LIVE, Manifest, Store
@@ -91,16 +91,45 @@ async def hot_tables(target: Reads, workspace: Workspace, store: Store) -> dict[
 
     The log is read before the manifests: rows that are moved meanwhile are found in one of the two, not both.
     """
-    rows: list[Logged] = []
+    portions: list[pa.Table] = []
     place = 0
-    while portion := await target.log_after(place, _PORTION):
-        rows += portion
-        place = portion[-1].position
-    fresh = await asyncio.to_thread(_not_moved, rows, store)
-    if not fresh:
-        return {}
-    known = await target.identities({token for row in fresh for token in row.ids})
-    return tables_of(workspace, fresh, known)
+    while rows := await target.log_after(place, _PORTION):
+        portions.append(_packed(rows))
+        place = rows[-1].position
+    tables: dict[str, list[pa.Table]] = defaultdict(list)
+    while portions:
+        fresh = await asyncio.to_thread(_not_moved, _unpacked(portions.pop(0)), store)
+        known = await target.identities({token for row in fresh for token in row.ids})
+        if fresh:
+            for view, table in (await asyncio.to_thread(tables_of, workspace, fresh, known)).items():
+                tables[view].append(table)
+    return {view: united(found) for view, found in tables.items()}
+
+
+_LOG = pa.schema(
+    [
+        ("event_id", pa.binary()),
+        ("token", pa.int64()),
+        ("ids", pa.list_(pa.int64())),
+        ("kind", pa.string()),
+        ("name", pa.string()),
+        ("source", pa.string()),
+        ("at", pa.int64()),
+        ("received", pa.int64()),
+        ("body", pa.binary()),
+        ("position", pa.int64()),
+    ]
+)
+
+
+def _packed(rows: Sequence[Logged]) -> pa.Table:
+    """Return rows as Arrow holds them: a long log takes a fraction of the memory."""
+    columns = [pa.array([getattr(row, one.name) for row in rows], one.type) for one in _LOG]
+    return pa.Table.from_arrays(columns, schema=_LOG)
+
+
+def _unpacked(table: pa.Table) -> list[Logged]:
+    return [msgspec.convert(row, Logged) for row in table.to_pylist()]
 
 
 def compact_now(workspace: Workspace, now: datetime) -> int:

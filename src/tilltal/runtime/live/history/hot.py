@@ -1,15 +1,15 @@
 """Rows of the log as tables of history: the compactor writes them, a refresh reads them.
 
 Nothing is lost on the way: event types, sources and fields that the definitions do not name (any more) are
-kept as text under their own names, and count again once they are declared again.
+kept as text under their own names, and count again once they are declared again. So is a field with values
+of another type than is declared today: whoever reads the text takes from it what the type can hold.
 """
 
 from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import date, datetime
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from typing import TypeAlias
 from uuid import UUID
 
@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from tilltal.core.operational import Identified, Logged
 from tilltal.core.time import utc_naive
+from tilltal.runtime.live.history.fitting import is_of, iso_date, iso_instant, text_of
 from tilltal.runtime.live.instants import moment
 from tilltal.runtime.live.intake.facts import message_of
 from tilltal.runtime.refresh.views import SQL_TYPES
@@ -49,6 +50,7 @@ _HEAD: Mapping[str, pa.DataType] = {
     "received": pa.timestamp("us"),
     "source": pa.string(),
 }
+_TEXT = pa.string()
 IDENTITIES = pa.schema([("token", pa.int64()), ("namespace", pa.string()), ("value", pa.string())])
 
 
@@ -98,53 +100,77 @@ def _field_kinds(workspace: Workspace) -> dict[str, Mapping[str, FieldType]]:
     return {**kinds, "holdings": holding, "consents": consent}
 
 
+def united(tables: Sequence[pa.Table]) -> pa.Table:
+    """Return tables of one view as one: a column that some of them have as text is text.
+
+    >>> united([pa.table({"n": [1]}), pa.table({"n": ["x"], "more": ["y"]})]).to_pylist()
+    [{'n': '1', 'more': None}, {'n': 'x', 'more': 'y'}]
+    """
+    texts = {
+        name for table in tables for name in table.column_names if table.schema.field(name).type == _TEXT
+    }
+    return pa.concat_tables([_with_texts(table, texts) for table in tables], promote_options="default")
+
+
+def _with_texts(table: pa.Table, names: Set[str]) -> pa.Table:
+    fields = [field.with_type(_TEXT) if field.name in names else field for field in table.schema]
+    return table.cast(pa.schema(fields))
+
+
 def _table(rows: Sequence[Logged], kinds: Mapping[str, FieldType]) -> pa.Table:
-    """Return rows of one view: those fields typed that are declared, the others as text."""
+    """Return rows of one view: those fields typed that are declared and fit, the others as text."""
     messages = [message_of(row.body)[1] for row in rows]
     others = sorted({name for fields in messages for name in fields} - kinds.keys() - _HEAD.keys())
-    columns = {
-        **_HEAD,
-        **{name: _ARROW[SQL_TYPES[kind]] for name, kind in kinds.items()},
-        **dict.fromkeys(others, pa.string()),
-    }
-    made = [
-        _head(row)
-        | {name: _typed(fields.get(name), kind) for name, kind in kinds.items()}
-        | {name: _text(fields.get(name)) for name in others}
-        for row, fields in zip(rows, messages, strict=True)
-    ]
-    return pa.Table.from_pylist(made, schema=pa.schema(list(columns.items())))
+    columns = [pa.array(found, kind) for found, kind in zip(_heads(rows), _HEAD.values(), strict=True)]
+    columns += [_column([fields.get(name) for fields in messages], kind) for name, kind in kinds.items()]
+    columns += [pa.array([text_of(fields.get(name)) for fields in messages], _TEXT) for name in others]
+    return pa.Table.from_arrays(columns, names=[*_HEAD, *kinds, *others])
 
 
-def _head(row: Logged) -> Row:
-    return {
-        "identity": row.token,
-        "event_id": str(UUID(bytes=row.event_id)),
-        "at": utc_naive(moment(row.at)),
-        "received": utc_naive(moment(row.received)),
-        "source": row.source,
-    }
+def _heads(rows: Sequence[Logged]) -> Iterable[Sequence[object]]:
+    return zip(*map(_head, rows), strict=True)
+
+
+def _head(row: Logged) -> tuple[object, ...]:
+    """Return a row's values in the order of `_HEAD`."""
+    return (
+        row.token,
+        str(UUID(bytes=row.event_id)),
+        utc_naive(moment(row.at)),
+        utc_naive(moment(row.received)),
+        row.source,
+    )
+
+
+def _column(values: Sequence[object], kind: FieldType) -> pa.Array:
+    """Return a declared field: typed, or as text where a value came when another type was declared."""
+    if kind == "any":
+        found = [None if one is None else json.dumps(one, ensure_ascii=False) for one in values]
+        return pa.array(found, _TEXT)
+    if kind in _FROM_TEXT:
+        read = _FROM_TEXT[kind]
+        typed: list[object] = [read(one) if isinstance(one, str) else one for one in values]
+    else:
+        typed = list(values)
+    if all(one is None or is_of(one, kind) for one in typed):
+        return pa.array(typed, _ARROW[SQL_TYPES[kind]])
+    return pa.array([text_of(one) for one in values], _TEXT)
+
+
+def _or_as_it_is(read: Callable[[str], object]) -> Callable[[str], object]:
+    def reading(text: str) -> object:
+        try:
+            return read(text)
+        except ValueError:
+            return text
+
+    return reading
 
 
 _FROM_TEXT: Mapping[FieldType, Callable[[str], object]] = {
-    "date": date.fromisoformat,
-    "timestamp": datetime.fromisoformat,
+    "date": _or_as_it_is(iso_date),
+    "timestamp": _or_as_it_is(iso_instant),
 }
-
-
-def _typed(value: object, kind: FieldType) -> object:
-    """Return a value of the log as a column of history holds it."""
-    if value is None:
-        return None
-    if kind == "any":
-        return json.dumps(value, ensure_ascii=False)
-    read = _FROM_TEXT.get(kind)
-    return read(value) if read and isinstance(value, str) else value
-
-
-def _text(value: object) -> str | None:
-    """Return a value that nobody declares, so that whatever type is declared later can be read from it."""
-    return value if value is None or isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _observations(rows: Iterable[Logged], identities: Mapping[int, Identified]) -> list[Row]:

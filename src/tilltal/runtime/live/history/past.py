@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
 from uuid import UUID
 
 from tilltal.core.names import literal, quote
-from tilltal.core.operational import Kind, Logged
+from tilltal.core.operational import Kind, Logged, Reads
 from tilltal.core.ports import BatchEngine
 from tilltal.core.time import day_start
 from tilltal.runtime.live.instants import micros
@@ -31,6 +32,10 @@ _KINDS: Mapping[str, Kind] = {
     "consents": "consent",
 }
 _HEAD = frozenset(("identity", "event_id", "at", "received", "source"))
+
+
+History = Callable[[Iterable[int]], Sequence[Logged]]
+"""Given leading tokens, all their rows that have left the log for Parquet."""
 
 
 class Past:
@@ -123,10 +128,24 @@ def _micros(instant: object) -> int:
 
 
 def _value(value: object, kind: FieldType | None) -> object:
-    return json.loads(value) if kind == "any" and isinstance(value, str) else value
+    if kind != "any" or not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError:  # it was a text when it came
+        return value
 
 
-def unique(rows: Sequence[Logged]) -> list[Logged]:
+async def rows_of(store: Reads, history: History, tokens: Collection[int]) -> list[Logged]:
+    """Return everything of these leading tokens once, wherever it is, in no particular order.
+
+    The log is read first: what leaves it meanwhile is in Parquet before.
+    """
+    logged = await store.events_of(tokens)
+    return _unique([*await asyncio.to_thread(history, tokens), *logged])
+
+
+def _unique(rows: Sequence[Logged]) -> list[Logged]:
     """Return rows without those that the log and Parquet both hold while a compaction is under way."""
     found = {row.event_id or (row.token, row.kind, row.at, row.body): row for row in rows}
     return list(found.values())

@@ -8,7 +8,7 @@ brought up to the clock.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 
 import msgspec
@@ -28,7 +28,7 @@ from tilltal.customers.identity.online.resolver import Moves, OnlineIdentity, ow
 from tilltal.customers.identity.online.spans import since
 from tilltal.customers.live.profile import Moved, ProfileProgram, ProfileState
 from tilltal.rules.clock import Clock
-from tilltal.runtime.live.history.past import unique
+from tilltal.runtime.live.history.past import History, rows_of
 from tilltal.runtime.live.instants import micros
 from tilltal.runtime.live.intake.facts import FactReader
 from tilltal.runtime.live.intake.incoming import Incoming
@@ -36,8 +36,6 @@ from tilltal.runtime.live.intake.incoming import Incoming
 _TICK = timedelta(microseconds=1)
 
 Owners = dict[int, tuple[Owned, ...]]
-History = Callable[[Iterable[int]], Sequence[Logged]]
-"""Given leading tokens, all their rows that have left the log for Parquet."""
 
 
 class Applied(msgspec.Struct, frozen=True, kw_only=True):
@@ -244,8 +242,7 @@ class Applier:
         remade = frozenset((token, who) for token, who in pairs if who is not None)
         tokens = {token for token, _ in remade}
         if tokens:
-            logged = await tx.events_of(tokens)  # first: what leaves the log meanwhile is in Parquet before
-            rows = unique([*self._history(tokens), *logged])
+            rows = await rows_of(tx, self._history, tokens)
             for token, profile in remade:
                 self._program.take(states[profile], token)
             for row in rows:

@@ -6,6 +6,7 @@ quarantine that files use; all of it is durable before the caller hears of it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
@@ -17,6 +18,8 @@ from tilltal.runtime.live.intake.setting_aside import Aside
 from tilltal.sources.online.contract import Rejected, Row
 from tilltal.sources.online.router import Router
 from tilltal.sources.reasons import Reason
+
+_SENT_AT = re.compile(r'"sentAt"\s*:\s*"[^"]*"')
 
 
 class Call(msgspec.Struct, kw_only=True):
@@ -103,14 +106,25 @@ def _corrected(message: Message) -> dict[str, object]:
 
 def _of_message(message: Message, outcome: Rejected, received: datetime) -> Aside:
     raw = msgspec.json.encode({**_corrected(message), "receivedAt": received}).decode()
-    return Aside(source=outcome.source, index=message.index, reasons=outcome.reasons, raw=raw)
+    return Aside(
+        source=outcome.source, index=message.index, reasons=outcome.reasons, raw=raw, key=_as_sent(message)
+    )
+
+
+def _as_sent(message: Message) -> str:
+    """Return what is the same when a client sends a message again: not when it was sent, nor what we add.
+
+    Content belongs to it also where there is an id: clients give one id to many messages, and whoever sends
+    something else under an id gets another reason.
+    """
+    document = {key: value for key, value in message.document.items() if key != "sentAt"}
+    return msgspec.json.encode(document).decode()
 
 
 def _of_refused(one: Refused) -> Aside:
-    reason = Reason(code="S326")
-    return Aside(
-        source="", index=one.index, reasons=(reason,), raw=one.body.decode("utf-8", errors="replace")
-    )
+    raw = one.body.decode("utf-8", errors="replace")
+    reason = Reason(code=one.code, words=one.reason)
+    return Aside(source="", index=one.index, reasons=(reason,), raw=raw, key=_SENT_AT.sub("", raw))
 
 
 def _rejection(index: int, message_id: str, code: str, reason: str) -> Rejection:

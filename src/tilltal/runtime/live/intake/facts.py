@@ -6,7 +6,7 @@ msgpack knows no dates, so date and timestamp fields lie as ISO texts; the defin
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import date, datetime
+from datetime import date
 from typing import TypeAlias
 from uuid import UUID
 
@@ -17,6 +17,7 @@ from tilltal.customers.live.facts.consent_answers import ConsentFact
 from tilltal.customers.live.facts.holding_facts import HoldingFact
 from tilltal.customers.live.facts.records import RecordFact
 from tilltal.customers.traits.online import Event
+from tilltal.runtime.live.history.fitting import fitting
 from tilltal.runtime.live.instants import moment
 from tilltal.workspace.definitions.sources import FieldType
 from tilltal.workspace.names import event_fields, kept_fields
@@ -24,10 +25,6 @@ from tilltal.workspace.workspace import Workspace
 
 Fact: TypeAlias = Event | RecordFact | ConsentFact | HoldingFact
 
-_READ: Mapping[FieldType, Callable[[str], object]] = {
-    "date": date.fromisoformat,
-    "timestamp": datetime.fromisoformat,
-}
 _decode = msgspec.msgpack.Decoder(tuple[str, dict[str, object]]).decode
 
 
@@ -42,7 +39,10 @@ def message_of(body: bytes) -> tuple[str, dict[str, object]]:
 
 
 class FactReader:
-    """Reads rows of the log under one set of definitions; fields that are no longer declared are left out."""
+    """Reads rows of the log under one set of definitions; fields that are no longer declared are left out.
+
+    A value that came when its field had another type is what today's type makes of it.
+    """
 
     def __init__(self, workspace: Workspace) -> None:
         self._events = {name: _reading(fields) for name, fields in event_fields(workspace).items()}
@@ -64,20 +64,16 @@ class FactReader:
         return _consent(row, fields) if row.kind == "consent" else _holding(row, fields)
 
 
-_Reading = dict[str, Callable[[str], object] | None]
+_Reading = dict[str, Callable[[object], object]]
 
 
 def _reading(fields: Mapping[str, FieldType]) -> _Reading:
-    return {name: _READ.get(kind) for name, kind in fields.items()}
+    return {name: fitting(kind) for name, kind in fields.items()}
 
 
 def _fields(row: Logged, reading: _Reading) -> dict[str, object]:
-    found: dict[str, object] = {}
-    for name, value in _decode(row.body)[1].items():
-        if name in reading:
-            read = reading[name]
-            found[name] = read(value) if read and isinstance(value, str) else value
-    return found
+    stored = _decode(row.body)[1]
+    return {name: reading[name](value) for name, value in stored.items() if name in reading}
 
 
 def _event(row: Logged, reading: _Reading) -> Event:

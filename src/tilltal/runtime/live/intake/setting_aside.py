@@ -5,9 +5,11 @@ They lie where rows of files lie, as entries of the same form, so that the same 
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections import defaultdict
+from collections import OrderedDict
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -22,15 +24,25 @@ from tilltal.sources.reasons import Reason
 
 NO_SOURCE = "collector"  # stands for the source where none takes a message
 COLLECTOR = "collector"  # stands for the file that a message came in
+_REMEMBERED = 100_000  # messages that the quarantine surely has
 
 
 class Aside(msgspec.Struct, frozen=True, kw_only=True):
-    """A message to be set aside: the source that refused it (empty: none took it), why, and its JSON."""
+    """A message to be set aside: the source that refused it (empty: none took it), why, and its JSON.
+
+    `key` is what stays the same when the message is sent again.
+    """
 
     source: str
     index: int
     reasons: tuple[Reason, ...]
     raw: str
+    key: str
+
+    @property
+    def known_as(self) -> bytes:
+        """Tell it from others, in few bytes."""
+        return hashlib.blake2b(f"{self.source}\x1f{self.key}".encode(), digest_size=16).digest()
 
 
 class SetAside:
@@ -40,24 +52,39 @@ class SetAside:
         self._store = store
         self._vault = vault
         self._count = 0
+        self._kept: OrderedDict[bytes, None] = OrderedDict()
 
     def keep(self, found: Sequence[Aside], now: datetime) -> None:
-        """Store messages durably.
+        """Store messages durably, unless they lie there already: clients send again, and so do we.
 
         Raises:
             OSError: if the disk refuses; then nobody is told that they are stored.
         """
-        by_source: dict[str, list[Aside]] = defaultdict(list)
+        by_source: dict[str, dict[bytes, Aside]] = {}
         for one in found:
-            by_source[one.source or NO_SOURCE].append(one)
+            if one.known_as in self._kept:
+                self._kept.move_to_end(one.known_as)
+            else:
+                by_source.setdefault(one.source or NO_SOURCE, {}).setdefault(one.known_as, one)
         for source, group in by_source.items():
-            self._keep(source, group, now)
+            self._keep(source, list(group.values()), now)
+            self._remember(group)
+
+    def _remember(self, keys: Iterable[bytes]) -> None:
+        self._kept.update(dict.fromkeys(keys))
+        while len(self._kept) > _REMEMBERED:
+            self._kept.popitem(last=False)
 
     def _keep(self, source: str, group: Sequence[Aside], now: datetime) -> None:
         name = self._name(now)
         path = self._store.root / "quarantine" / source / f"{name}.jsonl"
         ingested = _written(now)
-        count = quarantine.write(path, self._entries(source, group, ingested))
+        try:
+            count = quarantine.write(path, self._entries(source, group, ingested))
+        except OSError:
+            with suppress(OSError):
+                path.unlink(missing_ok=True)  # a full disk needs the room
+            raise
         self._store.accept(
             Manifest(
                 id=name,
@@ -100,7 +127,7 @@ class SetAside:
         return f"{LIVE}{micros(now)}-{os.getpid()}-{self._count}"
 
     def _entries(self, source: str, group: Sequence[Aside], ingested: str) -> Iterable[quarantine.Entry]:
-        rows = [Rejected(row=one.index, reasons=one.reasons, raw=one.raw) for one in group]
+        rows = [Rejected(row=one.index, reasons=one.reasons, raw=one.raw, key=one.key) for one in group]
         return quarantine.sealed_entries(self._vault, rows, source=source, file=COLLECTOR, ingested=ingested)
 
 

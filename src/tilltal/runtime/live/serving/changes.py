@@ -136,9 +136,14 @@ class Hook:
                 _log.warning("webhook %s: %s", self.name, error)
                 await asyncio.sleep(_POLL_SECONDS)
 
-    async def _tell_all(self, client: httpx.AsyncClient) -> None:
+    async def place(self) -> int | None:
+        """Return the position of the last change that the receiver was told of; None before the first."""
         kept = await self._store.mark(self._mark)
-        place = await last_position(self._store) if kept is None else int(kept)
+        return None if kept is None else int(kept)
+
+    async def _tell_all(self, client: httpx.AsyncClient) -> None:
+        kept = await self.place()
+        place = await last_position(self._store) if kept is None else kept
         if kept is None:
             await self._keep(place)
         async for portion in self._feed.after(place):

@@ -14,7 +14,7 @@ from tilltal.core.operational import OperationalStore, Transaction, Writes
 from tilltal.rules.clock import Clock
 from tilltal.runtime.live.answers import deciding
 from tilltal.runtime.live.answers.deciding import Made, Overdue, Replies
-from tilltal.runtime.live.contract import Collected, ResponseOutcome
+from tilltal.runtime.live.contract import Collected, ResponseOutcome, Unavailable
 from tilltal.runtime.live.definitions import InForce
 from tilltal.runtime.live.instants import micros
 from tilltal.runtime.live.intake.applying import Applier
@@ -45,15 +45,26 @@ class Committer:
 
         Raises:
             EngineError: if the store cannot be reached; nothing was stored.
+            Unavailable: if the disk refuses what goes to the quarantine; nothing was stored.
         """
         clock = Clock(self._now(), force.workspace.zone)
         calls = [piece for piece in pieces if isinstance(piece, Call)]
         for call in calls:
             force.desk.keep_secrets(call.batch)
-        self._quarantine.keep([aside for call in calls for aside in call.aside], clock.now)
+        await self._set_aside(calls, clock.now)
         results = await self._committed(pieces, force, applier, clock)
         self._feed.notify()
         return results
+
+    async def _set_aside(self, calls: Sequence[Call], now: datetime) -> None:
+        """Put refused messages into quarantine; in a thread, since fsync would hold up everybody."""
+        found = [aside for call in calls for aside in call.aside]
+        if not found:
+            return
+        try:
+            await asyncio.to_thread(self._quarantine.keep, found, now)
+        except OSError as error:
+            raise Unavailable(f"The quarantine cannot be written: {error.strerror or error}.") from error
 
     async def _committed(
         self, pieces: Sequence[Piece], force: InForce, applier: Applier, clock: Clock
@@ -79,6 +90,8 @@ class Committer:
             async with self._store.transaction() as tx:
                 fresh = await _applied(tx, applier, calls, clock)
                 await tx.write(_decisions(pieces))
+                if any(isinstance(piece, Replies | Overdue) for piece in pieces):
+                    force.learning.catch_up(await tx.adaptive())  # once: nobody else learns until the end
                 return [await _result(tx, force, piece, fresh) for piece in pieces]
         except BaseException:
             if any(isinstance(piece, Replies | Overdue) for piece in pieces):

@@ -8,10 +8,11 @@ from tilltal.runtime.live.contract import Collected, DecideAnswer, Sample
 
 
 class Figures:
-    """Counters of one server process."""
+    """Counters of one server process; `behind` is how many seconds a stage in the background is, by name."""
 
     def __init__(self) -> None:
         self.waking_lag = 0.0
+        self.behind: dict[str, float] = {}
         self._messages = {"accepted": 0, "duplicate": 0, "rejected": 0}
         self._decisions = {"known": 0, "unknown": 0, "fallback": 0}
 

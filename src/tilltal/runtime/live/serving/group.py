@@ -66,8 +66,12 @@ class GroupCommit(Generic[W, T]):
         """Begin to work."""
         self._task = asyncio.get_running_loop().create_task(self._work())
 
-    async def submit(self, piece: W) -> T:
+    async def submit(self, piece: W, *, is_owed: bool = False) -> T:
         """Return the piece's result once it is durable.
+
+        Args:
+            piece: the work; it is not done if the caller is cancelled before its group begins.
+            is_owed: it is answered whatever happens, so twice as much may wait before it is turned away.
 
         Raises:
             Busy: if too much waits already; nothing was stored.
@@ -75,7 +79,8 @@ class GroupCommit(Generic[W, T]):
         """
         if self._is_closing:
             raise Unavailable("The server is stopping.")
-        if self._weight and self._weight + piece.weight > self._most_waiting:
+        most = self._most_waiting * (2 if is_owed else 1)
+        if self._weight and self._weight + piece.weight > most:
             raise Busy
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
@@ -114,7 +119,13 @@ class GroupCommit(Generic[W, T]):
         return group
 
     async def _do(self, group: list[tuple[W, asyncio.Future[T]]]) -> None:
-        """Run a group; if it fails as a whole, run its pieces alone, so that one bad piece fails alone."""
+        """Run a group; if it fails as a whole, run its pieces alone, so that one bad piece fails alone.
+
+        Pieces whose caller has gone are left out: nobody will hear of them.
+        """
+        group = [one for one in group if not one[1].done()]
+        if not group:
+            return
         try:
             results = await self._run([piece for piece, _ in group])
         except EngineError as error:

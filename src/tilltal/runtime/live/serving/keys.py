@@ -31,8 +31,14 @@ class Keys:
         self._keys: dict[str, ApiKey] = {}
 
     async def load(self) -> None:
-        """Read the keys as they are now, also those that another process made."""
-        self._keys = {key.id: key for key in await self._store.api_keys()}
+        """Read the keys as they are now, also those that another process made.
+
+        What this process puts while the store is read may be newer than what was read, and stays.
+        """
+        before = self._keys
+        read = {key.id: key for key in await self._store.api_keys()}
+        made = {id_: key for id_, key in self._keys.items() if id_ not in before}
+        self._keys = made | {id_: _stricter(key, self._keys.get(id_)) for id_, key in read.items()}
 
     def authenticate(self, secret: str) -> KeyInfo | None:
         """Return the key of a secret if it is in force now."""
@@ -48,30 +54,25 @@ class Keys:
 
     async def create(self, name: str, scopes: Iterable[Scope], expires: datetime | None = None) -> NewKey:
         """Make a key; its secret is in the answer and nowhere else."""
-        key_id = secrets.token_hex(6)
-        secret = f"{_PREFIX}_{key_id}_{secrets.token_urlsafe(32)}"
-        key = ApiKey(
-            id=key_id,
-            name=name,
-            hash=_hash(secret),
-            scopes=tuple(dict.fromkeys(scopes)),
-            created=micros(self._now()),
-            expires=None if expires is None else micros(expires),
-        )
+        key, secret = self._made(name, scopes, None if expires is None else micros(expires))
         await self._put(key)
         return NewKey(key=_info(key), secret=secret)
 
     async def rotate(self, key_id: str, overlap_seconds: float) -> NewKey | None:
-        """Make a key like another, which ends after the overlap; None if that one is not in force."""
+        """Make a key like another, which ends after the overlap; None if that one is not in force.
+
+        The new key lives as long as the old one was made to, from now on.
+        """
+        await self.load()
         old = self._keys.get(key_id)
         if old is None or not self._is_in_force(old):
             return None
-        new = await self.create(old.name, _info(old).scopes, None)
-        ends = micros(self._now() + timedelta(seconds=overlap_seconds))
-        await self._put(
-            msgspec.structs.replace(old, expires=ends if old.expires is None else min(ends, old.expires))
-        )
-        return new
+        now = self._now()
+        expires = None if old.expires is None else micros(now) + old.expires - old.created
+        new, secret = self._made(old.name, old.scopes, expires)
+        ends = micros(now + timedelta(seconds=overlap_seconds))
+        await self._put(new, msgspec.structs.replace(old, expires=_earlier(ends, old.expires)))
+        return NewKey(key=_info(new), secret=secret)
 
     async def revoke(self, key_id: str) -> bool:
         """End a key at once; False if there is no such key."""
@@ -86,10 +87,42 @@ class Keys:
         now = micros(self._now())
         return key.revoked is None and (key.expires is None or now < key.expires)
 
-    async def _put(self, key: ApiKey) -> None:
+    def _made(self, name: str, scopes: Iterable[str], expires: int | None) -> tuple[ApiKey, str]:
+        """Return a new key, not yet stored, and its secret."""
+        key_id = secrets.token_hex(6)
+        secret = f"{_PREFIX}_{key_id}_{secrets.token_urlsafe(32)}"
+        key = ApiKey(
+            id=key_id,
+            name=name,
+            hash=_hash(secret),
+            scopes=tuple(dict.fromkeys(scopes)),
+            created=micros(self._now()),
+            expires=expires,
+        )
+        return key, secret
+
+    async def _put(self, *keys: ApiKey) -> None:
+        """Store keys together; what another process has ended meanwhile stays ended."""
         async with self._store.transaction() as tx:
-            await tx.put_api_key(key)
-        self._keys[key.id] = key
+            stored = {key.id: key for key in await tx.api_keys()}
+            put = {key.id: _stricter(key, stored.get(key.id)) for key in keys}
+            for key in put.values():
+                await tx.put_api_key(key)
+        self._keys = self._keys | put
+
+
+def _stricter(key: ApiKey, other: ApiKey | None) -> ApiKey:
+    """Return a key that ends when the first of its two states does: no key comes back to life."""
+    if other is None:
+        return key
+    return msgspec.structs.replace(
+        key, expires=_earlier(key.expires, other.expires), revoked=_earlier(key.revoked, other.revoked)
+    )
+
+
+def _earlier(one: int | None, other: int | None) -> int | None:
+    """Return the earlier of two instants; None = never."""
+    return min((each for each in (one, other) if each is not None), default=None)
 
 
 def _hash(secret: str) -> bytes:

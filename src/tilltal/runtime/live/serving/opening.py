@@ -10,8 +10,9 @@ import logging
 import os
 import tempfile
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -31,8 +32,10 @@ from tilltal.runtime.live.places import FILES, MADE, files_of, sealed, store_pla
 from tilltal.runtime.live.reference import Snapshotted, snapshotted
 from tilltal.runtime.live.serving.changes import Hook
 from tilltal.runtime.live.serving.keys import Keys
+from tilltal.runtime.live.serving.lags import Lags
 from tilltal.runtime.live.serving.reloading import Reloading, compiled
 from tilltal.runtime.live.serving.service import LiveServer
+from tilltal.runtime.live.serving.supervising import ended, supervised
 from tilltal.runtime.progress import Progress
 from tilltal.runtime.storage.still import StillStore
 from tilltal.workspace.check import usable
@@ -68,23 +71,24 @@ async def open_server(
         await _take_over_once(engine, workspace, store, force, taken, now, progress)
         past = Past(engine, workspace, files)
         server = LiveServer(store, force, SetAside(files, vault), past, now)
-        await server.start()
-        reloading = Reloading(root, server, store, vault, now)
-        tasks = [asyncio.create_task(reloading.run(taken))]
-        tasks.append(asyncio.create_task(_compact(server, store, now)))
-        client = httpx.AsyncClient(timeout=_HOOK_SECONDS)
         hooks = [
             Hook(name, hook, environment, store, server.feed, now)
             for name, hook in workspace.settings.server.webhooks.items()
         ]
-        tasks += [asyncio.create_task(hook.run(client)) for hook in hooks]
+        await server.start()
+        reloading = Reloading(root, server, store, vault, now, taken)
+        lags = Lags(store, reloading, hooks, server.figures, now)
+        client = httpx.AsyncClient(timeout=_HOOK_SECONDS)
+        tasks = [
+            supervised("reloading", reloading.run),
+            supervised("compaction", partial(_compact, server, store, now)),
+            supervised("lags", lags.run),
+            *(supervised(f"webhook {hook.name}", partial(hook.run, client)) for hook in hooks),
+        ]
         try:
             yield server
         finally:
-            for task in tasks:
-                task.cancel()
-                with suppress(asyncio.CancelledError):
-                    await task
+            await ended(*tasks)
             await client.aclose()
             await server.close()
 
@@ -127,5 +131,5 @@ async def _compact(server: LiveServer, store: OperationalStore, now: Callable[[]
         workspace = server.force.workspace
         try:
             await compact(store, workspace, files_of(workspace), now())
-        except (EngineError, OSError) as error:
+        except (EngineError, OSError) as error:  # tried again when it is time
             _log.warning("compaction: %s", error)

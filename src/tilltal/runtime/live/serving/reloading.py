@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -25,6 +24,7 @@ from tilltal.runtime.live.instants import micros
 from tilltal.runtime.live.places import FILES, files_of, sealed
 from tilltal.runtime.live.reference import Snapshotted, snapshotted
 from tilltal.runtime.live.serving.service import LiveServer
+from tilltal.runtime.live.serving.supervising import ended, supervised
 from tilltal.runtime.refresh.run import current_or_none
 from tilltal.workspace.check import usable
 from tilltal.workspace.workspace import Workspace
@@ -76,9 +76,6 @@ class Sweep:
             except EngineError as error:
                 _log.warning("sweep: %s", error)
                 await asyncio.sleep(_RETRY_SECONDS)
-            except Exception:  # it would fail again; whoever is touched is brought along all the same
-                _log.exception("the sweep to new definitions is broken off until the next start")
-                return
             await asyncio.sleep(loop.time() - began)  # half of the time is other people's
 
     async def portion(self, edition: str, lookalikes: Mapping[int, frozenset[str]]) -> bool:
@@ -107,25 +104,31 @@ class Reloading:
         store: OperationalStore,
         vault: Vault,
         now: Callable[[], datetime],
+        taken: Snapshotted,
     ) -> None:
+        """Take what to keep up with; `taken` is of the snapshot that the server began with."""
         self._root = root
         self._server = server
         self._store = store
         self._vault = vault
         self._now = now
+        self._taken = taken
+        self._version = server.force.version  # of the definitions that everything was taken up from
         self._sweeping: asyncio.Task[None] | None = None
+        self.sweeping_since: datetime | None = None
 
-    async def run(self, taken: Snapshotted) -> None:
-        """Keep up until cancelled; `taken` is of the snapshot that the server began with."""
+    async def run(self) -> None:
+        """Keep up until cancelled; when it is begun again, with what was in force last."""
         try:
-            await self._sweep(taken)
-            await self._keep_up(taken.name)
+            self._sweep()
+            await self._keep_up()
         finally:
             await self._stop()
 
-    async def _keep_up(self, snapshot: str) -> None:
-        version, seen = self._server.force.version, _stamps(self._root)
+    async def _keep_up(self) -> None:
+        seen = _Stamps()  # the first look reads all: something may have changed since it was read
         while True:
+            version, snapshot = self._version, self._taken.name
             await asyncio.sleep(_LOOK_SECONDS)
             try:
                 await self._server.look_at_keys()
@@ -159,21 +162,23 @@ class Reloading:
                 await self._server.take_up(force)
             except EngineError as error:  # corrections are settled at the next look
                 _log.warning("corrections not taken up: %s", error)
-                seen = frozenset()
+                seen = _Stamps()
                 continue
-            version, snapshot = workspace.content_hash, taken.name
-            _log.info("definitions %s in force", version[:12])
-            await self._sweep(taken)
+            self._version, self._taken = force.version, taken
+            _log.info("definitions %s in force", force.version[:12])
+            self._sweep()
 
-    async def _sweep(self, taken: Snapshotted) -> None:
-        sweep = Sweep(self._server, self._store, self._now)
-        self._sweeping = asyncio.create_task(sweep.run(taken.lookalikes))
+    def _sweep(self) -> None:
+        self.sweeping_since = self._now()
+        self._sweeping = supervised("sweep", self._swept)
+
+    async def _swept(self) -> None:
+        await Sweep(self._server, self._store, self._now).run(self._taken.lookalikes)
+        self.sweeping_since = None
 
     async def _stop(self) -> None:
         if self._sweeping is not None:
-            self._sweeping.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._sweeping
+            await ended(self._sweeping)
 
 
 async def compiled(
@@ -192,7 +197,10 @@ async def compiled(
     return in_force(workspace, reference, vault, adaptive, micros(now()))
 
 
-def _stamps(root: Path) -> frozenset[tuple[str, int, int]]:
+_Stamps = frozenset[tuple[str, int, int]]
+
+
+def _stamps(root: Path) -> _Stamps:
     """Return path, time and size of every definition: differs once one is changed, added or removed."""
     found = ((path, path.stat()) for path in root.rglob("*.yaml") if ".tilltal" not in path.parts)
     return frozenset((str(path), stat.st_mtime_ns, stat.st_size) for path, stat in found)

@@ -52,6 +52,7 @@ from tilltal.runtime.live.serving.group import GroupCommit
 from tilltal.runtime.live.serving.keys import Keys
 
 _WAKE_SECONDS = 0.25
+_LONGEST_SECONDS = 5.0  # between two tries while the store is away
 _WAKE_PORTION = 200  # profiles woken in one transaction, so that nobody waits long behind it
 _log = logging.getLogger("tilltal.server")
 
@@ -77,6 +78,7 @@ class LiveServer:
         self._committer = Committer(store, quarantine, self._feed, now)
         self._group: GroupCommit[Piece, Result] = GroupCommit(self._run)
         self._tasks: list[asyncio.Task[None]] = []
+        self._owed: set[asyncio.Task[None]] = set()
         self._is_started = False
         self.replace(force)
 
@@ -96,6 +98,11 @@ class LiveServer:
     def feed(self) -> Feed:
         """What webhooks listen to."""
         return self._feed
+
+    @property
+    def figures(self) -> Figures:
+        """What the server counts of itself."""
+        return self._figures
 
     def replace(self, force: InForce) -> None:
         """Serve by other definitions from the next request on."""
@@ -125,6 +132,7 @@ class LiveServer:
         """Finish what is under way, then stop."""
         self._is_started = False
         await self._group.close()
+        await asyncio.gather(*self._owed)
         self._feed.close()
         for task in self._tasks:
             task.cancel()
@@ -153,9 +161,9 @@ class LiveServer:
             async with asyncio.timeout(budget / 1000):
                 made = await self._decided(force, asked)
                 await self._submit(made)
-        except TimeoutError:
+        except (TimeoutError, Busy):
             made = deciding.fall_back(force, asked, self._now())
-            self._later(made)
+            await asyncio.wait([self._owe(made)], timeout=budget / 1000)
         self._figures.decided(made.answer)
         return made.answer
 
@@ -252,7 +260,7 @@ class LiveServer:
     def _lags(self) -> dict[str, float]:
         since = self._group.since
         waiting = 0.0 if since is None else asyncio.get_running_loop().time() - since
-        return {"intake": waiting, "waking": self._figures.waking_lag}
+        return {"intake": waiting, "waking": self._figures.waking_lag, **self._figures.behind}
 
     # -- work --------------------------------------------------------------------------------------------
 
@@ -261,15 +269,20 @@ class LiveServer:
             raise Unavailable("The server is starting or stopping.")
         return await self._group.submit(piece)
 
-    def _later(self, piece: Piece) -> None:
-        """Store something nobody waits for."""
-        task = asyncio.create_task(self._stored(piece))
-        self._tasks.append(task)
-        task.add_done_callback(self._tasks.remove)
+    def _owe(self, made: Made) -> asyncio.Task[None]:
+        """Begin to store a decision that is answered also if that lasts too long, or fails."""
+        task = asyncio.create_task(self._stored(made))
+        self._owed.add(task)
+        task.add_done_callback(self._owed.discard)
+        return task
 
-    async def _stored(self, piece: Piece) -> None:
-        with suppress(Unavailable):
-            await self._submit(piece)
+    async def _stored(self, made: Made) -> None:
+        try:
+            await self._group.submit(made, is_owed=True)
+        except (Busy, Unavailable) as error:
+            _log.warning("a fallback was answered, but not stored: %s", error)
+        except Exception:
+            _log.exception("a fallback was answered, but not stored")
 
     async def _decided(self, force: InForce, asked: deciding.Asked) -> Made:
         """Decide on the state as it is stored."""
@@ -318,14 +331,21 @@ class LiveServer:
 
 
 async def _repeat(name: str, portion: Callable[[], Awaitable[bool]]) -> None:
-    """Do portions of work for ever, at once while there is more (True), else after a short pause."""
+    """Do portions of work for ever, at once while there is more (True), else after a short pause.
+
+    While portions fail, pauses double up to a few seconds, so that neither store nor log is flooded.
+    """
+    pause = _WAKE_SECONDS
     while True:
         try:
             is_more = await portion()
         except EngineError as error:
             _log.warning("%s: %s", name, error)
-            is_more = False
         except Exception:
             _log.exception(name)
-            is_more = False
-        await asyncio.sleep(0 if is_more else _WAKE_SECONDS)
+        else:
+            pause = _WAKE_SECONDS
+            await asyncio.sleep(0 if is_more else pause)
+            continue
+        await asyncio.sleep(pause)
+        pause = min(2 * pause, _LONGEST_SECONDS)

@@ -1,0 +1,54 @@
+"""How far what runs in the background is behind, in seconds."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+from tilltal.core.operational import OperationalStore
+from tilltal.runtime.live.instants import micros
+from tilltal.runtime.live.serving.changes import Hook
+from tilltal.runtime.live.serving.figures import Figures
+from tilltal.runtime.live.serving.reloading import Reloading
+
+_LOOK_SECONDS = 5.0
+
+
+class Lags:
+    """Looks now and then, and notes what it finds in the server's figures."""
+
+    def __init__(
+        self,
+        store: OperationalStore,
+        reloading: Reloading,
+        hooks: Sequence[Hook],
+        figures: Figures,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._store = store
+        self._reloading = reloading
+        self._hooks = hooks
+        self._figures = figures
+        self._now = now
+
+    async def run(self) -> None:
+        """Keep looking until cancelled."""
+        while True:
+            await self.look()
+            await asyncio.sleep(_LOOK_SECONDS)
+
+    async def look(self) -> None:
+        """Note the age of the log's oldest row, of the oldest change untold, and of a sweep under way."""
+        behind = self._figures.behind
+        rows = await self._store.log_after(0, 1)
+        behind["compaction"] = self._age(rows[0].received) if rows else 0.0
+        for hook in self._hooks:
+            place = await hook.place()
+            untold = [] if place is None else await self._store.changes_after(place, 1)
+            behind[f"webhook {hook.name}"] = self._age(untold[0].at) if untold else 0.0
+        began = self._reloading.sweeping_since
+        behind["sweep"] = 0.0 if began is None else self._age(micros(began))
+
+    def _age(self, instant: int) -> float:
+        return max(0.0, (micros(self._now()) - instant) / 1_000_000)

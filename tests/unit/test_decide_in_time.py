@@ -1,0 +1,192 @@
+"""A decision in time: when the budget is over the fallback is answered, and it is what is stored."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.e2e.serving import Shop
+
+from tilltal.core.errors import EngineError
+from tilltal.core.operational import Writes
+from tilltal.runtime.live.contract import Busy, DecideRequest, Unavailable
+from tilltal.runtime.live.serving import service
+from tilltal.runtime.live.serving.opening import open_server
+from tilltal.runtime.live.serving.service import LiveServer
+from tilltal.runtime.progress import Silent
+
+NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)
+BUDGET_MS = 400.0  # so long that a busy machine stores a row meanwhile
+ASKED = DecideRequest(identity={"crm": "u1"}, channel="push", budget_ms=BUDGET_MS)
+
+
+class Slow:
+    """Stands before a store: writes wait until they may go on."""
+
+    def __init__(self, server: LiveServer, patch: pytest.MonkeyPatch) -> None:
+        self.stored: list[bytes] = []
+        self.gate = asyncio.Event()
+        self.begun = asyncio.Event()
+        self._write: Callable[[Writes], Awaitable[None]] = server._store.write
+        patch.setattr(server._store, "write", self.write)
+
+    async def write(self, writes: Writes) -> None:
+        self.begun.set()
+        await self.gate.wait()
+        await self._write(writes)
+        self.stored += [row.id for row in writes.decisions]
+
+
+@pytest.fixture
+def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Return what lets a story happen in a server with a store whose writes can be held up."""
+
+    def run(story: Callable[[LiveServer, Slow], Coroutine[Any, Any, None]]) -> None:
+        async def main() -> None:
+            async with open_server(Shop(tmp_path / "shop").root, lambda: NOW, Silent(), {}) as server:
+                slow = Slow(server, monkeypatch)
+                try:
+                    await story(server, slow)
+                finally:
+                    slow.gate.set()  # else the server waits for ever when it closes
+
+        asyncio.run(main())
+
+    return run
+
+
+def test_a_decision_nobody_heard_of_is_not_stored(told: Callable[..., None]) -> None:
+    async def story(server: LiveServer, slow: Slow) -> None:
+        first = asyncio.create_task(server.decide(DecideRequest(identity={"crm": "u2"}, budget_ms=5000)))
+        await slow.begun.wait()
+        asked = asyncio.create_task(server.decide(ASKED))  # waits behind the first
+        while not server._owed:
+            await asyncio.sleep(0.005)
+        assert not asked.done()  # the fallback waits for the disk
+        slow.gate.set()
+        answers = [await first, await asked]
+        assert [answer.is_fallback for answer in answers] == [False, True]
+        assert [one.hex() for one in slow.stored] == [answer.decision_id for answer in answers]
+
+    told(story)
+
+
+def test_a_fallback_is_answered_before_it_is_stored_if_the_disk_is_too_slow(
+    told: Callable[..., None],
+) -> None:
+    async def story(server: LiveServer, slow: Slow) -> None:
+        began = time.perf_counter()
+        first = asyncio.create_task(server.decide(DecideRequest(identity={"crm": "u2"}, budget_ms=5000)))
+        await slow.begun.wait()
+        answer = await server.decide(ASKED)
+        assert answer.is_fallback
+        assert time.perf_counter() - began >= 2 * BUDGET_MS / 1000 - 0.01  # as long as the budget again
+        assert slow.stored == []
+        slow.gate.set()
+        await first
+        await server.close()
+        assert bytes.fromhex(answer.decision_id) in slow.stored
+        assert len(slow.stored) == 2
+
+    told(story)
+
+
+def test_a_fallback_is_durable_when_it_is_answered(
+    told: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story(server: LiveServer, slow: Slow) -> None:
+        slow.gate.set()
+        owners = server._store.owners
+
+        async def late(tokens: Any) -> Any:
+            await asyncio.sleep(60)
+            return await owners(tokens)
+
+        monkeypatch.setattr(server._store, "owners", late)
+        answer = await server.decide(ASKED)
+        assert answer.is_fallback
+        assert [one.hex() for one in slow.stored] == [answer.decision_id]
+
+    told(story)
+
+
+def test_too_much_at_once_is_answered_by_a_fallback(
+    told: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story(server: LiveServer, slow: Slow) -> None:
+        slow.gate.set()
+        submit = server._group.submit
+
+        async def full(piece: Any, *, is_owed: bool = False) -> Any:
+            if not is_owed:
+                raise Busy
+            return await submit(piece, is_owed=is_owed)
+
+        monkeypatch.setattr(server._group, "submit", full)
+        answer = await server.decide(ASKED)
+        assert answer.is_fallback
+        assert [one.hex() for one in slow.stored] == [answer.decision_id]
+
+    told(story)
+
+
+@pytest.mark.parametrize("error", [Busy(), Unavailable("No answer."), ValueError("broken")])
+def test_a_fallback_that_cannot_be_stored_is_answered_all_the_same(
+    told: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    error: Exception,
+) -> None:
+    async def story(server: LiveServer, slow: Slow) -> None:
+        async def broken(piece: Any, *, is_owed: bool = False) -> Any:
+            raise error if is_owed else Busy
+
+        monkeypatch.setattr(server._group, "submit", broken)
+        assert (await server.decide(ASKED)).is_fallback
+        assert slow.stored == []
+
+    with caplog.at_level(logging.WARNING, "tilltal.server"):
+        told(story)
+    assert "not stored" in caplog.text
+
+
+def test_a_store_that_is_away_is_no_reason_for_a_fallback(
+    told: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story(server: LiveServer, slow: Slow) -> None:
+        async def away(writes: Writes) -> None:
+            raise EngineError.of("E530", "No answer.")
+
+        monkeypatch.setattr(server._store, "write", away)
+        with pytest.raises(Unavailable):
+            await server.decide(ASKED)
+
+    told(story)
+
+
+def test_pauses_grow_while_work_fails_and_are_short_again_after(monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: list[float] = []
+    away = EngineError.of("E530", "away")
+    outcomes: Iterator[EngineError | bool] = iter([away] * 6 + [True, False, away])
+
+    async def portion() -> bool:
+        outcome = next(outcomes, None)
+        if outcome is None:
+            raise asyncio.CancelledError
+        if isinstance(outcome, EngineError):
+            raise outcome
+        return outcome
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(service._repeat("waking", portion))
+    assert pauses == [0.25, 0.5, 1, 2, 4, 5, 0, 0.25, 0.25]
