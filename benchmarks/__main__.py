@@ -15,7 +15,10 @@ ALL = {
     "refresh": "1M, 10M and 100M events to profiles against a six-column scan",
     "scoring": "a million customers, ten models",
     "decide": "scores, then decisions over thirty actions with reasons",
+    "allocate": "an outbound run for a million customers, twenty actions, five capacities",
+    "simulate": "one scenario for a million customers, two hundred actions, with all that is shown of it",
     "decide_one": "one decision over 200 actions, with adaptive models",
+    "replay": "logged decisions over 200 actions, decided again and compared byte for byte",
     "serve": "events taken in over HTTP, with a million live customers",
 }
 

@@ -29,16 +29,15 @@ from tilltal.decisions.live.decider import LiveDecider
 from tilltal.decisions.plan import DecisionPlan, Policies, plan_decisions
 from tilltal.models.adaptive.bins import bins_from
 from tilltal.models.adaptive.layout import layout_of
-from tilltal.models.adaptive.model import AdaptiveModel
+from tilltal.models.adaptive.methods import new_model
 from tilltal.models.adaptive.table import AdaptiveTable
 from tilltal.rules.clock import Clock
 from tilltal.rules.types import Type
 from tilltal.workspace.definitions.actions import Action, Adaptive, Condition, Learned
+from tilltal.workspace.definitions.contact import AppliesTo, Cap, Contact
 from tilltal.workspace.definitions.policies import (
     ActionScope,
-    AppliesTo,
     Arbitration,
-    Cap,
     Consent,
     ContextRule,
     Levers,
@@ -119,10 +118,12 @@ def plan(actions: int) -> DecisionPlan:
             levers=Levers(group={"group_2": 10}, action={"action_007": -20}),
         ),
         consent=Consent(purposes={"marketing": Purpose()}),
-        caps=(
-            Cap(name="weekly", limit=5, rolling="P7D"),
-            Cap(name="sms", limit=1, rolling="P7D", applies_to=AppliesTo(channel="sms")),
-            Cap(name="each_action", limit=2, rolling="P30D", each=("action",)),
+        contact=Contact(
+            caps=(
+                Cap(name="weekly", limit=5, rolling="P7D"),
+                Cap(name="sms", limit=1, rolling="P7D", applies_to=AppliesTo(channel="sms")),
+                Cap(name="each_action", limit=2, rolling="P30D", each=("action",)),
+            )
         ),
     )
     channels = {name: rng.sample(CHANNELS, rng.choice((2, 3))) for name in made}
@@ -147,7 +148,7 @@ def taught(decider: LiveDecider, rows: list[list[Any]], responses: int) -> Adapt
     for name, _ in decider.adaptive:
         learned = actions[name]
         assert isinstance(learned, Learned)
-        models.append(AdaptiveModel(layout_of(learned.adaptive, bins)))
+        models.append(new_model(layout_of(learned.adaptive, bins)))
     table = AdaptiveTable(models, decider.slots, AT)
     for _ in range(responses):
         number = rng.randrange(len(models))

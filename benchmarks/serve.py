@@ -43,10 +43,11 @@ from tilltal.engines.operational.opening import open_store
 from tilltal.governance.vault import Vault
 from tilltal.rules.clock import Clock
 from tilltal.runtime.intake.ingest import open_vault
-from tilltal.runtime.live.places import FILES, MADE, files_of, made_by, sealed
+from tilltal.runtime.live.history.ingested import Shown, marks_of
+from tilltal.runtime.live.places import MADE, made_by
 from tilltal.runtime.live.reference import bare_reference
 from tilltal.runtime.live.serving.keys import Keys
-from tilltal.runtime.live.serving.reloading import Place, place_mark
+from tilltal.runtime.live.serving.sweeping import Place, place_mark
 from tilltal.workspace.check import usable
 
 BATCH = 100
@@ -162,7 +163,7 @@ async def fill(root: Path, profiles: int) -> str:
         for start in track(range(0, profiles, 5_000), "profiles"):
             async with store.transaction() as tx:
                 await tx.write(portion(vault, made, start, min(start + 5_000, profiles)))
-    marks = {MADE: made_by(program, workspace.identity), FILES: sealed(files_of(workspace))}
+    marks = {MADE: made_by(program, workspace.identity)} | marks_of(Shown())
     marks |= place_mark(Place(program.edition, is_done=True))  # no sweep beside what is measured
     async with store.transaction() as tx:
         await tx.write(Writes(marks=marks))

@@ -39,6 +39,8 @@ def decide(key: str, customer: str) -> list[str]:
             return [action["title"] for action in json.load(answer)["actions"]]
     except urllib.error.HTTPError as error:
         sys.exit(f"The server refused: {json.load(error)['message']}")
+    except urllib.error.URLError as error:
+        sys.exit(f"Nobody answers at {SERVER} ({error.reason}): is `tilltal serve` ready?")
 
 
 def main() -> None:

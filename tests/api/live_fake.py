@@ -9,13 +9,21 @@ from datetime import UTC, datetime, timedelta
 
 from tilltal.core.errors import DataError
 from tilltal.decisions.explanation import Chosen, NotChosen
+from tilltal.runtime.live.answers.account import DecisionAccount
+from tilltal.runtime.live.contacts.contract import (
+    ContactAnswer,
+    ContactAnswers,
+    ContactOutcome,
+    ContactRequest,
+    ContactStep,
+    PermitAnswer,
+)
 from tilltal.runtime.live.contract import (
     Advised,
     ChangeNotice,
     Collected,
     DecideAnswer,
     DecideRequest,
-    DecisionAccount,
     Factors,
     KeyInfo,
     KnownBy,
@@ -52,6 +60,7 @@ class FakeService:
         self.messages: dict[str, Message] = {}
         self.refused: list[Refused] = []
         self.responses: dict[str, Response] = {}
+        self.contacts: dict[str, ContactRequest] = {}
         self.decided: list[DecideRequest] = []
         self.asked: list[tuple[object, ...]] = []
         self.failures: list[Exception] = []
@@ -122,7 +131,34 @@ class FakeService:
             outcomes.append(ResponseOutcome(id=each.id, outcome="duplicate" if is_known else "accepted"))
         return outcomes
 
-    async def explain(self, decision_id: str) -> DecisionAccount | None:
+    async def contact(self, requests: Sequence[ContactRequest]) -> ContactAnswers:
+        self._fail()
+        permit = PermitAnswer(purpose="marketing", channel="email", basis="required", answered=MOMENT)
+        self.contacts.update({one.id: one for one in requests})
+        return ContactAnswers(
+            contacts=tuple(
+                ContactAnswer(id=one.id, allowed=True, permit=permit)
+                if one.channel == "email"
+                else ContactAnswer(
+                    id=one.id, allowed=False, reason="cap:week", reasons=("cap:week",), retry_at=MOMENT
+                )
+                for one in requests
+            )
+        )
+
+    async def commit_contact(self, contact_id: str) -> ContactStep | None:
+        self._fail()
+        return ContactStep(id=contact_id, state="committed") if contact_id in self.contacts else None
+
+    async def fail_contact(self, contact_id: str) -> ContactStep | None:
+        self._fail()
+        return ContactStep(id=contact_id, state="released") if contact_id in self.contacts else None
+
+    async def contact_outcome(self, outcome: ContactOutcome) -> ContactStep | None:
+        self._fail()
+        return ContactStep(id=outcome.id, state="committed") if outcome.id in self.contacts else None
+
+    async def explain(self, decision_id: str, language: str = "en") -> DecisionAccount | None:
         self._fail()
         if decision_id != "d1":
             return None
@@ -136,9 +172,18 @@ class FakeService:
             profile=PROFILE,
             is_fallback=False,
             definitions="abc",
+            language=language,
             chosen=(chosen,),
             not_chosen=(lost,),
         )
+
+    async def decisions(
+        self, namespace: str, value: str, *, limit: int = 10, language: str = "en"
+    ) -> list[DecisionAccount] | None:
+        self._fail()
+        self.asked.append(("decisions", namespace, value, limit, language))
+        account = await self.explain("d1", language)
+        return None if value != "c1" or account is None else [account]
 
     async def profile(
         self,

@@ -17,9 +17,15 @@ ROUTES = [
     ("POST", "/v1/decide", "decide"),
     ("POST", "/v1/decide/", "decide"),
     ("POST", "/v1/responses", "decide"),
+    ("POST", "/v1/contacts", "decide"),
+    ("POST", "/v1/contacts/batch", "decide"),
+    ("POST", "/v1/contacts/outcomes", "decide"),
+    ("POST", "/v1/contacts/none/commit", "decide"),
+    ("POST", "/v1/contacts/none/fail", "decide"),
     ("GET", "/v1/decisions/d1/explain", "read"),
     ("GET", "/v1/profiles/crm/c1", "read"),
     ("GET", "/v1/profiles/crm/c1/timeline", "read"),
+    ("GET", "/v1/profiles/crm/c1/decisions", "read"),
     ("GET", "/v1/audiences/vip/members", "read"),
     ("GET", "/v1/changes?after=x", "read"),
     ("GET", "/v1/keys", "admin"),
@@ -36,6 +42,7 @@ def test_every_route_is_in_the_matrix_or_open(api: Api) -> None:
         for method, found in methods.items()
     }
     fill = {"{decision_id}": "d1", "{namespace}": "crm", "{value}": "c1", "{name}": "vip", "{key_id}": "none"}
+    fill["{contact_id}"] = "none"
     needing = set()
     for method, path, is_secured in described:
         filled = path

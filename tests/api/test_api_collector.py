@@ -259,6 +259,33 @@ def test_a_message_too_deep_is_refused_alone(api: Api, service: FakeService) -> 
     assert answer.json()["rejected"][0]["code"] == "H605"
 
 
+def test_what_a_batch_shares_counts_for_each_of_its_messages(api: Api, service: FakeService) -> None:
+    batch = [track(messageId="a"), track(messageId="b", x="y" * 25_000)]
+    body = {"batch": batch, "context": {"x": "y" * 8_000}}
+    assert [each["index"] for each in api.post("/v1/batch", body).json()["rejected"]] == [1]
+    assert (service.refused[0].code, len(service.refused[0].body) < 26_000) == ("H616", True)
+    large = {"batch": batch, "context": {"x": "y" * 1_000_000}}
+    assert [each["code"] for each in api.post("/v1/batch", large).json()["rejected"]] == ["H616", "H616"]
+    assert list(service.messages) == ["a"]
+
+
+@pytest.mark.parametrize("levels", [31, 32, 500, 900, 100_000])
+@pytest.mark.parametrize("key", ["context", "integrations"])
+def test_what_a_batch_shares_may_not_be_too_deep(api: Api, key: str, levels: int) -> None:
+    shared = b'{"a":' * levels + b"1" + b"}" * levels
+    answer = api.post("/v1/batch", b'{"batch":[],"' + key.encode() + b'":' + shared + b"}")
+    if levels < 32 + 1:
+        assert answer.status_code == 200
+    else:
+        problem(answer, 400, "H605")
+
+
+def test_a_batch_within_a_batch_is_no_message(api: Api, service: FakeService) -> None:
+    nested = {"type": "batch", "batch": [track()]}
+    assert refused(api, service, nested)["code"] == "S336"
+    assert service.messages == {}
+
+
 def test_brackets_inside_texts_are_not_levels(api: Api, service: FakeService) -> None:
     assert stored(api, service, track(x='[{"\\"[[' * 100))
 

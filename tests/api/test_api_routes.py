@@ -42,6 +42,18 @@ def test_an_unknown_customer_gets_an_anonymous_decision(api: Api) -> None:
         ({"identity": "c1"}, "H606", "$.identity"),
         ({"identity": {"crm": "c1"}, "count": "3"}, "H606", "$.count"),
         ({"identity": {"crm": "c1"}, "context": {"x": []}}, "H606", "$.context[...]"),
+        ({"identity": {"crm": "c1"}, "context": {"x": "y" * 1001}}, "H606", "$.context[...]"),
+        ({"identity": {"crm": "c1"}, "context": {"x": 10**30}}, "H606", "$.context[...]"),
+        ({"identity": {"crm": "c1"}, "context": {f"x{n}": 1 for n in range(101)}}, "H606", "$.context"),
+        ({"identity": {"crm": "c" * 1001}}, "H606", "$.identity[...]"),
+        ({"identity": {f"n{n}": "c" for n in range(21)}}, "H606", "$.identity"),
+        ({"identity": {"crm": "c1"}, "count": 0}, "H606", "$.count"),
+        ({"identity": {"crm": "c1"}, "count": -1}, "H606", "$.count"),
+        ({"identity": {"crm": "c1"}, "count": 1001}, "H606", "$.count"),
+        ({"identity": {"crm": "c1"}, "budget_ms": 0}, "H606", "$.budget_ms"),
+        ({"identity": {"crm": "c1"}, "budget_ms": -0.5}, "H606", "$.budget_ms"),
+        ({"identity": {"crm": "c1"}, "budget_ms": 60_001}, "H606", "$.budget_ms"),
+        ({"identity": {"crm": "c1"}, "kount": 3}, "H606", "$"),
         (b"{", "H603", ""),
         (b"\xff", "H603", ""),
     ],
@@ -133,7 +145,27 @@ def test_too_many_responses_in_a_call(api: Api, service: FakeService) -> None:
     problem(few.post("/v1/responses", many[:2], "key-decide"), 413, "H620")
 
 
-@pytest.mark.parametrize("body", [{}, {**RESPONSE, "kind": "shrug"}, [RESPONSE, 5], "x"])
+def test_each_response_of_a_list_has_its_own_outcome(api: Api, service: FakeService) -> None:
+    wrong = [5, {**RESPONSE, "id": "r2", "kind": "shrug"}, {"id": 7}, {**RESPONSE, "id": ""}, None, [],
+             {**RESPONSE, "id": "r3", "akt": 1}, {**RESPONSE, "id": "r4", "at": "soon"}]  # fmt: skip
+    body = [RESPONSE, *wrong, {**RESPONSE, "id": "r9"}]
+    found = api.post("/v1/responses", body, "key-decide").json()["outcomes"]
+    assert [(each["id"], each["outcome"]) for each in found] == [
+        ("r1", "accepted"),
+        *((id_, "rejected") for id_ in ("", "r2", "", "", "", "", "r3", "r4")),
+        ("r9", "accepted"),
+    ]
+    assert all(each["code"] == "H606" and each["reason"] for each in found if each["outcome"] == "rejected")
+    assert list(service.responses) == ["r1", "r9"]
+
+
+def test_a_list_without_a_good_response_asks_nothing_of_the_service(api: Api, service: FakeService) -> None:
+    assert api.post("/v1/responses", [], "key-decide").json() == {"outcomes": []}
+    assert api.post("/v1/responses", [5], "key-decide").json()["outcomes"][0]["outcome"] == "rejected"
+    assert service.calls == 0
+
+
+@pytest.mark.parametrize("body", [{}, {**RESPONSE, "kind": "shrug"}, {**RESPONSE, "kount": 1}, "x"])
 def test_responses_that_are_none(api: Api, service: FakeService, body: object) -> None:
     problem(api.post("/v1/responses", body, "key-decide"), 400, "H606")
     assert service.responses == {}
@@ -142,7 +174,21 @@ def test_responses_that_are_none(api: Api, service: FakeService, body: object) -
 def test_explain(api: Api) -> None:
     found = api.get("/v1/decisions/d1/explain").json()
     assert found["not_chosen"][0]["words"] == "a has a higher priority."
+    assert found["language"] == "en"
     problem(api.get("/v1/decisions/d2/explain"), 404, "H615")
+
+
+def test_explain_in_a_language(api: Api) -> None:
+    assert api.get("/v1/decisions/d1/explain?language=sv").json()["language"] == "sv"
+    problem(api.get("/v1/decisions/d1/explain?language=fi"), 400, "H614")
+
+
+def test_the_latest_decisions_of_a_customer(api: Api, service: FakeService) -> None:
+    (found,) = api.get("/v1/profiles/crm/c1/decisions?limit=3&language=ru").json()
+    assert (found["decision_id"], found["language"]) == ("d1", "ru")
+    assert service.asked == [("decisions", "crm", "c1", 3, "ru")]
+    problem(api.get("/v1/profiles/crm/nobody/decisions"), 404, "P365")
+    problem(api.get("/v1/profiles/crm/c1/decisions", "key-decide"), 403, "H602")
 
 
 def test_a_profile_without_direct_identifiers(api: Api, service: FakeService) -> None:

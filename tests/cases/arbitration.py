@@ -1,13 +1,14 @@
-"""Arbitration cases: each is run exactly, in reversed order, and through the batch ranking."""
+"""Arbitration cases: each is run exactly, in reversed order, through the batch ranking, and by a server."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 import numpy as np
 import pyarrow as pa
+from tests.cases.arbitration_live import LiveRanking
 from tests.cases.report import Document, Mismatch, case_id, unknown_keys
 
 from tilltal.decisions.arbitration import Candidate, Ranking, arbitrate, winner_without
@@ -44,14 +45,34 @@ def _run_case(case: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[Mism
         if "ranked" in expect:
             found += _compare_ranked(name, expect["ranked"] or [], _ranked(ranking))
         if "lost" in expect:
-            found += _compare_lost(name, expect["lost"] or [], ranking)
+            found += _compare_lost(name, expect["lost"] or [], _lost(ranking))
         if "winner_without" in expect:
             got = {key: winner_without(order, policy, context)[key] for key in expect["winner_without"]}
             found += _different(name, "winner_without", expect["winner_without"], got)
     if "ranked" in expect:
         batch = _in_batch(candidates, policy, context)
         found += _compare_ranked(name, expect["ranked"] or [], batch, "in batch: ")
-    return found
+    return found or _served(name, case, given, _merged(defaults, case.get("config") or {}))
+
+
+def _served(
+    name: str, case: Mapping[str, Any], given: Sequence[Mapping[str, Any]], config: Mapping[str, Any]
+) -> list[Mismatch]:
+    """Compare what a server answers."""
+    expect, context = case["expect"], case.get("context") or {}
+    server = LiveRanking(given, config)
+    try:
+        ranked, lost = server.decide(context)
+        found = []
+        if "ranked" in expect:
+            found += _compare_ranked(name, expect["ranked"] or [], ranked, "through the API: ")
+        if "lost" in expect:
+            found += _compare_lost(name, expect["lost"] or [], lost, "through the API: ")
+        stated = expect.get("winner_without") or {}
+        got = {factor: server.winner_without(factor, context) for factor in stated}
+        return found + _different(name, "through the API: winner_without", dict(stated), got)
+    finally:
+        server.close()
 
 
 def _merged(defaults: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
@@ -151,17 +172,26 @@ def _compare_ranked(
     return found
 
 
-def _compare_lost(case: str, expected: list[dict[str, Any]], ranking: Ranking) -> list[Mismatch]:
-    got = {entry.action: entry for entry in ranking.lost}
-    found = _different(case, "lost", sorted(each["action"] for each in expected), sorted(got))
+def _lost(ranking: Ranking) -> dict[str, dict[str, Any]]:
+    return {
+        entry.action: {
+            "action": entry.action,
+            "reason": entry.reason,
+            "priority": None if entry.priority is None else float(entry.priority),
+        }
+        for entry in ranking.lost
+    }
+
+
+def _compare_lost(
+    case: str, expected: list[dict[str, Any]], got: Mapping[str, Mapping[str, Any]], how: str = ""
+) -> list[Mismatch]:
+    found = _different(case, f"{how}lost", sorted(each["action"] for each in expected), sorted(got))
     for want in expected:
-        entry = got.get(want["action"])
-        if entry is None:
-            continue
-        priority = None if entry.priority is None else float(entry.priority)
-        have = {"action": entry.action, "reason": entry.reason, "priority": priority}
-        if not all(_equal(want[key], have.get(key)) for key in want):
-            found.append(Mismatch(case=case, what=f"lost {want['action']}", expected=want, got=have))
+        have = got.get(want["action"])
+        if have is not None and not all(_equal(want[key], have.get(key)) for key in want):
+            what = f"{how}lost {want['action']}"
+            found.append(Mismatch(case=case, what=what, expected=want, got=dict(have)))
     return found
 
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from tests.cases import contact_policy
 from tests.cases.__main__ import main
 from tests.cases.files import CaseFileError, read_document
+from tests.postgres_server import PostgresServer, postgres
 
+__all__ = ["postgres"]
+ROOT = Path(__file__).resolve().parents[2]
 RULES = {"namespaces": [{"name": "crm", "unique": True}, {"name": "device", "kind": "device"}]}
 
 
@@ -98,3 +103,13 @@ def test_words_and_dates_stay_text(tmp_path: Path) -> None:
     path = tmp_path / "case.yaml"
     path.write_text("kind: identity\ncases: [{id: a, on: yes, n: 2026-03-01, b: true}]\n")
     assert read_document(path)["cases"] == [{"id": "a", "on": "yes", "n": "2026-03-01", "b": True}]
+
+
+@pytest.mark.slow
+def test_contact_policy_cases_hold_in_postgres(postgres: PostgresServer) -> None:
+    folder = Path(os.environ.get("TILLTAL_SHARED", str(ROOT.parent / "shared"))) / "cases"
+    files = [*folder.glob("contact_policy*.yaml"), *(ROOT / "tests/cases/own").glob("contact_policy*.yaml")]
+    if not files:
+        pytest.skip("no cases at hand; set TILLTAL_SHARED")
+    for path in files:
+        assert contact_policy.run(read_document(path), postgres.new_dsn) == []

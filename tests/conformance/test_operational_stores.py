@@ -6,10 +6,12 @@ import asyncio
 import random
 import sqlite3
 import sys
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from tests.postgres_server import PostgresServer, postgres
 
@@ -18,6 +20,7 @@ from tilltal.core.operational import (
     Answered,
     ApiKey,
     Change,
+    Contacted,
     Decided,
     Identified,
     Logged,
@@ -30,6 +33,7 @@ from tilltal.core.operational import (
     Writes,
     is_retryable,
 )
+from tilltal.customers.identity.online.spans import owner_at
 from tilltal.engines.operational import postgres_writes, sqlite_connection, sqlite_writes
 from tilltal.engines.operational.opening import open_store
 from tilltal.engines.operational.steps import VERSION_TABLE, Kind, steps
@@ -234,6 +238,29 @@ async def test_owners_replace_all_spans_of_a_token(store: OperationalStore) -> N
     assert await store.owners([]) == {}
 
 
+async def test_whose_is_the_owner_at_the_instant_as_the_spans_say(store: OperationalStore) -> None:
+    seeded = random.Random(6)
+    spans: dict[int, tuple[Owned, ...]] = {}
+    for token in range(40):
+        cuts = sorted(seeded.sample(range(100), seeded.choice([0, 0, 1, 2, 3])))
+        starts = [seeded.choice([None, -5]), *cuts]
+        ends = [*cuts, None]
+        spans[token] = tuple(
+            Owned(token, start, end, seeded.choice([None, 1000 + seeded.randrange(9)]))
+            for start, end in zip(starts, ends, strict=True)
+        )
+    kept = [State(1000 + number, b"state", number) for number in range(0, 9, 2)]
+    await write(store, owners=spans, states=kept)
+    by_profile = {state.profile: state for state in kept}
+    for _ in range(200):
+        tokens = seeded.sample(range(50), seeded.choice([0, 1, 1, 2, 4]))
+        at = seeded.randrange(-20, 120)
+        owners = (owner_at(spans[token], at) for token in tokens if token in spans)
+        expected = next((owner for owner in owners if owner is not None), None)
+        state = None if expected is None else by_profile.get(expected)
+        assert await store.whose(tokens, at) == (expected, state)
+
+
 async def test_identities_stay_as_they_came_first(store: OperationalStore) -> None:
     first = [Identified(1, "cookie", "a\0ö"), Identified(2, "email", None), Identified(3, "cookie", "")]
     await write(store, identities=first)
@@ -251,6 +278,99 @@ async def test_a_component_is_everything_reachable(store: OperationalStore) -> N
     assert {item.id: item for item in await store.component([101])}["web:x\0y"] == apart[0]
     assert len(await store.component([0, 100])) == 42
     assert await store.component([999]) == await store.component([]) == []
+
+
+async def test_a_component_is_cut_at_shared_values_and_other_namespaces(store: OperationalStore) -> None:
+    """`observed` gives token t the namespace n0, n1 or n2 by its remainder."""
+    chain = [observed("a:1", 1, 3), observed("a:2", 3, 6), observed("a:3", 6, 9), observed("a:4", 9, 2)]
+    await write(store, observations=chain)
+    shared, nobody = Owned(6, 0, None, None), Owned(3, 0, None, None, is_plain=False)
+    await write(store, owners={3: (nobody, Owned(3, 5, None, 1)), 9: (Owned(9, 0, None, 9),)})
+
+    async def names(*tokens: int, through: Sequence[str]) -> set[str]:
+        return {one.id for one in await store.component(tokens, through)}
+
+    assert await names(1, through=["n0", "n1", "n2"]) == {"a:1", "a:2", "a:3", "a:4"}
+    assert await names(1, through=["n1"]) == {"a:1"}
+    assert await names(1, through=["n0"]) == {"a:1", "a:2", "a:3", "a:4"}
+    assert await names(2, through=[]) == {"a:4"}
+    await write(store, owners={6: (shared,)})
+    assert await names(1, through=["n0", "n1"]) == {"a:1", "a:2"}
+    assert await names(6, through=["n0"]) == {"a:1", "a:2", "a:3", "a:4"}  # what is asked for leads on
+
+
+@asynccontextmanager
+async def servers(place: str, count: int) -> AsyncIterator[list[OperationalStore]]:
+    """Open one store as several servers do."""
+    stores = [await open_store(place) for _ in range(count)]
+    try:
+        yield stores
+    finally:
+        for store in stores:
+            await store.close()
+
+
+async def take(store: OperationalStore, owner: str, seconds: float, name: str = "work") -> bool:
+    async with store.transaction() as tx:
+        return await tx.lease(name, owner, seconds)
+
+
+async def test_a_lease_has_one_owner_until_it_ends(place: str) -> None:
+    async with servers(place, 2) as (one, other):
+        assert await take(one, "one", 60)
+        assert not await take(other, "other", 60)
+        assert await take(other, "other", 60, name="other work")
+        assert await take(one, "one", 0)
+        assert await take(other, "other", 0.2)
+        assert not await take(one, "one", 60)
+        await asyncio.sleep(0.25)
+        assert await take(one, "one", 60)
+
+
+async def test_of_many_that_ask_at_once_one_has_the_lease(place: str) -> None:
+    async with servers(place, 4) as stores:
+        asked = (take(stores[number % 4], f"{number}", 60) for number in range(16))
+        assert sum(await asyncio.gather(*asked)) == 1
+
+
+async def test_keys_put_at_the_same_moment_both_stay(store: OperationalStore) -> None:
+    """Each reads the keys and puts a stricter one, as rotating and revoking do."""
+    key = ApiKey(id="k", name="k", hash=b"h", scopes=("read",), created=1)
+    async with store.transaction() as tx:
+        await tx.put_api_key(key)
+
+    async def change(**values: int) -> None:
+        async with store.transaction() as tx:
+            (found,) = await tx.api_keys()
+            await asyncio.sleep(0.05)
+            await tx.put_api_key(msgspec.structs.replace(found, **values))
+
+    await asyncio.gather(change(revoked=5), change(expires=9))
+    assert await store.api_keys() == [msgspec.structs.replace(key, revoked=5, expires=9)]
+
+
+async def test_old_decisions_are_found_with_what_came_of_them(store: OperationalStore) -> None:
+    made = [Decided(id=bytes([number]) * 16, at=9 - number, profile=None, body=b"") for number in range(5)]
+    answers = [response(number, made[number % 3].id, 20) for number in range(7)]
+    await write(store, decisions=made, responses=answers)
+    assert await store.decisions_before(8, 2) == [made[4], made[3]]
+    assert await store.decisions_before(8, 9) == [made[4], made[3], made[2]]
+    asked = [made[1].id, made[2].id, made[4].id, b"?" * 16]
+    found = await store.responses_to(asked)
+    assert sorted(one.id for one in found) == [answers[number].id for number in (1, 2, 4, 5)]
+    assert await store.responses_to([]) == []
+
+
+async def test_changes_and_decisions_are_forgotten_by_times_of_their_own(store: OperationalStore) -> None:
+    made = [Decided(id=bytes([number]) * 16, at=number, profile=None, body=b"") for number in range(4)]
+    await write(store, decisions=made, changes=[change(number) for number in range(4)])
+    async with store.transaction() as tx:
+        assert await tx.forget(2, changes=-(2**63)) == 2
+    assert len(await store.changes_after(0, 9)) == 4
+    async with store.transaction() as tx:
+        assert await tx.forget(-(2**63), changes=3) == 3
+    assert [one.at for one in await store.changes_after(0, 9)] == [3]
+    assert await store.decisions_before(9, 9) == made[2:]
 
 
 async def test_a_component_equals_a_search_by_hand(store: OperationalStore) -> None:
@@ -391,6 +511,20 @@ async def test_decisions_and_responses(store: OperationalStore) -> None:
         await write(store, responses=[response(2, known.id, 30)])
 
 
+async def test_decisions_are_read_in_order_of_their_ids(store: OperationalStore) -> None:
+    profiles = (4, None, 4, 7, 4)
+    made = [
+        Decided(id=bytes([number]) * 16, at=9 - number, profile=profile, body=b"")
+        for number, profile in enumerate(profiles)
+    ]
+    await write(store, decisions=made[::-1])
+    assert await store.decisions_after(b"", 99) == made
+    assert await store.decisions_after(made[1].id, 2) == made[2:4]
+    assert await store.decisions_after(b"", 2, 4) == [made[0], made[2]]
+    assert await store.decisions_after(made[2].id, 2, 4) == [made[4]]
+    assert await store.decisions_after(b"", 9, 5) == []
+
+
 async def test_what_waits_is_put_replaced_and_removed(store: OperationalStore) -> None:
     one, two = b"d" * 16, b"e" * 16
     await write(store, waiting=[Waiting(one, "card", 9), Waiting(one, "Loan", 7), Waiting(two, "card", 7)])
@@ -412,6 +546,32 @@ async def forget_all(store: OperationalStore, before: int, told: int | None = No
         async with store.transaction() as tx:
             portions.append(await tx.forget(before, told=told))
     return portions
+
+
+async def test_messages_are_known_without_rows_of_the_log(store: OperationalStore) -> None:
+    ids = [event(number).event_id for number in (3, 1, 2)]
+    await write(store, seen=ids[:2], log=[event(2)])
+    assert await store.known_ids([*ids, event(4).event_id]) == set(ids)
+    assert await positions(store) == [1]
+    with pytest.raises(EngineError, match="E531"):
+        await write(store, seen=ids[:1])
+
+
+async def test_who_locks_a_mark_reads_what_the_one_before_wrote(place: str) -> None:
+    one = await open_store(place)
+    two = one if place.endswith(".db") else await open_store(place)
+
+    async def count(store: OperationalStore) -> None:
+        for _ in range(20):
+            async with store.transaction() as tx:
+                found = await tx.lock_mark("m")
+                await asyncio.sleep(0)
+                await tx.write(Writes(marks={"m": bytes([(found or b"\0")[0] + 1])}))
+
+    await asyncio.gather(count(one), count(two))
+    assert await one.mark("m") == bytes([40])
+    for store in {one, two}:
+        await store.close()
 
 
 async def test_old_decisions_are_forgotten_with_all_that_came_of_them(
@@ -900,3 +1060,59 @@ async def test_another_process_that_writes_for_long_is_told(
     await write(store, marks={"m": b"1"})
     assert await store.mark("m") == b"1"
     await store.close()
+
+
+# Contacts
+
+
+def contact(number: int, token: int, at: int, last: int | None) -> Contacted:
+    return Contacted(id=b"c%d" % number, token=token, at=at, last=last, body=b"x%d" % number)
+
+
+async def test_contacts_are_those_of_the_tokens_a_profile_owned_at_the_time(store: OperationalStore) -> None:
+    first = Owned(1, 10, 20, 100)
+    await write(store, owners={1: (first, Owned(1, 20, None, 200)), 2: (Owned(2, None, None, 200),)})
+    found = [contact(1, 1, 5, 5), contact(2, 1, 20, 50), contact(3, 2, 7, 8), contact(4, 3, 9, 9)]
+    await write(store, contacts=[*found, contact(5, 2, 9, None)])
+    assert await store.contacts_of([100], 0) == {100: found[:1]}
+    assert await store.contacts_of([100, 200, 300], 0) == {100: found[:1], 200: [found[2], found[1]]}
+    assert await store.contacts_of([200], 9) == {200: [found[1]]}
+    assert await store.contacts_under([3, 1, 4], 6) == {1: [found[1]], 3: [found[3]]}
+    many = list(range(100, 400))
+    assert await store.contacts_of(many, 0) == {100: found[:1], 200: [found[2], found[1]]}
+
+
+async def test_of_a_contact_the_last_row_counts(store: OperationalStore) -> None:
+    await write(store, contacts=[contact(1, 1, 5, None), contact(2, 1, 6, 6), contact(2, 1, 6, 7)])
+    await write(store, contacts=[msgspec.structs.replace(contact(1, 1, 5, 9), body=b"now")])
+    found = await store.contacts_named([b"c1", b"c2", b"c3"])
+    assert found == {
+        b"c1": Contacted(id=b"c1", token=1, at=5, last=9, body=b"now"),
+        b"c2": contact(2, 1, 6, 7),
+    }
+
+
+async def test_contacts_are_forgotten_when_nothing_of_them_is_young(store: OperationalStore) -> None:
+    rows = [contact(1, 1, 5, None), contact(2, 1, 6, 30), contact(3, 1, 7, 8), contact(4, 1, 40, None)]
+    await write(store, contacts=rows)
+    async with store.transaction() as tx:
+        assert await tx.forget(0, contacts=20) == 2
+    assert sorted(await store.contacts_named([one.id for one in rows])) == [b"c2", b"c4"]
+
+
+async def test_who_locks_contacts_reads_what_the_one_before_wrote(place: str) -> None:
+    stores = [await open_store(place) for _ in range(3)]
+    await write(stores[0], owners={7: (Owned(7, None, None, 100),)})
+
+    async def count(one: OperationalStore) -> None:
+        for _ in range(20):
+            async with one.transaction() as tx:
+                await tx.lock_contacts([100], [-3, 2**62])
+                held = (await tx.contacts_under([7], 0)).get(7, [])
+                await tx.write(Writes(contacts=[contact(len(held), 7, len(held), 1)]))
+
+    await asyncio.gather(*map(count, stores if place.startswith("postgres") else stores[:1]))
+    counted = 60 if place.startswith("postgres") else 20
+    assert len((await stores[0].contacts_under([7], 0))[7]) == counted
+    for one in stores:
+        await one.close()

@@ -31,10 +31,12 @@ KINDS = {
     "model": "models/<name>.yaml",
     "action": "actions/<name>/action.yaml",
     "treatment": "actions/<name>/<channel>.<language>.yaml",
+    "allocation": "policies/allocation.yaml",
     "arbitration": "policies/arbitration.yaml",
     "consent": "policies/consent.yaml",
     "contact": "policies/contact.yaml",
     "data_use": "policies/data_use.yaml",
+    "engagement": "policies/engagement.yaml",
     "kpis": "kpis.yaml",
     "cases": "cases/<name>.yaml",
 }

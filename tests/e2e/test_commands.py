@@ -40,6 +40,7 @@ def test_without_a_command_there_is_help(tilltal: Commands) -> None:
         ("test",),
         ("kpis", "--last", "2"),
         ("decide",),
+        ("allocate",),
         ("quarantine list",),
         ("ingest",),
         ("ingest", "logins"),
@@ -206,7 +207,7 @@ def test_a_key_of_the_moment_that_no_rule_asks_for_is_told(bank: Path, tilltal: 
     for command in (("decide", bank), ("explain", bank, "1001")):
         answer = tilltal(*command, "--context", "pgae=savings")
         assert answer.code == 0
-        assert answer.err == "note: no context rule uses 'pgae'; did you mean 'page'?\n"
+        assert answer.err == "note: no context rule or condition uses 'pgae'; did you mean 'page'?\n"
 
 
 def test_control_characters_of_data_never_steer_the_terminal(bank: Path, tilltal: Commands) -> None:

@@ -17,9 +17,7 @@ from tests.link_people import LINKING, Person, people
 from tilltal.core.errors import DataError
 from tilltal.engines.duckdb import DuckDBEngine
 from tilltal.rules.clock import Clock
-from tilltal.runtime.intake.ingest import open_vault
 from tilltal.runtime.linking import review
-from tilltal.runtime.linking.opening import open_index
 from tilltal.runtime.linking.queue import Case, cases
 from tilltal.runtime.linking.run import LinkReport, link
 from tilltal.runtime.progress import Silent
@@ -197,22 +195,7 @@ def test_no_name_lies_in_clear_in_the_store(linked: tuple[Path, LinkReport, dict
             content = file.read_bytes()
             assert not any(name in content for name in long), file
     listed = {path.name for path in (root / ".tilltal/links").iterdir()}
-    assert listed == {"queue.jsonl", "weights.json"}
-
-
-def test_the_online_index_finds_what_the_batch_linked(
-    linked: tuple[Path, LinkReport, dict[int, int]],
-) -> None:
-    root, _, _ = linked
-    workspace = load(root)
-    with DuckDBEngine() as engine, open_vault(workspace) as vault:
-        open_history(engine, workspace, Store(root / ".tilltal"))
-        index = open_index(engine, workspace, vault, NOW)
-    assert index is not None
-    assert len(index) == 1_500
-    for pair in of(root, "linked"):
-        assert pair.probability is not None
-        assert index.score(pair.a, pair.b) == pytest.approx(pair.probability, abs=1e-9)
+    assert listed == {"queue.jsonl", "queue.lock", "weights.json"}
 
 
 def test_the_commands_show_and_decide(bank: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,11 +14,10 @@ from tests.e2e.serving import Shop, purchase
 
 from tilltal.core.errors import EngineError
 from tilltal.core.operational import Logged
-from tilltal.decisions.explanation import Chosen
 from tilltal.runtime.live.contract import DecideRequest, Message
 from tilltal.runtime.live.history.compaction import compact
 from tilltal.runtime.live.places import files_of
-from tilltal.runtime.live.serving import lags, opening, reloading, supervising
+from tilltal.runtime.live.serving import lags, opening, reloading, supervising, sweeping
 from tilltal.runtime.live.serving.opening import open_server
 from tilltal.runtime.live.serving.service import LiveServer
 from tilltal.runtime.progress import Silent
@@ -60,10 +59,6 @@ def clockwork(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Clockwork:
     return Clockwork(tmp_path / "shop")
 
 
-def factors(one: Chosen) -> tuple[object, ...]:
-    return one.rank, one.action, one.channel, one.priority, one.P, one.C, one.V, one.L
-
-
 async def until(condition: Callable[[], bool]) -> None:
     for _ in range(400):
         if condition():
@@ -72,13 +67,14 @@ async def until(condition: Callable[[], bool]) -> None:
     raise AssertionError("it did not happen in time")
 
 
-def test_a_decision_of_earlier_definitions_is_told_as_it_was_stored(clockwork: Clockwork) -> None:
+def test_a_decision_of_earlier_definitions_is_explained_by_those(clockwork: Clockwork) -> None:
     async def story(server: LiveServer) -> None:
         await clockwork.buy(server, 1)
         made = await server.decide(DecideRequest(identity={"crm": "u1"}, channel="push"))
         before = await server.explain(made.decision_id)
         assert before is not None
         assert not before.has_changed
+        assert before.is_proved
         assert [one.action for one in before.chosen] == ["thanks"]
         version = server.force.version
         shutil.rmtree(clockwork.shop.root / "actions/thanks")
@@ -88,9 +84,10 @@ def test_a_decision_of_earlier_definitions_is_told_as_it_was_stored(clockwork: C
         assert after.has_changed
         assert after.definitions == version
         assert after.known == before.known
-        assert after.not_chosen == ()
-        assert [factors(one) for one in after.chosen] == [factors(one) for one in before.chosen]
-        assert [one.title for one in after.chosen] == ["thanks"]  # it has a title no more
+        assert after.is_proved
+        assert after.not_chosen == before.not_chosen
+        assert after.chosen == before.chosen
+        assert [one.title for one in after.chosen] == ["Thank you"]  # as it was
 
     clockwork.serve(story)
 
@@ -159,7 +156,7 @@ def test_background_work_goes_on_after_anything(
     monkeypatch.setattr(opening, "_COMPACT_SECONDS", 0.05)
     monkeypatch.setattr(supervising, "_FIRST_PAUSE", 0.05)
     failures: list[str] = []
-    portion = reloading.Sweep.portion
+    portion = sweeping.Sweep.portion
 
     def once(name: str, real: Callable[..., Any]) -> Callable[..., Any]:
         def called(*given: Any) -> Any:
@@ -172,7 +169,7 @@ def test_background_work_goes_on_after_anything(
 
     monkeypatch.setattr(opening, "compact", once("compaction", compact))
     monkeypatch.setattr(reloading, "usable", once("reloading", usable))
-    monkeypatch.setattr(reloading.Sweep, "portion", once("sweep", portion))
+    monkeypatch.setattr(sweeping.Sweep, "portion", once("sweep", portion))
 
     async def story(server: LiveServer) -> None:
         await until(lambda: len(failures) == 3)

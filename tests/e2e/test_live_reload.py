@@ -15,11 +15,13 @@ from tests.e2e.serving import Shop, purchase
 from tilltal.core.operational import Change, Membership, OperationalStore, State, Writes
 from tilltal.engines.operational.opening import open_store
 from tilltal.runtime.live.contract import Message
+from tilltal.runtime.live.history.ingested import up_to
+from tilltal.runtime.live.history.taking_over import TakeOver
 from tilltal.runtime.live.instants import micros
-from tilltal.runtime.live.serving import reloading
+from tilltal.runtime.live.serving import reloading, sweeping
 from tilltal.runtime.live.serving.opening import open_server
-from tilltal.runtime.live.serving.reloading import Place, Sweep, place_mark, place_of
 from tilltal.runtime.live.serving.service import LiveServer
+from tilltal.runtime.live.serving.sweeping import Place, Sweep, place_mark, place_of
 from tilltal.runtime.progress import Silent
 
 CUSTOMERS = 25
@@ -72,6 +74,12 @@ class Bank:
         """Wait until the sweep to the definitions in force is done."""
         await until(lambda: self._is_swept(server))
 
+    async def is_tidy(self) -> bool:
+        """True once nothing is left of customers as they were made before."""
+        async with self.store() as store:
+            following = store.making()
+            return not await following.profiles_after(None, 1) and await up_to(following) is None
+
     async def _is_swept(self, server: LiveServer) -> bool:
         async with self.store() as store:
             return (await place_of(store, server.force.program.edition)).is_done
@@ -101,7 +109,7 @@ async def until(condition: Callable[[], Coroutine[Any, Any, bool]]) -> None:
 
 @pytest.fixture
 def bank(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bank:
-    monkeypatch.setattr(reloading, "PORTION", 4)
+    monkeypatch.setattr(sweeping, "PORTION", 4)
     monkeypatch.setattr(reloading, "_LOOK_SECONDS", 0.05)
     return Bank(tmp_path / "shop")
 
@@ -233,18 +241,62 @@ def test_definitions_that_ask_for_other_facts_make_everybody_again(bank: Bank) -
         even = await bank.members("even")
         async with bank.serving() as server:
             await bank.settled(server)
+            await until(bank.is_tidy)
         after = await bank.members("buyers")
         assert after == {profile: since for profile, since in before.items() if profile != STRANGER}
         assert set(after.values()) == {micros(START)}
         now_even = await bank.members("even")
         assert len(now_even) == len([n for n in range(CUSTOMERS) if n % 3 == 0])
         assert turns(await bank.changes(position)) == sorted(
-            [("left", "buyers", STRANGER)]
+            [("left", "buyers", STRANGER), ("merged", "", STRANGER)]
             + [("left", "even", one) for one in even]
             + [("entered", "even", one) for one in now_even]
         )
         async with bank.store() as store:
             assert STRANGER not in await store.states([STRANGER])
             assert len(await store.profiles_after(None, 100)) == CUSTOMERS
+
+    asyncio.run(story())
+
+
+LOOKS = "{measure: count, from: [look]}"
+DEAR = "{measure: sum, of: number, from: [purchase], where: number > 10}"
+
+
+@pytest.mark.parametrize("then", ["other facts", "the facts before"])
+def test_definitions_that_change_again_while_customers_are_made(
+    bank: Bank, monkeypatch: pytest.MonkeyPatch, then: str
+) -> None:
+    whole, begun = TakeOver.run, asyncio.Event()
+
+    async def held_up(self: TakeOver, *given: Any) -> int:
+        if begun.is_set():
+            return await whole(self, *given)
+        begun.set()
+        return await asyncio.Event().wait()
+
+    async def story() -> None:
+        async with bank.serving() as server:
+            await bank.settled(server)
+            await bank.fill(server)
+            members, position = await bank.members("buyers"), (await bank.changes())[-1].position
+            monkeypatch.setattr(TakeOver, "run", held_up)
+            bank.shop.write("traits/looks.yaml", LOOKS)
+            await begun.wait()
+            assert not await bank.is_tidy()
+            bank.shop.root.joinpath("traits/looks.yaml").unlink()
+            if then == "other facts":
+                bank.shop.write("traits/dear.yaml", DEAR)
+                bank.shop.write("audiences/dear.yaml", "condition: dear > 100")
+                await until(lambda: _has(server, "dear"))
+            await until(bank.is_tidy)
+            await bank.settled(server)
+            assert not await _has(server, "looks")
+            assert await bank.members("buyers") == members
+            entered = turns(await bank.changes(position))
+            assert {one[:2] for one in entered} == ({("entered", "dear")} if then == "other facts" else set())
+
+    async def _has(server: LiveServer, name: str) -> bool:
+        return name in server.force.program.names
 
     asyncio.run(story())

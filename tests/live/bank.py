@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import math
-from collections.abc import Coroutine, Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,25 +20,31 @@ from tilltal.decisions.single import as_row
 from tilltal.engines.duckdb import DuckDBEngine
 from tilltal.engines.operational.opening import open_store
 from tilltal.rules.clock import Clock
-from tilltal.runtime.intake.ingest import open_vault
+from tilltal.runtime.intake.ingest import IngestReport, ingest, open_vault
 from tilltal.runtime.live.contract import Collected, Message
 from tilltal.runtime.live.definitions import InForce, in_force
+from tilltal.runtime.live.history.catching_up import CatchUp
 from tilltal.runtime.live.history.compaction import compact, hot_tables
 from tilltal.runtime.live.history.past import Past
+from tilltal.runtime.live.history.remaking import Remaking, tidy
 from tilltal.runtime.live.history.taking_over import TakeOver
 from tilltal.runtime.live.instants import micros
+from tilltal.runtime.live.intake.applying import Applier
 from tilltal.runtime.live.intake.setting_aside import SetAside
 from tilltal.runtime.live.places import files_of
 from tilltal.runtime.live.reference import bare_reference
 from tilltal.runtime.live.serving.service import LiveServer
+from tilltal.runtime.live.serving.sweeping import Sweep
 from tilltal.runtime.progress import Silent
 from tilltal.runtime.refresh.identities import resolve_identities
 from tilltal.runtime.refresh.personas import PersonaMemory
 from tilltal.runtime.refresh.profiles import ProfileBuilder
 from tilltal.runtime.refresh.views import open_history, open_views
+from tilltal.workspace.definitions.sources import Read
 from tilltal.workspace.graph import dependencies
 from tilltal.workspace.load import load
 from tilltal.workspace.names import profile_schema
+from tilltal.workspace.workspace import Workspace
 
 T = TypeVar("T")
 Row = Mapping[str, object]
@@ -81,6 +88,7 @@ class LiveBank:
         self._loop = asyncio.new_event_loop()
         self._stack = ExitStack()
         self._tokens: set[int] = set()
+        self._numbers = itertools.count(1)
         write_workspace(root, rules)
         self._workspace = load(root)
         vault = root / self._workspace.settings.store.vault
@@ -101,6 +109,15 @@ class LiveBank:
     def store(self) -> OperationalStore:
         """The operational store."""
         return self._store
+
+    @property
+    def workspace(self) -> Workspace:
+        """The definitions in force."""
+        return self._workspace
+
+    def in_force(self) -> tuple[InForce, Applier]:
+        """Return the definitions in force, compiled, and who writes by them."""
+        return self._server.force, self._server.applier
 
     @property
     def audiences(self) -> tuple[str, ...]:
@@ -129,6 +146,30 @@ class LiveBank:
         self._tokens |= {token for row in self._run(self._rows()) for token in row}
         return collected
 
+    def ingest(self, documents: Sequence[Mapping[str, Any]]) -> IngestReport:
+        """Let files bring messages, in place of the collector; the server is to catch up with them."""
+        router = self._server.force.reception._router
+        lines: dict[str, list[bytes]] = {}
+        for one in documents:
+            routed = router.route(one["type"], one)
+            assert isinstance(routed, list), routed
+            line = msgspec.json.encode({**one, "receivedAt": self.now})
+            for contract in routed:
+                lines.setdefault(contract.name, []).append(line)
+        folder = self._root / "files" / str(next(self._numbers))
+        folder.mkdir(parents=True)
+        for name, found in lines.items():
+            (folder / f"{name}.jsonl").write_bytes(b"\n".join(found) + b"\n")
+        report = ingest(_with_files(self._workspace, folder), sorted(lines), now=self.now)
+        for path in files_of(self._workspace).accepted("identities"):
+            self._tokens |= {row[0] for row in self._engine.rows(f"SELECT token FROM '{path}'")}
+        return report
+
+    def catch_up(self, portions: int = _ENDLESS) -> None:
+        """Let the server take in some portions of ingested files, or all."""
+        while portions and self._run(self._catching.portion()):
+            portions -= 1
+
     def wake(self) -> None:
         """Wake whose time has come."""
         self._run(self._server.wake())
@@ -147,6 +188,66 @@ class LiveBank:
         write_identity(self._root, self._rules, corrections)
         self._workspace = load(self._root)
         self._run(self._server.take_up(self._force()))
+
+    def redefine(
+        self,
+        rules: Mapping[str, Any],
+        files: Mapping[str, str],
+        meanwhile: Sequence[Callable[[], object]] = (),
+    ) -> None:
+        """Put other definitions in force as a server does that goes on serving: things happen meanwhile.
+
+        Corrections end. Files without text are removed.
+        """
+        self.begin_remaking(rules, files)
+        for happen in meanwhile:
+            happen()
+        self.end_remaking()
+
+    def begin_remaking(self, rules: Mapping[str, Any], files: Mapping[str, str]) -> None:
+        """Write other definitions and begin to make customers by them; those before stay in force."""
+        self._rules = rules
+        write_identity(self._root, rules, ())
+        for file, text in files.items():
+            (self._root / file).parent.mkdir(parents=True, exist_ok=True)
+            (self._root / file).write_text(text, encoding="utf-8")
+            if not text:
+                (self._root / file).unlink()
+        self._other = load(self._root)
+        reference = bare_reference(self._other)
+        force = in_force(self._other, reference, self._vault, {}, micros(self.now))
+        self._may_swap = asyncio.Event()
+        self._remaking = self._loop.create_task(self._remade(force))
+
+    async def _remade(self, force: InForce) -> None:
+        async def put_in_force(swap: Callable[[], Awaitable[None]]) -> None:
+            await self._may_swap.wait()
+            await swap()
+            self._server.replace(force)
+
+        if self._server.force.made_by != force.made_by:
+            await Remaking(self._store, force, {}, lambda: self.now, rest=0).run(put_in_force)
+        await self._server.take_up(force)
+
+    def end_remaking(self) -> None:
+        """Let the other definitions take effect, and everybody hear of it."""
+        self._may_swap.set()
+        self._run(self._remaking)
+        self._workspace = self._other
+        self._run(self._swept())
+
+    def break_off(self) -> None:
+        """End as a crash would, in the middle of a remaking, and begin again with the definitions before."""
+        self._remaking.cancel()
+        with suppress(asyncio.CancelledError):
+            self._run(self._remaking)
+        self.restart()
+
+    async def _swept(self) -> None:
+        edition = self._server.force.program.edition
+        while not await Sweep(self._server, self._store, lambda: self.now).portion(edition, {}):
+            pass
+        await tidy(self._store, lambda: self.now)
 
     def live(self) -> Seen:
         """Return what the server says."""
@@ -188,7 +289,7 @@ class LiveBank:
         owners.update({token: profile for token, profile in held if profile in spine})
         return owners
 
-    def _run(self, asked: Coroutine[Any, Any, T]) -> T:
+    def _run(self, asked: Awaitable[T]) -> T:
         return self._loop.run_until_complete(asked)
 
     def _open(self) -> None:
@@ -202,6 +303,15 @@ class LiveBank:
         past = Past(self._past_engine, workspace, files)
         self._server = HandWoken(self._store, force, SetAside(files, self._vault), past, lambda: self.now)
         await self._server.start()
+        self._catching = CatchUp(
+            self._store,
+            files,
+            past,
+            self.in_force,
+            self._server.feed.notify,
+            lambda: self.now,
+            size=3,
+        )
 
     def _force(self) -> InForce:
         reference = bare_reference(self._workspace)
@@ -236,6 +346,15 @@ class LiveBank:
             profile: program.values(program.decode(state.data), clock) for profile, state in states.items()
         }
         return Seen(profiles, owners)
+
+
+def _with_files(workspace: Workspace, folder: Path) -> Workspace:
+    """Return definitions whose sources read the messages of the collector from files."""
+    sources = {
+        name: msgspec.structs.replace(source, read=Read(files=str(folder / f"{name}.jsonl")), max_rejects=0.0)
+        for name, source in workspace.sources.items()
+    }
+    return msgspec.structs.replace(workspace, sources=sources)
 
 
 def differences(live: Seen, batch: Seen) -> list[tuple[object, ...]]:

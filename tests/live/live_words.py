@@ -25,6 +25,25 @@ RULES: Sequence[Mapping[str, Any]] = (
 )
 """Rules of identity to live by, one at a time."""
 
+ONE_EMAIL: Mapping[str, Any] = {
+    "namespaces": [
+        {"name": "crm", "kind": "person", "unique": True},
+        {"name": "email", "kind": "person", "direct": True, "normalise": "email", "unique": True},
+        {"name": "device", "kind": "device"},
+    ],
+}
+FACTS = {
+    "traits/big_buys.yaml": "{measure: count, from: [buy], where: amount > 10}",
+    "traits/week.yaml": "{measure: sum, of: pieces, from: [buy, look], window: 7 days}",
+    "audiences/big_buyers.yaml": "condition: big_buys >= 2 OR week > 3",
+}
+OTHER_FACTS = {
+    **FACTS,
+    "traits/big_buys.yaml": "{measure: count, from: [look], where: pieces > 1}",
+    "traits/week.yaml": "{measure: sum, of: pieces, from: [buy, look], window: 9 hours}",
+}
+"""Definitions beside those of the bank, which ask for other facts of the past."""
+
 _IDS = "identities: {crm: userId, email: traits.email, device: anonymousId}"
 SOURCES = {
     "sources/buys.yaml": f"""

@@ -8,6 +8,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from hypothesis.stateful import (
 )
 from tests.live.bank import LiveBank, Seen, cells, differences
 from tests.live.live_messages import Document, Draft, corrections, drafts, next_midnight
-from tests.live.live_words import RULES
+from tests.live.live_words import FACTS, ONE_EMAIL, OTHER_FACTS, RULES
 from tests.postgres_server import running_server
 
 from tilltal.customers.audiences import PREFIX
@@ -63,6 +64,7 @@ class Life(RuleBasedStateMachine):
         self._numbers = itertools.count(1)
         self._sent: list[Document] = []
         self._is_checked = True
+        self._is_behind = False
         self._members: dict[str, dict[int, int]] = {}
 
     @initialize(start=st.sampled_from(_STARTS), rules=st.sampled_from(RULES), key=st.integers(0, 2**64))
@@ -93,14 +95,35 @@ class Life(RuleBasedStateMachine):
             documents = [draft.document(next(self._numbers), self._bank.now) for draft in call]
             collected = self._bank.send(documents)
             assert (collected.accepted, collected.rejected) == (len(call), ())
-            self._sent += documents
+            self._sent += [as_stored(one, self._bank.now) for one in documents]
         self._note("send")
+
+    @rule(call=st.lists(drafts(), min_size=1, max_size=9), portions=st.integers(0, 4))
+    def ingest(self, call: list[Draft], portions: int) -> None:
+        """Files bring messages while the server runs; it catches up with some of their rows."""
+        now = self._bank.now
+        documents = [typed(as_stored(draft.document(next(self._numbers), now), now)) for draft in call]
+        assert self._bank.ingest(documents).taken == len(call)
+        self._is_behind = True
+        self._bank.catch_up(portions)
+        self._sent += documents
+        self._note("ingest")
+
+    @precondition(lambda self: self._sent)
+    @rule(picks=st.lists(st.integers(0, 10_000), min_size=1, max_size=3), portions=st.integers(0, 4))
+    def ingest_again(self, picks: list[int], portions: int) -> None:
+        """Files bring what came before, as messages or in files."""
+        places = {pick % len(self._sent) for pick in picks}
+        self._bank.ingest([one for place in places if typed(one := self._sent[place]) == one])
+        self._is_behind = True
+        self._bank.catch_up(portions)
+        self._note("ingest again")
 
     @precondition(lambda self: self._sent)
     @rule(picks=st.lists(st.integers(0, 10_000), min_size=1, max_size=3))
     def send_again(self, picks: list[int]) -> None:
         collected = self._bank.send([self._sent[pick % len(self._sent)] for pick in dict.fromkeys(picks)])
-        assert collected.accepted == 0
+        assert collected.accepted == 0 or self._is_behind  # what counts already is known, also of files
         self._note("send again")
 
     @rule(step=st.sampled_from(_STEPS))
@@ -125,9 +148,22 @@ class Life(RuleBasedStateMachine):
         self._bank.correct(given)
         self._note("correct")
 
+    @precondition(lambda self: self._sent)
+    @rule(
+        rules=st.sampled_from((*RULES, ONE_EMAIL)),
+        facts=st.sampled_from((FACTS, OTHER_FACTS, dict.fromkeys(FACTS, ""))),
+        calls=st.lists(st.lists(drafts(), min_size=1, max_size=4), max_size=4),
+    )
+    def redefine(self, rules: dict[str, Any], facts: dict[str, str], calls: list[list[Draft]]) -> None:
+        """Other facts of the past, other rules of who is who; messages come meanwhile."""
+        self._bank.redefine(rules, facts, [partial(self.send, [call]) for call in calls])
+        self._note("redefine")
+
     @precondition(lambda self: not self._is_checked)
     @rule(is_woken=st.booleans())
     def compare(self, is_woken: bool = True) -> None:
+        self._bank.catch_up()
+        self._is_behind = False
         batch = self._bank.batch()
         self._same(self._bank.live(), batch)
         if is_woken:
@@ -165,6 +201,19 @@ class Life(RuleBasedStateMachine):
     def _note(self, step: str) -> None:
         self._is_checked = False
         self._tally.steps[step] += 1
+
+
+def as_stored(document: Document, now: datetime) -> Document:
+    """Return a message as a server keeps it: a clock that is a little ahead means now."""
+    return {**document, "timestamp": min(document["timestamp"], now)}
+
+
+def typed(document: Document) -> Document:
+    """Return a message without the field of no declared type, which files keep as text."""
+    fields = document.get("properties", {})
+    if "thing" not in fields:
+        return document
+    return {**document, "properties": {name: fields[name] for name in fields if name != "thing"}}
 
 
 class Told:
@@ -224,9 +273,9 @@ def live_through(
 
 def test_live_and_batch_agree_on_everybody() -> None:
     tally = Tally()
-    live_through(tally, lambda: None, examples=5, steps=12, seed=3)
+    live_through(tally, lambda: None, examples=8, steps=12, seed=3)
     assert tally.cells > 2_000
-    assert {"send", "correct", "time", "compare"} <= tally.steps.keys()
+    assert {"send", "ingest", "correct", "time", "compare"} <= tally.steps.keys()
 
 
 @pytest.mark.parametrize("opened", ["2026-10-20", "2026-10-23"], ids=["today", "ahead"])
@@ -268,5 +317,6 @@ def test_a_hundred_thousand_cells_agree(store: str) -> None:
         live_through(tally, place, examples=15, steps=20, seed=seed)
     assert tally.cells >= 100_000
     assert tally.steps.keys() >= {
-        "send", "send again", "time", "midnight", "restart", "compact", "correct", "compare", "take over",
+        "send", "send again", "ingest", "ingest again", "time", "midnight", "restart", "compact", "correct",
+        "compare", "take over", "redefine",
     }  # fmt: skip

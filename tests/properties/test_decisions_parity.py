@@ -24,15 +24,18 @@ from tilltal.engines.duckdb import DuckDBEngine
 from tilltal.rules.clock import Clock
 from tilltal.rules.types import Type
 from tilltal.workspace.definitions.actions import Action, Condition
+from tilltal.workspace.definitions.contact import AppliesTo, Cap, Contact
+from tilltal.workspace.definitions.engagement import EngagementPolicy, Tiers
 from tilltal.workspace.definitions.policies import (
-    AppliesTo,
+    ActionScope,
     Arbitration,
-    Cap,
     Consent,
     ContextRule,
     Defaults,
     Factors,
+    Influencer,
     Levers,
+    Nothing,
     Purpose,
 )
 
@@ -91,6 +94,10 @@ CONDITIONS = (
     "spend IS NULL",
     "`score.churn` < 0.3",
     "consent.marketing.email",
+    "`context.page` = 'loan'",
+    "`context.amount` IS NULL OR `context.amount` < age",
+    "`history.channel.push.reject_30d` = 0",
+    "COALESCE(`history.any.days_since_contact`, 9) > 1",
 )
 VALUES = (
     "spend",
@@ -121,14 +128,15 @@ def some_action(rng: random.Random) -> Action:
         propensity=rng.choice((rng.choice(MODELS), rng.choice(SHARES), rng.choice(WRONG_SHARES))),
         value=rng.choice(VALUES).replace("`", "") if rng.random() < 0.4 else rng.choice(AMOUNTS),
         mandatory=rng.random() < 0.2,
+        cost=rng.choice((None, None, 0.0, 0.1, 2.5)),
         starts=rng.choice((None, None, None, "2026-05-04", "2026-05-04T12:00:01", "2026-05-04T12:00")),
         ends=rng.choice((None, None, None, "2026-05-04T12:00:00", "2026-05-04T12:00:01", "2026-05-03")),
         **stages,
     )
 
 
-def some_applies_to(rng: random.Random) -> AppliesTo:
-    return AppliesTo(
+def some_applies_to(rng: random.Random) -> ActionScope:
+    return ActionScope(
         action=rng.choice((None, None, "a", "b")),
         group=rng.choice((None, *GROUPS)),
         issue=rng.choice((None, None, "sales")),
@@ -162,7 +170,7 @@ def some_rule(rng: random.Random) -> ContextRule:
         key=key,
         value=value,
         weight=rng.choice(WEIGHTS),
-        applies_to=rng.choice((AppliesTo(), some_applies_to(rng))),
+        applies_to=rng.choice((ActionScope(), some_applies_to(rng))),
     )
 
 
@@ -178,13 +186,45 @@ def some_policy(rng: random.Random) -> Arbitration:
         defaults=Defaults(propensity=rng.choice((0.5, 0.1)), value=rng.choice((0.0, 3.0, -1.0))),
         factors=Factors(P=on[0], C=on[1], V=on[2], L=on[3]),
         offer_only_positive=rng.random() < 0.5,
+        nothing=rng.choice((None, Nothing(below=rng.choice((0.1, 0.3, 0.1 + 0.2, 1e-9, 3e7, -1.0, 5e15))))),
         max_per_group=rng.choice((None, None, 1, 2)),
+        max_per_issue=rng.choice((None, None, None, 1, 2)),
+        influencers=tuple(some_influencer(rng) for _ in range(rng.choice((0, 0, 1, 2)))),
+        costs=rng.choice(({}, {}, {"email": 0.1}, {"push": 0.3, "email": 1.0})),
         context_rules=tuple(some_rule(rng) for _ in range(rng.choice((0, 1, 3, 6)))),
         levers=Levers(
             action=some_levers(rng, ("a", "b", "c", "gone")),
             group=some_levers(rng, GROUPS),
             issue=some_levers(rng, ("sales",)),
         ),
+    )
+
+
+def some_influencer(rng: random.Random) -> Influencer:
+    return Influencer(
+        on=rng.choice(("reject", "contact")),
+        scope=rng.choice(("action", "group", "issue")),
+        weight=rng.choice(WEIGHTS),
+        half_life="P14D",
+        applies_to=rng.choice((ActionScope(), some_applies_to(rng))),
+    )
+
+
+def some_tiers(rng: random.Random, level: str) -> Tiers:
+    def some(stage: str) -> tuple[Condition, ...]:
+        if rng.random() < 0.7:
+            return ()
+        return (Condition(name=f"{level}_{stage}", when=some_condition(rng, 0).when),)
+
+    return Tiers(eligibility=some("may"), applicability=some("now"), suitability=some("good"))
+
+
+def some_engagement(rng: random.Random) -> EngagementPolicy:
+    return EngagementPolicy(
+        context={"page": "text", "amount": "number"},
+        all_=some_tiers(rng, "all"),
+        issues={"sales": some_tiers(rng, "sales")},
+        groups={group: some_tiers(rng, group) for group in GROUPS[:2]},
     )
 
 
@@ -212,7 +252,12 @@ def some_plan(rng: random.Random) -> DecisionPlan:
             "service": Purpose(consent=rng.choice(("required", "not_required"))),
         }
     )
-    policies = Policies(arbitration=some_policy(rng), consent=consent, caps=some_caps(rng))
+    policies = Policies(
+        arbitration=some_policy(rng),
+        consent=consent,
+        contact=Contact(caps=some_caps(rng)),
+        engagement=some_engagement(rng),
+    )
     return plan_decisions(actions, channels, SCHEMA, policies, CLOCK)
 
 
@@ -233,16 +278,28 @@ def some_value(kind: Type, name: str, rng: random.Random) -> Any:
     return rng.choice(('"yes"', "7", "true", '"7"'))
 
 
+def some_reading(name: str, rng: random.Random) -> tuple[tuple[Any, ...], pa.DataType]:
+    """Values of a name that is not the profile's, and their type."""
+    if name == "context.page":
+        return (None, "loan", "car"), pa.string()
+    if name == "context.amount":
+        return (None, 1.0, 18.0, 30.0), pa.float64()
+    if name.startswith("consent."):
+        return (None, True, False), pa.bool_()
+    if name.startswith("contacts.influence."):
+        return (None, 0, 0, 10_000_000, -33_333_333, -70_000_001, -250_000_000), pa.int64()
+    return (None, 0, 1, 2, 3), pa.int64()
+
+
 def some_rows(plan: DecisionPlan, count: int, rng: random.Random) -> pa.Table:
     """Profiles with every name of the schema, and every further name that the plan reads."""
-    counters = sorted(plan.names - set(SCHEMA))
+    further = sorted(plan.names - set(SCHEMA))
     columns: dict[str, pa.Array] = {"profile": pa.array(range(count), pa.int64())}
     for name, kind in SCHEMA.items():
         columns[name] = pa.array([some_value(kind, name, rng) for _ in range(count)], ARROW[kind])
-    for name in counters:
-        is_consent = name.startswith("consent.")
-        values = [rng.choice((None, True, False) if is_consent else (None, 0, 1, 2, 3)) for _ in range(count)]
-        columns[name] = pa.array(values, pa.bool_() if is_consent else pa.int64())
+    for name in further:
+        values, kind = some_reading(name, rng)
+        columns[name] = pa.array([rng.choice(values) for _ in range(count)], kind)
     return pa.table(columns)
 
 
@@ -270,7 +327,7 @@ def reasons_of(plan: DecisionPlan, batch: BatchDecision, row: int) -> dict[str, 
     }
 
 
-COMPARED = ("outranked:", "tie_name:", "mandatory:", "group_limit:")
+COMPARED = ("outranked:", "tie_name:", "mandatory:", "group_limit:", "issue_limit:")
 
 
 def differences(plan: DecisionPlan, batch: BatchDecision, row: int, exact: Decision) -> list[str]:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from random import Random
+from typing import Any
 
 import msgspec
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.properties.test_identity_resolution import EPOCH, World, identifier, token, worlds
+from tests.properties.test_identity_resolution import EPOCH, NAMES, World, identifier, token, worlds
 
-from tilltal.core.operational import Observed, Owned
+from tilltal.core.operational import Identified, Observed, Owned
 from tilltal.customers.identity.bulk import OBSERVATIONS, resolve_table
 from tilltal.customers.identity.corrections import Correction, Corrections, in_force
 from tilltal.customers.identity.evidence import microseconds, within_calendar
@@ -27,8 +28,9 @@ from tilltal.customers.identity.online.resolver import (
     is_shared,
     owner_at,
 )
-from tilltal.customers.identity.rules import Rules
+from tilltal.customers.identity.rules import NamespaceRule, Rules
 from tilltal.customers.identity.values import Observation
+from tilltal.runtime.live.intake.components import Component
 
 
 @given(worlds(), st.integers(0, 2**32))
@@ -94,7 +96,18 @@ def varied(rules: Rules, random: Random) -> Rules:
         namespaces[at] = msgspec.structs.replace(namespaces[at], shared_after=1)
     if random.random() < 0.15:
         random.shuffle(namespaces)
+    elif random.random() < 0.6:
+        return with_walls(rules, namespaces)
     return msgspec.structs.replace(rules, namespaces=tuple(namespaces))
+
+
+def with_walls(rules: Rules, namespaces: Sequence[NamespaceRule]) -> Rules:
+    """Return rules under which a device says nothing of other identifiers."""
+    loose = [
+        one if one.is_person else msgspec.structs.replace(one, is_unique=False, limit=None)
+        for one in namespaces
+    ]
+    return msgspec.structs.replace(rules, namespaces=tuple(loose), max_ids=None, is_bridging=False)
 
 
 def observed(one: Observation, rules: Rules) -> Observed:
@@ -146,9 +159,20 @@ class Live:
         if stretched is not None:
             self.move(stretched)
             return "stretched"
+        if self.random.random() < 0.6:
+            self.settled(self.read_no_more_than_must_be(message))
+            return "settled within walls" if self.identity.walls else "settled"
         seen, shared = self.component((one for _, one in message.ids), is_cut=self.random.random() < 0.7)
         self.settled(self.identity.settle([*seen, message], self.owners, shared))
         return "settled"
+
+    def read_no_more_than_must_be(self, message: Observed) -> Settled:
+        """Settle a message as the server does."""
+        known: dict[int, tuple[Owned, ...]] = {}
+        together = [*self.together, *([message] if len(message.ids) > 1 else [])]
+        reads: Any = Written(together, self.owners)
+        component = Component(reads, self.identity, known, {}, [message])
+        return done(component.settle(message.ids))
 
     def correct(self, corrections: Corrections[int]) -> None:
         """Settle anew whatever other corrections touch."""
@@ -213,6 +237,45 @@ class Live:
             if profile is not None:
                 fragments[row.ids[0][1], profile][row.id] += 1
         assert {key: rows for key, rows in self.fragments.items() if rows} == fragments
+
+
+def done(work: Coroutine[Any, Any, Settled]) -> Settled:
+    """Run work that never waits."""
+    try:
+        work.send(None)
+    except StopIteration as end:
+        settled: Settled = end.value
+        return settled
+    raise AssertionError("it waited")
+
+
+class Written:
+    """What a store answers."""
+
+    def __init__(self, together: Sequence[Observed], spans: Mapping[int, tuple[Owned, ...]]) -> None:
+        self._together, self._spans = together, spans
+
+    async def owners(self, tokens: Iterable[int]) -> dict[int, tuple[Owned, ...]]:
+        return {one: self._spans[one] for one in tokens if one in self._spans}
+
+    async def identities(self, tokens: Iterable[int]) -> dict[int, Identified]:
+        return {one: Identified(one, NAMES[one // 1000], None) for one in tokens}
+
+    async def tokens_of(self, profile: int) -> list[Owned]:
+        return [span for spans in self._spans.values() for span in spans if span.profile == profile]
+
+    async def component(self, tokens: Iterable[int], through: Sequence[str] | None) -> list[Observed]:
+        reached, pending = set[int](), set(tokens)
+        while pending:
+            reached |= pending
+            seen = [one for one in self._together if any(each in reached for _, each in one.ids)]
+            pending = {each for one in seen for name, each in one.ids if self._leads(name, each, through)}
+            pending -= reached
+        return [one for one in self._together if any(each in reached for _, each in one.ids)]
+
+    def _leads(self, name: str, token: int, through: Sequence[str] | None) -> bool:
+        is_free = token not in self._spans or not is_shared(self._spans[token])
+        return through is None or (name in through and is_free)
 
 
 def is_within(row: Observed, span: Passage) -> bool:

@@ -38,7 +38,9 @@ def with_adaptive(plan: DecisionPlan, rng: random.Random) -> DecisionPlan:
             )
             action = msgspec.structs.replace(action, definition=definition, model=None, propensity=rate)
         actions.append(action)
-    return msgspec.structs.replace(plan, actions=tuple(actions))
+    channels = rng.choice(("first", "best"))
+    policy = msgspec.structs.replace(plan.arbitration, channels=channels)
+    return msgspec.structs.replace(plan, actions=tuple(actions), arbitration=policy)
 
 
 def exactly(
@@ -51,6 +53,8 @@ def exactly(
 ) -> Decision:
     """The meaning, by `single` alone: rates replace the propensity of each action in the channel it uses."""
     narrow = narrowed(plan, count, channel)
+    if rates and plan.arbitration.channels == "best":
+        narrow = best_first(narrow, rates)
     channels = {name: each.channel for name, each in decide(narrow, row, CLOCK, context).proposals.items()}
     actions = [
         msgspec.structs.replace(
@@ -59,6 +63,19 @@ def exactly(
         for action in narrow.actions
     ]
     return decide(msgspec.structs.replace(narrow, actions=tuple(actions)), row, CLOCK, context)
+
+
+def best_first(plan: DecisionPlan, rates: dict[tuple[str, str], float]) -> DecisionPlan:
+    """The plan whose channels stand in order of the rates; actions that do not learn keep theirs."""
+    actions = [
+        msgspec.structs.replace(
+            action,
+            channels=tuple(sorted(action.channels, key=lambda each: -rates.get((name, each.name), 0.0))),
+        )
+        for action in plan.actions
+        if (name := action.name)
+    ]
+    return msgspec.structs.replace(plan, actions=tuple(actions))
 
 
 def shown_of(decision: Decision) -> list[tuple[Any, ...]]:

@@ -104,6 +104,58 @@ def test_a_rotated_key_that_expires_gets_the_same_length_of_life(tmp_path: Path)
     with_keys(tmp_path, body)
 
 
+def test_a_key_rotated_again_within_its_overlap(tmp_path: Path) -> None:
+    """Each rotation gives a key of full life; the old one ends when the first of its overlaps does."""
+
+    async def body(keys: Keys, clock: Clock) -> None:
+        old = await keys.create("app", ("collect",), clock.now + timedelta(days=90))
+        first = await keys.rotate(old.key.id, overlap_seconds=60)
+        clock.now += timedelta(seconds=30)
+        second = await keys.rotate(old.key.id, overlap_seconds=3600)
+        assert first is not None
+        assert second is not None
+        assert second.key.expires == clock.now + timedelta(days=90)
+        assert len({first.secret, second.secret, old.secret}) == 3
+        clock.now += timedelta(seconds=30)
+        assert keys.authenticate(old.secret) is None
+        assert keys.authenticate(first.secret) is not None
+        assert keys.authenticate(second.secret) is not None
+
+    with_keys(tmp_path, body)
+
+
+def test_a_key_that_never_expires_is_succeeded_by_such_keys_however_often(tmp_path: Path) -> None:
+    async def body(keys: Keys, clock: Clock) -> None:
+        old = await keys.create("app", ("collect",))
+        made = [await keys.rotate(old.key.id, overlap_seconds=60) for _ in range(2)]
+        clock.now += timedelta(days=10_000)
+        for new in made:
+            assert new is not None
+            assert new.key.expires is None
+            assert keys.authenticate(new.secret) is not None
+        assert keys.authenticate(old.secret) is None
+
+    with_keys(tmp_path, body)
+
+
+def test_a_key_revoked_during_its_overlap_ends_at_once_and_its_successor_stays(tmp_path: Path) -> None:
+    async def body(keys: Keys, clock: Clock) -> None:
+        old = await keys.create("app", ("collect",))
+        new = await keys.rotate(old.key.id, overlap_seconds=3600)
+        assert new is not None
+        clock.now += timedelta(seconds=1)
+        ended = clock.now
+        assert await keys.revoke(old.key.id)
+        assert keys.authenticate(old.secret) is None
+        assert keys.authenticate(new.secret) is not None
+        clock.now += timedelta(seconds=1)
+        assert await keys.revoke(old.key.id)  # again: it stays when it was
+        assert {key.id: key.revoked for key in keys.all()} == {old.key.id: ended, new.key.id: None}
+        assert await keys.rotate(old.key.id, overlap_seconds=60) is None
+
+    with_keys(tmp_path, body)
+
+
 class Stale:
     """A store whose keys, once asked for, arrive only after something else was done."""
 
@@ -159,7 +211,7 @@ def test_what_another_process_ended_stays_ended(tmp_path: Path) -> None:
         for keys in (server, command):
             found = {key.id: key for key in keys.all()}
             assert found[made.key.id].revoked == clock.now
-            assert found[early.key.id].expires == clock.now + timedelta(seconds=60)
+            assert found[early.key.id].revoked == clock.now
         await store.close()
 
     asyncio.run(main())

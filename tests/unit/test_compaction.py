@@ -28,6 +28,7 @@ from tilltal.engines.sqlite import open_sqlite
 from tilltal.runtime.live.history import compaction
 from tilltal.runtime.live.history.compaction import compact, hot_tables
 from tilltal.runtime.live.history.hot import tables_of
+from tilltal.runtime.live.history.ingested import Shown
 from tilltal.runtime.live.instants import micros
 from tilltal.runtime.live.intake.facts import body_of, message_of
 from tilltal.runtime.live.places import files_of
@@ -248,7 +249,7 @@ def test_a_new_store_that_counts_from_1_again_loses_nothing(workspace: Workspace
 def test_one_at_a_time(workspace: Workspace, tmp_path: Path) -> None:
     async def check() -> None:
         store = await filled(tmp_path / "live.db", [0])
-        with compaction._alone(files_of(workspace)), pytest.raises(EngineError, match=r"E504"):
+        with compaction.alone(files_of(workspace)), pytest.raises(EngineError, match=r"E504"):
             await compact(store, workspace, files_of(workspace), NOW)
         assert await compact(store, workspace, files_of(workspace), NOW) == 1
         await store.close()
@@ -351,7 +352,7 @@ def test_what_left_the_log_is_found_again_as_it_was(living: LiveBank) -> None:
     rows = living.run(living.store.log_after(0, 1000))
     tokens = {row.token for row in rows}
     living.compact()
-    found = living._server._past.rows_of(tokens)
+    found = living._server._past.rows_of(tokens, Shown())
 
     def facts(row: Logged) -> tuple[object, ...]:
         body = {key: value for key, value in message_of(row.body)[1].items() if value is not None}

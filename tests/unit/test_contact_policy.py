@@ -11,11 +11,14 @@ import pyarrow as pa
 import pytest
 
 from tilltal.core.time import parse_instant
-from tilltal.decisions.contact import Check, checks, contact_of, count_name, counts_sql
+from tilltal.decisions.contacting.batch import counts_sql
+from tilltal.decisions.contacting.checks import Check, checks, count_name
+from tilltal.decisions.contacting.parts import contact_of
 from tilltal.engines.duckdb import DuckDBEngine
 from tilltal.rules.clock import Clock
 from tilltal.workspace.definitions.actions import Action
-from tilltal.workspace.definitions.policies import AppliesTo, Cap, Consent, Purpose
+from tilltal.workspace.definitions.contact import AppliesTo, Cap, Contact
+from tilltal.workspace.definitions.policies import Consent, Purpose
 
 STOCKHOLM = ZoneInfo("Europe/Stockholm")
 ACTIONS = {
@@ -38,7 +41,8 @@ def counted(caps: Iterable[Cap], sent: Iterable[Sent], now: str, contact: tuple[
     kinds = [("profile", pa.int64()), ("at", pa.timestamp("us")), ("action", pa.string())]
     table = pa.Table.from_pylist(rows, schema=pa.schema([*kinds, ("channel", pa.string())]))
     wanted = contact_of(action, ACTIONS[action], channel)
-    sql = counts_sql([wanted], tuple(caps), ["sent"], ACTIONS, clock)
+    terms = Contact(caps=tuple(caps), events=("sent",))
+    sql = counts_sql([wanted], terms, ACTIONS, clock, "profiles")
     assert sql is not None
     with DuckDBEngine(threads=1) as engine:
         engine.register("event.sent", table)
@@ -48,7 +52,7 @@ def counted(caps: Iterable[Cap], sent: Iterable[Sent], now: str, contact: tuple[
 
 def of(cap: Cap, sent: Iterable[Sent], now: str, contact: tuple[str, str] = ("card", "email")) -> int:
     wanted = contact_of(contact[0], ACTIONS[contact[0]], contact[1])
-    return counted([cap], sent, now, contact).get(count_name(cap, wanted), 0)
+    return counted([cap], sent, now, contact).get(count_name(cap, wanted) or "", 0)
 
 
 def mails(*times: str) -> list[Sent]:
@@ -134,8 +138,9 @@ def test_what_a_cap_counts_for_a_card_by_mail(
 def test_a_cap_that_does_not_apply_is_not_asked(applies_to: AppliesTo) -> None:
     cap = Cap(name="cap", limit=0, rolling="P7D", applies_to=applies_to)
     contact = contact_of("card", ACTIONS["card"], "email")
-    assert checks(contact, Consent(purposes={"marketing": Purpose(consent="not_required")}), [cap]) == ()
-    assert counts_sql([contact], [cap], ["sent"], ACTIONS, Clock(datetime.now(UTC), STOCKHOLM)) is None
+    terms = Contact(caps=(cap,), events=("sent",))
+    assert checks(contact, terms, Consent(purposes={"marketing": Purpose(consent="not_required")})) == ()
+    assert counts_sql([contact], terms, ACTIONS, Clock(datetime.now(UTC), STOCKHOLM), "profiles") is None
 
 
 def test_no_two_counters_share_a_column() -> None:
@@ -146,10 +151,10 @@ def test_no_two_counters_share_a_column() -> None:
         Cap(name="A", limit=1, rolling="P7D", each=("action",)),
     ]
     contacts = [contact_of(name, action, "email") for name, action in actions.items()]
-    names = {count_name(cap, contact).lower() for cap in caps for contact in contacts}
+    names = {str(count_name(cap, contact)).lower() for cap in caps for contact in contacts}
     assert len(names) == 5 + 1 + 5
     clock = Clock(parse_instant(NOW, STOCKHOLM), STOCKHOLM)
-    sql = counts_sql(contacts, caps, ["sent"], actions, clock)
+    sql = counts_sql(contacts, Contact(caps=tuple(caps), events=("sent",)), actions, clock, "profiles")
     with DuckDBEngine(threads=1) as engine:
         engine.run(
             'CREATE TABLE "event.sent" AS SELECT 1 AS profile, TIMESTAMP \'2026-05-04\' AS "at", action, '
@@ -157,7 +162,8 @@ def test_no_two_counters_share_a_column() -> None:
         )
         (found,) = engine.arrow(str(sql)).to_pylist()
     counts = {
-        action: found[count_name(caps[0], contact_of(action, actions[action], "email"))] for action in actions
+        action: found[str(count_name(caps[0], contact_of(action, actions[action], "email")))]
+        for action in actions
     }
     assert counts == {"card": 1, "Card": 2, "c.ard": 0, "ÅR": 0, "år": 0}
 
@@ -166,20 +172,19 @@ def test_where_nothing_was_ever_a_contact_every_count_is_nought() -> None:
     cap = Cap(name="cap", limit=1, rolling="P7D")
     contact = contact_of("card", ACTIONS["card"], "email")
     clock = Clock(parse_instant(NOW, STOCKHOLM), STOCKHOLM)
-    sql = counts_sql([contact], [cap], [], ACTIONS, clock)
+    sql = counts_sql([contact], Contact(caps=(cap,)), ACTIONS, clock, "profiles")
     assert sql is not None
     with DuckDBEngine(threads=1) as engine:
         found = engine.arrow(sql)
-    assert found.column_names == ["profile", "contacts.cap"]
+    assert found.column_names == ["profile", "contacts.cap.cap"]
     assert found.num_rows == 0
 
 
 def test_several_types_of_events_are_contacts_together() -> None:
     clock = Clock(parse_instant(NOW, STOCKHOLM), STOCKHOLM)
     cap = Cap(name="cap", limit=1, rolling="P7D")
-    sql = counts_sql(
-        [contact_of("card", ACTIONS["card"], "email")], [cap], ["sent", "called"], ACTIONS, clock
-    )
+    terms = Contact(caps=(cap,), events=("sent", "called"))
+    sql = counts_sql([contact_of("card", ACTIONS["card"], "email")], terms, ACTIONS, clock, "profiles")
     with DuckDBEngine(threads=1) as engine:
         for name in ("sent", "called"):
             engine.run(
@@ -190,14 +195,16 @@ def test_several_types_of_events_are_contacts_together() -> None:
 
 
 def test_consent_goes_before_caps_and_is_needed_for_what_no_policy_knows() -> None:
-    caps = [Cap(name="first", limit=1, rolling="P7D"), Cap(name="second", limit=1, calendar="day")]
+    terms = Contact(
+        caps=(Cap(name="first", limit=1, rolling="P7D"), Cap(name="second", limit=1, calendar="day"))
+    )
     consent = Consent(purposes={"marketing": Purpose(), "service": Purpose(consent="not_required")})
-    asked = checks(contact_of("card", ACTIONS["card"], "email"), consent, caps)
+    asked = checks(contact_of("card", ACTIONS["card"], "email"), terms, consent)
     assert [check.reason for check in asked] == ["no_consent:marketing/email", "cap:first", "cap:second"]
     assert [
-        check.reason for check in checks(contact_of("survey", ACTIONS["survey"], "push"), consent, ())
+        check.reason for check in checks(contact_of("survey", ACTIONS["survey"], "push"), Contact(), consent)
     ] == []
-    unknown = checks(contact_of("card", ACTIONS["card"], "email"), Consent(purposes={}), ())
+    unknown = checks(contact_of("card", ACTIONS["card"], "email"), Contact(), Consent(purposes={}))
     assert [check.reason for check in unknown] == ["no_consent:marketing/email"]
 
 

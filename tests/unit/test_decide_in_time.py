@@ -1,4 +1,4 @@
-"""A decision in time: when the budget is over the fallback is answered, and it is what is stored."""
+"""A decision in time: what was decided by then is answered, else the fallback, and that alone is stored."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from tilltal.runtime.progress import Silent
 NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)
 BUDGET_MS = 400.0  # so long that a busy machine stores a row meanwhile
 ASKED = DecideRequest(identity={"crm": "u1"}, channel="push", budget_ms=BUDGET_MS)
+FIRST = DecideRequest(identity={"crm": "u2"}, budget_ms=5000)
 
 
 class Slow:
@@ -40,7 +41,7 @@ class Slow:
         self.begun.set()
         await self.gate.wait()
         await self._write(writes)
-        self.stored += [row.id for row in writes.decisions]
+        self.stored += [row.id for row in writes.decisions if row.id not in self.stored]
 
 
 @pytest.fixture
@@ -61,38 +62,45 @@ def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]
     return run
 
 
-def test_a_decision_nobody_heard_of_is_not_stored(told: Callable[..., None]) -> None:
+def test_a_decision_that_waits_for_the_disk_is_answered_and_stored_once(told: Callable[..., None]) -> None:
     async def story(server: LiveServer, slow: Slow) -> None:
-        first = asyncio.create_task(server.decide(DecideRequest(identity={"crm": "u2"}, budget_ms=5000)))
+        first = asyncio.create_task(server.decide(FIRST))
         await slow.begun.wait()
         asked = asyncio.create_task(server.decide(ASKED))  # waits behind the first
-        while not server._owed:
+        while not server._in_time.owed:
             await asyncio.sleep(0.005)
-        assert not asked.done()  # the fallback waits for the disk
+        assert not asked.done()  # it waits for the disk a little longer
         slow.gate.set()
         answers = [await first, await asked]
-        assert [answer.is_fallback for answer in answers] == [False, True]
+        assert [answer.is_fallback for answer in answers] == [False, False]
         assert [one.hex() for one in slow.stored] == [answer.decision_id for answer in answers]
 
     told(story)
 
 
-def test_a_fallback_is_answered_before_it_is_stored_if_the_disk_is_too_slow(
-    told: Callable[..., None],
+@pytest.mark.parametrize("is_begun", [True, False], ids=["begun", "waiting"])
+def test_a_decision_is_answered_before_it_is_stored_if_the_disk_is_too_slow(
+    told: Callable[..., None], is_begun: bool
 ) -> None:
     async def story(server: LiveServer, slow: Slow) -> None:
+        firsts = [] if is_begun else [asyncio.create_task(server.decide(FIRST))]
+        if firsts:
+            await slow.begun.wait()
         began = time.perf_counter()
-        first = asyncio.create_task(server.decide(DecideRequest(identity={"crm": "u2"}, budget_ms=5000)))
-        await slow.begun.wait()
         answer = await server.decide(ASKED)
-        assert answer.is_fallback
+        assert not answer.is_fallback
         assert time.perf_counter() - began >= 2 * BUDGET_MS / 1000 - 0.01  # as long as the budget again
         assert slow.stored == []
         slow.gate.set()
-        await first
-        await server.close()
+        await asyncio.gather(*firsts)
+        while server._in_time.owed:
+            await asyncio.sleep(0.005)
         assert bytes.fromhex(answer.decision_id) in slow.stored
-        assert len(slow.stored) == 2
+        assert len(slow.stored) == 1 + len(firsts)
+        account = await server.explain(answer.decision_id)
+        assert account is not None
+        assert [one.action for one in account.chosen] == [one.action for one in answer.actions]
+        await server.close()
 
     told(story)
 
@@ -102,13 +110,11 @@ def test_a_fallback_is_durable_when_it_is_answered(
 ) -> None:
     async def story(server: LiveServer, slow: Slow) -> None:
         slow.gate.set()
-        owners = server._store.owners
 
-        async def late(tokens: Any) -> Any:
+        async def late(*_: object) -> None:
             await asyncio.sleep(60)
-            return await owners(tokens)
 
-        monkeypatch.setattr(server._store, "owners", late)
+        monkeypatch.setattr(server._in_time, "decided", late)
         answer = await server.decide(ASKED)
         assert answer.is_fallback
         assert [one.hex() for one in slow.stored] == [answer.decision_id]
@@ -116,7 +122,7 @@ def test_a_fallback_is_durable_when_it_is_answered(
     told(story)
 
 
-def test_too_much_at_once_is_answered_by_a_fallback(
+def test_what_was_decided_is_answered_though_too_much_comes_at_once(
     told: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def story(server: LiveServer, slow: Slow) -> None:
@@ -130,14 +136,14 @@ def test_too_much_at_once_is_answered_by_a_fallback(
 
         monkeypatch.setattr(server._group, "submit", full)
         answer = await server.decide(ASKED)
-        assert answer.is_fallback
+        assert not answer.is_fallback
         assert [one.hex() for one in slow.stored] == [answer.decision_id]
 
     told(story)
 
 
 @pytest.mark.parametrize("error", [Busy(), Unavailable("No answer."), ValueError("broken")])
-def test_a_fallback_that_cannot_be_stored_is_answered_all_the_same(
+def test_a_decision_that_cannot_be_stored_in_time_is_answered_all_the_same(
     told: Callable[..., None],
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
@@ -148,7 +154,7 @@ def test_a_fallback_that_cannot_be_stored_is_answered_all_the_same(
             raise error if is_owed else Busy
 
         monkeypatch.setattr(server._group, "submit", broken)
-        assert (await server.decide(ASKED)).is_fallback
+        assert (await server.decide(ASKED)).actions
         assert slow.stored == []
 
     with caplog.at_level(logging.WARNING, "tilltal.server"):
@@ -156,16 +162,24 @@ def test_a_fallback_that_cannot_be_stored_is_answered_all_the_same(
     assert "not stored" in caplog.text
 
 
-def test_a_store_that_is_away_is_no_reason_for_a_fallback(
+def test_without_the_store_the_fallback_is_answered_and_marked(
     told: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def story(server: LiveServer, slow: Slow) -> None:
-        async def away(writes: Writes) -> None:
+        async def away(*_: object) -> Any:
             raise EngineError.of("E530", "No answer.")
 
-        monkeypatch.setattr(server._store, "write", away)
-        with pytest.raises(Unavailable):
-            await server.decide(ASKED)
+        slow.gate.set()
+        for question in ("write", "whose"):
+            monkeypatch.setattr(server._store, question, away)
+            answer = await server.decide(ASKED)
+            assert [one.action for one in answer.actions] == ["hello"]
+            assert (answer.is_fallback, answer.is_logged) == (True, False)
+        figures = {(one.name, *one.labels.values()): one.value for one in server.metrics()}
+        assert figures["tilltal_decisions_degraded_total", "store"] == 2
+        assert figures["tilltal_decisions_degraded_total", "late"] == 0
+        assert figures["tilltal_decisions_unlogged_total",] == 2
+        assert await server.explain(answer.decision_id) is None
 
     told(story)
 

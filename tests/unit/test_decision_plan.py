@@ -8,13 +8,15 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from tilltal.core.errors import WorkspaceError
-from tilltal.decisions.explanation import chosen_actions, in_words, other_actions
+from tilltal.decisions.explanation import chosen_actions, other_actions
 from tilltal.decisions.plan import DecisionPlan, Policies, plan_decisions
 from tilltal.decisions.single import as_row, decide
+from tilltal.decisions.words.saying import Speaker
 from tilltal.rules.clock import Clock
 from tilltal.rules.types import Type
 from tilltal.workspace.definitions.actions import Action, Condition
-from tilltal.workspace.definitions.policies import Arbitration, Cap, Consent, ContextRule, Levers, Purpose
+from tilltal.workspace.definitions.contact import Cap, Contact
+from tilltal.workspace.definitions.policies import Arbitration, Consent, ContextRule, Levers, Purpose
 
 SCHEMA = {
     "age": Type.INTEGER,
@@ -34,7 +36,7 @@ def plan(
     policies = Policies(
         arbitration=arbitration or Arbitration(),
         consent=Consent(purposes={"marketing": Purpose()}),
-        caps=caps,
+        contact=Contact(caps=caps),
     )
     return plan_decisions(actions, dict.fromkeys(actions, ("email",)), SCHEMA, policies, NOW)
 
@@ -55,7 +57,7 @@ def test_a_plan_tells_every_name_it_reads() -> None:
         "spend",
         "score.card",
         "consent.marketing.email",
-        "contacts.week.email",
+        "contacts.cap.week.email",
         "lifecycle.stage",
     }
 
@@ -105,6 +107,18 @@ def test_an_action_lives_from_its_start_until_its_end(
             "contact_policy:cap:a_week",
             "The contact policy forbids it: contacted as often as 'a week' allows.",
         ),
+        (
+            "contact_policy:quiet_hours",
+            "The contact policy forbids it: it is the time of day at which nobody is disturbed.",
+        ),
+        (
+            "contact_policy:cooldown:after_no",
+            "The contact policy forbids it: left alone by 'after no' after an earlier answer.",
+        ),
+        (
+            "contact_policy:holdout:base",
+            "The contact policy forbids it: held out by 'base', to measure what contacts are worth.",
+        ),
         ("contact_policy:no_channel", "The contact policy forbids it: there is no channel to say it in."),
         ("outranked:loan", "loan has a higher priority."),
         ("tie_name:loan", "loan has the same priority and comes first by name."),
@@ -116,7 +130,7 @@ def test_an_action_lives_from_its_start_until_its_end(
     ],
 )
 def test_every_reason_is_a_sentence(reason: str, words: str) -> None:
-    assert in_words(reason) == words
+    assert Speaker().reason(reason) == words
 
 
 def test_an_explanation_names_rules_by_their_description_and_shows_what_they_saw() -> None:
@@ -137,7 +151,14 @@ def test_an_explanation_names_rules_by_their_description_and_shows_what_they_saw
     )
     assert (shown.P, shown.C, shown.V, shown.L, shown.priority) == (0.25, 1.0, 100.0, 1.1, 27.5)
     fund, card = other_actions(made, decision)  # the one that came nearest stands first
-    assert (fund.action, fund.words, fund.priority) == ("fund", "loan has a higher priority.", 25.0)
+    assert (fund.action, fund.words, fund.priority) == ("fund", "A loan has a higher priority.", 25.0)
+    assert (fund.stage, fund.code, fund.rule, fund.P, fund.V) == (
+        "arbitration",
+        "outranked",
+        "loan",
+        0.5,
+        50.0,
+    )
     assert (card.action, card.priority, card.saw) == ("card", None, {"age": 17})
     assert card.words == "The customer may not have it. Needed: Only for adults."
 
@@ -145,9 +166,10 @@ def test_an_explanation_names_rules_by_their_description_and_shows_what_they_saw
 def test_a_contact_that_is_refused_shows_the_counter() -> None:
     cap = Cap(name="week", limit=2, rolling="P7D")
     made = plan(caps=(cap,), card=Action(title="", group="cards"))
-    decision = decide(made, {"consent.marketing.email": True, "contacts.week": 2}, NOW, {})
+    decision = decide(made, {"consent.marketing.email": True, "contacts.cap.week": 2}, NOW, {})
     (lost,) = other_actions(made, decision)
-    assert (lost.reason, lost.saw) == ("contact_policy:cap:week", {"contacts.week": 2})
+    assert (lost.stage, lost.code, lost.rule, lost.P) == ("contact_policy", "cap", "week", None)
+    assert (lost.reason, lost.saw) == ("contact_policy:cap:week", {"contacts.cap.week": 2})
 
 
 def test_a_stored_row_is_read_as_expressions_read_it() -> None:

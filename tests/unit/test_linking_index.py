@@ -7,6 +7,7 @@ import pytest
 
 from tilltal.core.errors import DataError
 from tilltal.customers.identity.corrections import Corrections
+from tilltal.customers.identity.linking.candidates import RecordIndex
 from tilltal.customers.identity.linking.index import Link, LinkIndex, Match, Review
 from tilltal.customers.identity.linking.judging import (
     CONTRADICTION,
@@ -57,6 +58,14 @@ ANN = record("Ann Lind", "1980-02-03", "070 1")
 BO = record("Bo Ek", "1990-12-24", "070 2")
 
 
+def records(*values: Values) -> RecordIndex:
+    """Records 1, 2, ..."""
+    made = RecordIndex(PLAN, WEIGHTS)
+    for number, one in enumerate(values, start=1):
+        made.put(number, one)
+    return made
+
+
 def index(**people: Values) -> LinkIndex:
     made = LinkIndex(PLAN, WEIGHTS)
     for number, values in enumerate(people.values(), start=1):
@@ -93,21 +102,50 @@ def test_the_unsure_are_for_review() -> None:
 
 
 def test_candidates_share_a_key_and_crowded_keys_find_nobody() -> None:
-    made = index(ann=ANN, bo=BO)
+    made = records(ANN, BO)
     assert set(made.candidates(record("An", "1990-12-24"))) == {1, 2}
     for number in range(3, 6):
-        made.put(number, number, record(f"X{number}", "1980-02-03"))
+        made.put(number, record(f"X{number}", "1980-02-03"))
     assert set(made.candidates(record("Qu", "1980-02-03"))) == set()
 
 
 def test_records_leave_and_are_replaced() -> None:
-    made = index(ann=ANN, bo=BO)
-    made.put(1, 10, BO)
+    made = records(ANN, BO)
+    made.put(1, BO)
     assert set(made.candidates(ANN)) == set()
     made.remove(1)
     made.remove(1)
     assert set(made.candidates(BO)) == {2}
-    assert len(made) == 1
+    assert (len(made), 1 in made, 2 in made) == (1, False, True)
+
+
+def test_a_record_of_other_letters_is_kept_as_told_and_leaves_whole() -> None:
+    ivan = record("Иван Ёлкин", "1980-02-03", "070 1")
+    made = records(ivan, ANN)
+    assert made.values(1) == ivan
+    made.put(1, BO)
+    assert set(made.candidates(ivan)) == {2}
+    made.remove(1)
+    made.remove(2)
+    assert len(made) == 0
+
+
+def test_pairs_of_a_record_are_those_that_a_run_would_review() -> None:
+    made = records(ANN, BO, record("Ann Lind", "1980-02-03"), record("Anna Lind", "1980-02-03", "070 1"))
+    scorer = PairScorer(PLAN, WEIGHTS)
+    pairs = made.pairs(1)
+    assert {pair[:2] for pair in pairs} == {(1, 3), (1, 4)}
+    for a, b, weight in pairs:
+        assert weight == pytest.approx(scorer.weight(made.prepared(a), made.prepared(b)))
+        assert weight >= weight_of(PLAN.review)
+    assert made.pairs(2) == []
+
+
+def test_a_key_is_crowded_from_the_same_size_on_for_records_inside() -> None:
+    made = records(*[record(name, "1980-02-03", "070 1") for name in ("Ann Lind", "Ann Lind", "Ann Lind")])
+    assert {pair[:2] for pair in made.pairs(1)} == {(1, 2), (1, 3)}
+    made.put(4, ANN)
+    assert made.pairs(1) == []
 
 
 def test_one_record_can_make_two_people_one() -> None:

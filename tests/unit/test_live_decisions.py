@@ -25,7 +25,8 @@ from tilltal.decisions.single import decide
 from tilltal.rules.clock import Clock
 from tilltal.rules.types import Type
 from tilltal.workspace.definitions.actions import Action, Adaptive, Condition, Learned
-from tilltal.workspace.definitions.policies import Arbitration, Cap, Consent, Factors, Levers, Purpose
+from tilltal.workspace.definitions.contact import Cap, Contact
+from tilltal.workspace.definitions.policies import Arbitration, Consent, Factors, Levers, Purpose
 
 CLOCK = Clock(datetime(2026, 5, 4, 10, tzinfo=UTC), ZoneInfo("Europe/Stockholm"))
 SCHEMA = {
@@ -48,7 +49,9 @@ def plan_of(
     channels: tuple[str, ...] = ("email",),
 ) -> DecisionPlan:
     purposes = {"service": Purpose(consent="not_required"), "marketing": Purpose()}
-    policies = Policies(arbitration=policy or Arbitration(), consent=Consent(purposes=purposes), caps=caps)
+    policies = Policies(
+        arbitration=policy or Arbitration(), consent=Consent(purposes=purposes), contact=Contact(caps=caps)
+    )
     return plan_decisions(actions, dict.fromkeys(actions, channels), SCHEMA, policies, CLOCK)
 
 
@@ -185,3 +188,24 @@ def test_a_certain_product_rounds_as_the_exact_one(p: float, v: float, c: float,
     product = float(factored.L * factored.C) * p * v
     if is_certain(product):
         assert Decimal(repr(round(product, 9))) == factored.priority
+
+
+def test_an_uplift_below_zero_is_a_probability_of_zero_alone_and_compiled() -> None:
+    made = plan_decisions(
+        {"mail": action(propensity="mail", value=-5.0), "card": action(propensity="card", value=100.0)},
+        {"mail": ("email",), "card": ("email",)},
+        SCHEMA | {"score.mail": Type.NUMBER, "score.card": Type.NUMBER},
+        Policies(
+            arbitration=Arbitration(slots=2, offer_only_positive=True),
+            consent=Consent(purposes={"service": Purpose(consent="not_required")}),
+        ),
+        CLOCK,
+        uplifts={"mail", "card"},
+    )
+    for effect, shown in ((0.03, ["card"]), (-0.03, []), (None, ["card"])):
+        row = {"score.mail": -0.2, "score.card": effect}
+        alone, compiled = decide(made, row, CLOCK, {}), decided(made, row)
+        assert [one.action for one in alone.ranking.ranked] == shown
+        assert [one.action for one in compiled.shown] == shown
+        # a loss times a negative effect would be a gain
+        assert {one.reason for one in alone.ranking.lost} == {"not_positive"}

@@ -19,6 +19,7 @@ from tilltal.runtime.intake.quarantine import Entry
 from tilltal.runtime.live.contract import Collected, Message, Refused, Unavailable
 from tilltal.runtime.live.intake import setting_aside
 from tilltal.runtime.live.places import files_of
+from tilltal.runtime.storage.store import Store
 
 NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)
 
@@ -62,6 +63,59 @@ def held(bank: LiveBank) -> list[Entry]:
 def files(bank: LiveBank) -> int:
     folder = files_of(bank._workspace).root
     return len(list((folder / "quarantine").rglob("*.jsonl")))
+
+
+def lines(bank: LiveBank) -> int:
+    folder = files_of(bank._workspace).root
+    return sum(len(one.read_bytes().splitlines()) for one in (folder / "quarantine").rglob("*.jsonl"))
+
+
+def test_a_flood_of_bad_messages_makes_few_files(bank: LiveBank, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(setting_aside, "FULL", 30)
+    for number in range(60):
+        collect(bank, message(f"m{number}", "much"))
+    assert (len(held(bank)), files(bank)) == (60, 2)
+    manifests = [one for one in files_of(bank._workspace).manifests() if one.quarantine]
+    assert [one.quarantined for one in manifests] == [30, 30]
+    bank.now += timedelta(days=1)
+    collect(bank, message("m60", "much", at=bank.now))
+    assert (len(held(bank)), files(bank)) == (61, 3)
+
+
+def test_what_a_crash_cut_off_was_never_told_to_be_stored(bank: LiveBank) -> None:
+    collect(bank, message("m1", "much"))
+    (path,) = (files_of(bank._workspace).root / "quarantine").rglob("*.jsonl")
+    whole = path.read_bytes()
+    path.write_bytes(whole + whole[: len(whole) // 2])
+    assert len(held(bank)) == 1
+    bank.restart()  # another process begins another file
+    collect(bank, message("m2", "much"))
+    assert (len(held(bank)), files(bank)) == (2, 2)
+
+
+@pytest.mark.parametrize("what", ["rows", "manifest"])
+def test_a_disk_that_fills_up_leaves_a_file_as_it_was(
+    bank: LiveBank, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    collect(bank, message("m1", "much"))
+    (path,) = (files_of(bank._workspace).root / "quarantine").rglob("*.jsonl")
+    before = path.read_bytes()
+
+    def full(*_: object) -> object:
+        with path.open("ab") as file:
+            file.write(b'{"half')
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        if what == "rows":
+            patch.setattr(quarantine, "_lines", full)
+        else:
+            patch.setattr(Store, "accept", full)
+        with pytest.raises(Unavailable):
+            collect(bank, message("m2", "much"))
+    assert path.read_bytes() == before
+    collect(bank, message("m2", "much"))
+    assert (len(held(bank)), files(bank), lines(bank)) == (2, 1, 2)
 
 
 def test_an_entry_shows_the_reason_that_the_client_heard(bank: LiveBank) -> None:
@@ -128,7 +182,7 @@ def test_what_is_remembered_is_bounded(bank: LiveBank, monkeypatch: pytest.Monke
     monkeypatch.setattr(setting_aside, "_REMEMBERED", 2)
     for name in ("a", "b", "a", "c", "a", "b"):  # b was forgotten for c, a never
         collect(bank, message(name, "much"))
-    assert (len(held(bank)), files(bank)) == (3, 4)
+    assert (len(held(bank)), lines(bank)) == (3, 4)
 
 
 def test_a_full_disk_makes_the_call_unavailable_and_no_other(
@@ -143,7 +197,7 @@ def test_a_full_disk_makes_the_call_unavailable_and_no_other(
         return list(await asyncio.gather(*asked, return_exceptions=True))
 
     with monkeypatch.context() as patch:
-        patch.setattr(quarantine, "write", full)
+        patch.setattr(quarantine, "append", full)
         bad, good = bank.run(together())
     assert isinstance(bad, Unavailable)
     assert "No space left" in bad.reason

@@ -11,7 +11,13 @@ import pyarrow as pa
 import pytest
 
 from tilltal.core.errors import DataError, WorkspaceError
-from tilltal.models.dataset.features import MAX_CATEGORIES, Encoding, learn_encoding, select_features
+from tilltal.models.dataset.features import (
+    MAX_CATEGORIES,
+    Encoding,
+    RowReader,
+    learn_encoding,
+    select_features,
+)
 
 NAMES = ["profile", "age", "card_7d", "card_30d", "score.churn", "lifecycle.stage", "label"]
 DAY = date(2026, 6, 1)
@@ -61,6 +67,36 @@ def test_every_type_becomes_a_number(values: pa.Array, expected: list[float]) ->
     assert matrix.dtype == np.float32
     assert matrix.flags.c_contiguous
     np.testing.assert_array_equal(matrix[:, 0], np.array(expected, dtype=np.float32))
+
+
+def test_a_row_is_what_a_table_of_one_row_is() -> None:
+    table = pa.table(
+        {
+            "n": pa.array([1, None, 2**40]),
+            "m": pa.array([1.5, 1e300, float("inf")]),
+            "d": pa.array([Decimal("1.25"), None, Decimal("-3.00")]),
+            "b": pa.array([True, False, None]),
+            "day": pa.array([date(2026, 5, 31), None, date(1, 1, 1)]),
+            "at": pa.array([datetime(2026, 5, 30, 23, 59), datetime(2026, 6, 1), None]),
+            "text": pa.array(["b", "a", None]),
+        }
+    )
+    encoding = learn_encoding(table, table.column_names)
+    reader, matrix = RowReader(encoding), encoding.matrix(table, DAY)
+    for number, row in enumerate(table.to_pylist()):
+        np.testing.assert_array_equal(reader.read(row, DAY)[0], matrix[number])
+
+
+@pytest.mark.parametrize("name", ["n", "b", "day", "text"])
+def test_a_row_of_another_type_or_without_a_name_is_refused(name: str) -> None:
+    table = pa.table({"n": [1, 2], "b": [True, False], "day": [DAY, date(2026, 1, 1)], "text": ["a", "b"]})
+    reader = RowReader(learn_encoding(table, table.column_names))
+    row = table.to_pylist()[0]
+    with pytest.raises(DataError, match="M405"):
+        reader.read(row | {name: 1.5 if name != "n" else "a"}, DAY)
+    del row[name]
+    with pytest.raises(DataError, match="M404"):
+        reader.read(row, DAY)
 
 
 def test_dates_count_from_each_rows_own_snapshot() -> None:

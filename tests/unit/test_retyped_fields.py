@@ -18,6 +18,7 @@ from tilltal.engines.duckdb import DuckDBEngine
 from tilltal.engines.sqlite import open_sqlite
 from tilltal.runtime.live.history import compaction
 from tilltal.runtime.live.history.compaction import compact, hot_tables
+from tilltal.runtime.live.history.ingested import Shown
 from tilltal.runtime.live.history.past import Past
 from tilltal.runtime.live.instants import micros
 from tilltal.runtime.live.intake.facts import FactReader, body_of
@@ -118,7 +119,7 @@ def test_files_of_both_types_are_read_together(old: str, new: str, tmp_path: Pat
             assert None not in found[kept:]
             if new == "text":
                 assert None not in found
-            past = Past(engine, workspace, files_of(workspace)).rows_of([1])
+            past = Past(engine, workspace, files_of(workspace)).rows_of([1], Shown())
             assert len(past) == place
         await store.close()
 

@@ -13,20 +13,40 @@ from litestar.types import HTTPScope, LifeSpanReceive, LifeSpanScope, LifeSpanSe
 from tilltal.api.admission import Admission
 from tilltal.api.collector.exchanges import collector_exchanges
 from tilltal.api.description import description, exchange_operation, taking
-from tilltal.api.errors import reply_to
+from tilltal.api.errors import Problem, reply_to
 from tilltal.api.exchange import Exchange
 from tilltal.api.front import Front
 from tilltal.api.routes.changes import ChangeStreams, change_routes
+from tilltal.api.routes.contacts import contact_exchanges, contact_routes
 from tilltal.api.routes.customers import customer_routes
 from tilltal.api.routes.decisions import decision_exchanges, decision_routes
 from tilltal.api.routes.health import health_routes
-from tilltal.api.routes.keys import key_exchanges, key_routes
+from tilltal.api.routes.keys import Keys, key_exchanges, key_routes
 from tilltal.api.settings import ApiSettings
 from tilltal.api.telemetry.figures import Figures
 from tilltal.api.telemetry.logs import AccessLog
-from tilltal.runtime.live.contract import LiveService
+from tilltal.runtime.live.answers.account import DecisionAccount
+from tilltal.runtime.live.contacts.contract import ContactStep
+from tilltal.runtime.live.contract import (
+    LiveService,
+    MemberPage,
+    ProfileAnswer,
+    Readiness,
+    Timeline,
+)
 
 AnyRequest = Request[Any, Any, Any]
+
+_ANSWERS = (
+    ContactStep,
+    DecisionAccount,
+    ProfileAnswer,
+    Timeline,
+    MemberPage,
+    Readiness,
+    Keys,
+    Problem,
+)
 
 
 class LiveApp(Litestar):
@@ -83,6 +103,7 @@ def create_app(
     exchanges = (
         *collector_exchanges(service, allowed),
         *decision_exchanges(service, allowed),
+        *contact_exchanges(service, allowed),
         *key_exchanges(service, allowed),
     )
     figures = Figures()
@@ -90,13 +111,15 @@ def create_app(
     handlers = [
         *(_described(exchange) for exchange in exchanges),
         *decision_routes(service),
+        *contact_routes(service),
         *customer_routes(service),
         *change_routes(service, streams),
         *key_routes(service),
         *health_routes(service, figures),
     ]
     front = Front(Admission(service, allowed, exchanges), figures, access_log)
-    return LiveApp(front, streams, handlers, [exchange.takes for exchange in exchanges], access_log)
+    forms = [form for exchange in exchanges for form in (exchange.takes, exchange.gives)]
+    return LiveApp(front, streams, handlers, [*forms, *_ANSWERS], access_log)
 
 
 def _described(exchange: Exchange) -> HTTPRouteHandler:

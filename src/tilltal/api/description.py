@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypedDict
@@ -14,6 +15,7 @@ from litestar.openapi.spec import Components, Operation, SecurityScheme
 
 from tilltal.api.errors import PROBLEM, Problem
 from tilltal.api.exchange import Exchange
+from tilltal.api.page import PageRenderPlugin
 from tilltal.runtime.live.contract import Scope
 
 _REFERENCE = "#/components/schemas/{name}"
@@ -91,7 +93,7 @@ def taking(form: object) -> type[Operation]:
 
 
 def description(version: str, forms: Sequence[object]) -> OpenAPIConfig:
-    """Return what Litestar needs to describe the API; `forms` are the bodies that `taking` names."""
+    """Return what Litestar needs to describe the API; `forms` are bodies that `taking` names, and answers."""
     _, schemas = _schemas(forms)
 
     @dataclass
@@ -101,14 +103,18 @@ def description(version: str, forms: Sequence[object]) -> OpenAPIConfig:
         def to_schema(self) -> dict[str, Any]:
             """Return all components."""
             found = super().to_schema()
-            return {**found, "schemas": {**schemas, **found.get("schemas", {})}}
+            return {**found, "schemas": {**found.get("schemas", {}), **schemas}}
 
     return OpenAPIConfig(
         title="Tilltal",
         version=version,
-        description="Events in, profiles and decisions out. Errors are problem+json, coded as the CLI's.",
+        description=(
+            "Events in, profiles and decisions out. Errors are problem+json, coded as on the command line. "
+            "Instants are ISO 8601, without an offset UTC; amounts of money are numbers of the workspace's "
+            "currency."
+        ),
         path="/schema",
-        render_plugins=[JsonRenderPlugin(path=["/", "/openapi.json"])],
+        render_plugins=[PageRenderPlugin("/"), JsonRenderPlugin(path="/openapi.json")],
         components=WithForms(
             security_schemes={
                 "bearer": SecurityScheme(type="http", scheme="bearer", description="An API key."),
@@ -123,7 +129,11 @@ def description(version: str, forms: Sequence[object]) -> OpenAPIConfig:
 
 def _schemas(forms: Sequence[object]) -> tuple[tuple[dict[str, Any], ...], dict[str, Any]]:
     """Return the JSON schema of each form, and the components they share."""
-    return msgspec.json.schema_components(forms, schema_hook=_anything, ref_template=_REFERENCE)
+    found, shared = msgspec.json.schema_components(forms, schema_hook=_anything, ref_template=_REFERENCE)
+    for each in shared.values():
+        if "description" in each:
+            each["description"] = inspect.cleandoc(each["description"])
+    return found, shared
 
 
 def _anything(_: type) -> dict[str, Any]:

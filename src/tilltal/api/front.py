@@ -11,6 +11,7 @@ from typing import Protocol
 
 from litestar.types import HTTPScope, Message, Receive, ReceiveMessage, Send
 
+from tilltal.api.addresses import routable
 from tilltal.api.admission import Admission
 from tilltal.api.errors import Disconnected, Reply, reply_to
 from tilltal.api.exchange import Exchange
@@ -49,6 +50,7 @@ class Front:
         try:
             exchange = self._admission.exchange_at(scope)
             if exchange is None:  # no such route reads a body, so none is waited for
+                scope["path"] = routable(scope)
                 await framework(scope, _replayed(b"", receive), sent)
             else:
                 await self._exchange(exchange, scope, receive, sent, framework)

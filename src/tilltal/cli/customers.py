@@ -1,4 +1,4 @@
-"""Commands about customers: decide, explain, kpis, report."""
+"""Commands about customers: decide, kpis, report."""
 
 from __future__ import annotations
 
@@ -9,9 +9,7 @@ import typer
 
 from tilltal.cli import console
 from tilltal.cli.options import Folder, Json, Moment, context, note_unused
-from tilltal.decisions.explanation import Explanation
 from tilltal.runtime.answers.decide import Decisions, decide_anew
-from tilltal.runtime.answers.explain import explain as explain_one
 from tilltal.runtime.answers.kpis import read_kpis
 from tilltal.runtime.answers.report import write_report
 from tilltal.workspace.check import usable
@@ -19,7 +17,7 @@ from tilltal.workspace.check import usable
 
 def add_to(app: typer.Typer) -> None:
     """Register the commands."""
-    for command in (decide, explain, kpis, report):
+    for command in (decide, kpis, report):
         app.command()(command)
 
 
@@ -42,23 +40,6 @@ def decide(
         console.show_json(made)
     else:
         show_decisions(made, loaded.currency)
-
-
-def explain(
-    workspace: Folder,
-    customer: Annotated[str, typer.Argument(help="Profile id, namespace:value, or a customer number.")],
-    moment: Moment = None,
-    as_json: Json = False,
-) -> None:
-    """Say what one customer gets and why, and for every other action why not."""
-    loaded = usable(workspace)
-    known = context(moment)
-    note_unused(known, loaded)
-    found = explain_one(loaded, customer, known)
-    if as_json:
-        console.show_json(found)
-    else:
-        show_explanation(found, loaded.currency)
 
 
 def kpis(
@@ -127,49 +108,3 @@ def show_decisions(made: Decisions, currency: str) -> None:
     console.out.print(f"{made.with_action:,} of {made.customers:,} customers have a next best action.")
     if made.file:
         console.out.print(f"Wrote {made.file}")
-
-
-def show_explanation(found: Explanation, currency: str) -> None:
-    """Print one customer's decision in words."""
-    console.out.print(f"{found.profile} as of {found.as_of}", style="bold")
-    for name, value in found.known.items():
-        shown = f"{value:.2f}" if isinstance(value, float) else value
-        console.out.print(console.harmless(f"  {name}: {shown}"))
-    console.show_table(
-        "\nWhat the customer gets",
-        ("rank", "action", "channel", f"priority ({currency})", "P", "C", "V", "L", "because"),
-        [
-            (
-                each.rank,
-                each.action,
-                each.channel,
-                f"{each.priority:,.2f}",
-                f"{each.P:.4f}",
-                f"{each.C:.2f}",
-                f"{each.V:,.0f}",
-                f"{each.L:.2f}",
-                "; ".join(each.because),
-            )
-            for each in found.chosen
-        ],
-    )
-    console.show_table(
-        "\nWhy not the others",
-        ("action", "reason", "in words", "what the rule saw"),
-        [
-            (
-                each.action,
-                each.reason,
-                each.words,
-                ", ".join(f"{name} = {_seen(value)}" for name, value in each.saw.items()),
-            )
-            for each in found.not_chosen
-        ],
-    )
-    console.out.print(f"\nDefinitions {found.definitions[:12]}", style="dim")
-    if found.has_changed:
-        console.out.print("They have changed since the last refresh, whose decision may be another.")
-
-
-def _seen(value: object) -> object:
-    return "unknown" if value is None else value

@@ -13,6 +13,8 @@ from tilltal.cli.customers import show_decisions
 from tilltal.cli.data import show_manifest, show_report
 from tilltal.cli.options import Json
 from tilltal.demo.demo import prepare
+from tilltal.demo.worth.run import Trial, measure
+from tilltal.insight.report.worth import COLUMNS, WorthView, conclusion, shown
 from tilltal.runtime.answers.decide import decisions_of
 from tilltal.runtime.answers.report import write_report
 from tilltal.runtime.intake.ingest import ingest
@@ -30,23 +32,46 @@ def demo(
     customers: Annotated[int, typer.Option(min=100, max=1_000_000, help="How many customers.")] = 20_000,
     months: Annotated[int, typer.Option(min=6, max=60, help="How many months of history.")] = 24,
     seed: Annotated[int, typer.Option(help="Another seed makes another bank.")] = 1,
+    worth_customers: Annotated[
+        int, typer.Option(min=0, max=10_000, help="Customers to compare strategies on; 0 = no comparison.")
+    ] = 600,
+    worth_months: Annotated[int, typer.Option(min=1, max=12, help="Months to compare them over.")] = 3,
     as_json: Json = False,
 ) -> None:
-    """Simulate a Nordic bank and run the whole funnel on its raw files."""
+    """Simulate a Nordic bank, run the whole funnel on its raw files, and show what each step is worth."""
     with console.progress(quiet=as_json) as bar:
         prepare(target, customers=customers, months=months, seed=seed, progress=bar)
         workspace = usable(target)
         ingested = ingest(workspace, None, bar, now=datetime.now(UTC))
         manifest = refresh(workspace, now=datetime.now(UTC), progress=bar)
         decisions = decisions_of(workspace)
-        page = write_report(workspace, None)
+        trial = Trial(str(target), customers, months, seed, worth_customers, worth_months)
+        worth = measure(trial, bar) if worth_customers else None
+        page = write_report(workspace, None, worth)
     if as_json:
-        told = {"ingested": ingested, "refreshed": manifest, "decisions": decisions, "report": str(page)}
+        told = {
+            "ingested": ingested, "refreshed": manifest, "decisions": decisions, "worth": worth,
+            "report": str(page),
+        }  # fmt: skip
         console.show_json(told)
         return
     show_report(ingested, target)
     show_manifest(manifest)
     show_decisions(decisions, workspace.currency)
+    if worth is not None:
+        show_worth(worth, workspace.currency)
     console.out.print(f"\nThe report: {page}")
     somebody = decisions.example or "CUSTOMER"
     console.out.print(f"Why does somebody get what? tilltal explain {target} {somebody}")
+
+
+def show_worth(view: WorthView, currency: str) -> None:
+    """Print what each step is worth, with 95 % intervals."""
+    console.out.print()
+    rows = [
+        (step.name, *("{} ({})".format(*shown(step, field, decimals)) for field, _, decimals in COLUMNS[1:5]))
+        for step in view.steps
+    ]
+    title = f"What each step is worth: {view.customers:,} customers, {view.months} months, {currency}"
+    console.show_table(title, ("", *(heading for _, heading, _ in COLUMNS[1:5])), rows)
+    console.out.print(conclusion(view))

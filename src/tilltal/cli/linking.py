@@ -51,7 +51,9 @@ def run_linking(
         f"{report.waiting:,} wait for review, {report.refused:,} refused by a rule. {report.seconds:.1f} s."
     )
     if report.linked:
-        console.out.print("The links count from the next refresh on.")
+        console.out.print(
+            "The links count from the next refresh on; a running server takes them up by itself."
+        )
 
 
 @linking.command("list")
@@ -133,4 +135,4 @@ def _tell(done: tuple[Case, ...], word: str, *, as_json: bool) -> None:
         console.show_json(done)
         return
     what = "1 pair" if len(done) == 1 else f"{len(done)} pairs"
-    console.out.print(f"{what} {word}. It counts from the next refresh on.")
+    console.out.print(f"{what} {word}. It counts from the next refresh on; a running server takes it up.")

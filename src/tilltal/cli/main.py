@@ -12,7 +12,22 @@ from typing import Annotated, Protocol, cast
 
 import typer
 
-from tilltal.cli import console, customers, data, definitions, demo, keeping, linking, server
+from tilltal.cli import (
+    allocating,
+    console,
+    customers,
+    data,
+    definitions,
+    demo,
+    evaluation,
+    explaining,
+    keeping,
+    linking,
+    models,
+    replaying,
+    server,
+    simulating,
+)
 from tilltal.core.errors import EngineError, Fault, TilltalError
 
 USAGE, INTERRUPTED = 64, 130
@@ -41,7 +56,21 @@ def _about(
     """Nothing of its own: `--version` ends before."""
 
 
-for module in (definitions, data, linking, customers, demo, server, keeping):
+for module in (
+    definitions,
+    data,
+    linking,
+    customers,
+    explaining,
+    replaying,
+    models,
+    allocating,
+    simulating,
+    evaluation,
+    demo,
+    server,
+    keeping,
+):
     module.add_to(app)
 
 

@@ -25,8 +25,8 @@ Moment = Annotated[
 ]
 
 
-def instant(text: str | None, workspace: Workspace) -> datetime | None:
-    """Read `--as-of`.
+def instant(text: str | None, workspace: Workspace, option: str = "--as-of") -> datetime | None:
+    """Read `--as-of`, or another option that is an instant.
 
     Raises:
         TilltalError: C101 if it is no instant.
@@ -38,7 +38,7 @@ def instant(text: str | None, workspace: Workspace) -> datetime | None:
     except (ValueError, OverflowError) as error:
         raise TilltalError.of(
             "C101",
-            f"--as-of {text!r} is no instant.",
+            f"{option} {text!r} is no instant.",
             hint="Write one such as 2026-05-04T10:00:00+02:00, of the years 1900 to 2199.",
         ) from error
 
@@ -62,12 +62,13 @@ def context(pairs: list[str] | None) -> dict[str, str | int | float | bool]:
 
 
 def note_unused(known: Iterable[str], workspace: Workspace) -> None:
-    """Tell on the error stream of each key of a context that no context rule asks for."""
-    asked = {rule.key for rule in workspace.arbitration.context_rules}
+    """Tell on the error stream of each key of a context that nothing asks for."""
+    asked = {rule.key for rule in workspace.arbitration.context_rules} | set(workspace.engagement.context)
     for key in known:
         if key not in asked:
             meant = "".join(f"; did you mean {close!r}?" for close in nearest(key, asked, count=1))
-            console.err.print(console.harmless(f"note: no context rule uses {key!r}{meant or '.'}"))
+            note = f"note: no context rule or condition uses {key!r}{meant or '.'}"
+            console.err.print(console.harmless(note))
 
 
 def _value(text: str) -> str | int | float | bool:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import gc
 import signal
+import socket
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import FrameType
@@ -15,7 +17,7 @@ from typing import Annotated, get_args
 import typer
 
 from tilltal.api.app import create_app
-from tilltal.api.serving.server import live_server
+from tilltal.api.serving.server import bound, live_server, url_of
 from tilltal.api.settings import ApiSettings
 from tilltal.api.telemetry.logs import AccessLog, log_as_json
 from tilltal.cli import console
@@ -26,6 +28,8 @@ from tilltal.runtime.live.serving.opening import open_keys, open_server
 from tilltal.workspace.check import usable
 
 _SCOPES: tuple[Scope, ...] = get_args(Scope)
+_GC_USUAL = gc.get_threshold()
+_GC_THRESHOLDS = (50_000, 20, 50)  # requests make much and leave no cycles: looking often costs a tenth
 
 keys = typer.Typer(rich_markup_mode=None)
 
@@ -62,6 +66,11 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 
 async def _serve(root: Path, host: str, port: int, access_log: bool) -> None:
+    with closing(await bound(host, port)) as listener:  # before anything that takes its time
+        await _serve_on(listener, root, access_log)
+
+
+async def _serve_on(listener: socket.socket, root: Path, access_log: bool) -> None:
     with console.progress(quiet=False) as bar:
         opening = open_server(root, lambda: datetime.now(UTC), bar)
         server = await opening.__aenter__()
@@ -70,16 +79,22 @@ async def _serve(root: Path, host: str, port: int, access_log: bool) -> None:
             made = await server.create_key("first", ("collect", "decide", "read", "admin"))
             console.out.print(f"The first API key, shown this once: {made.secret}")
         app = create_app(server, ApiSettings(), AccessLog(sys.stdout.buffer) if access_log else None)
+        host, port = listener.getsockname()[:2]
         http = live_server(app, ApiSettings(), host=host, port=port)
-        console.out.print(f"Tilltal serves {root} on http://{host}:{port}; /schema describes it.")
         gc.collect()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, _stop_is_noted)
         gc.freeze()  # what is loaded by now stays; a full pass over it would only stop the world
-        await http.serve()
+        gc.set_threshold(*_GC_THRESHOLDS)
+        await http.serve_on(listener, lambda: _welcome(root, url_of(listener)))
     finally:
         await opening.__aexit__(None, None, None)
+        gc.set_threshold(*_GC_USUAL)
         gc.unfreeze()  # so that extensions can take leave of what is theirs
+
+
+def _welcome(root: Path, url: str) -> None:
+    console.out.print(f"Tilltal serves {root} on {url}; {url}/schema describes it. Control-C stops it.")
 
 
 def _stop_is_noted(number: int, frame: FrameType | None) -> None:

@@ -94,6 +94,10 @@ class EngineError(TilltalError):
     exit_code = 5
 
 
+class SupersededError(EngineError):
+    """Customers were made anew by other definitions meanwhile: by those the same may succeed."""
+
+
 def nearest(name: str, valid: Iterable[str], *, count: int = 3) -> tuple[str, ...]:
     """Return the valid names most like `name`, best first; all of them where they are few.
 

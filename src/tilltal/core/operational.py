@@ -7,13 +7,14 @@ The tables: docs/explanation/live.md.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Literal, Protocol
 
 import msgspec
 
 from tilltal.core.errors import EngineError
+from tilltal.core.making import Exchange
 
 Kind = Literal["event", "record", "holding", "consent"]
 
@@ -132,6 +133,20 @@ class Waiting(msgspec.Struct, frozen=True):
     ends: int | None  # None, when written: it waits no more
 
 
+class Contacted(msgspec.Struct, frozen=True, kw_only=True):
+    """A contact that was asked for, allowed or not; the store does not look into `body`.
+
+    `token` is the identifier it was asked for: it counts for whoever owns that. `last` is the latest instant
+    of the contact and of what came of it; None = it was denied and counts nowhere.
+    """
+
+    id: bytes
+    token: int
+    at: int
+    last: int | None
+    body: bytes
+
+
 class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
     """An API key: only its hash is kept. Instants; `expires` and `revoked` None = not."""
 
@@ -148,12 +163,14 @@ class Writes(msgspec.Struct, kw_only=True):
     """Everything one transaction writes. Lists are filled by who prepares it.
 
     `identities` that are there already stay. `owners` replaces all spans of each token named; `gone` are
-    profiles whose state (and memberships) go, before states and members are put. Ids of `log` and
-    `responses` must be new: see `known_ids` and `known_responses`. Of two rows of one key the last counts;
+    profiles whose state (and memberships) go, before states and members are put. `seen` are ids of messages
+    that were taken in without a row of the log. Ids of `log`, `seen` and `responses` must be new: see
+    `known_ids` and `known_responses`. Of two rows of one key the last counts;
     observations and decisions that are there already stay.
     """
 
     log: list[Logged] = []
+    seen: list[bytes] = []
     observations: list[Observed] = []
     identities: list[Identified] = []
     owners: dict[int, tuple[Owned, ...]] = {}
@@ -164,6 +181,7 @@ class Writes(msgspec.Struct, kw_only=True):
     decisions: list[Decided] = []
     responses: list[Answered] = []
     waiting: list[Waiting] = []
+    contacts: list[Contacted] = []
     adaptive: dict[str, bytes] = {}
     marks: dict[str, bytes] = {}
 
@@ -177,14 +195,26 @@ class Reads(Protocol):
     async def owners(self, tokens: Iterable[int]) -> dict[int, tuple[Owned, ...]]:
         """Return each known token's spans in order of time; unknown tokens are left out."""
 
+    async def whose(self, tokens: Sequence[int], at: int) -> tuple[int | None, State | None]:
+        """Return who owns, at an instant, the first of these tokens that is somebody's then, and the state.
+
+        As `customers.identity.online.spans.owner_at`: before a token's first span the first counts.
+        """
+
     async def tokens_of(self, profile: int) -> list[Owned]:
         """Return every span that a profile owns."""
 
     async def identities(self, tokens: Iterable[int]) -> dict[int, Identified]:
         """Return what is known of tokens; a known token's row never changes."""
 
-    async def component(self, tokens: Iterable[int]) -> list[Observed]:
-        """Return all observations reachable from these tokens, however many steps away."""
+    async def component(
+        self, tokens: Iterable[int], through: Collection[str] | None = None
+    ) -> list[Observed]:
+        """Return all observations reachable from these tokens, however many steps away.
+
+        `through`: only identifiers of these namespaces lead on, and of them none that is shared (its first
+        span is nobody's and plain); `tokens` themselves always do. None: all do.
+        """
 
     async def observations_named(self, ids: Sequence[str]) -> list[Observed]:
         """Return those of these observations that are known, by id."""
@@ -228,8 +258,17 @@ class Reads(Protocol):
     async def decision(self, decision_id: bytes) -> Decided | None:
         """Return a logged decision."""
 
+    async def decisions_before(self, before: int, limit: int) -> list[Decided]:
+        """Return the oldest decisions of before an instant, by time, then id."""
+
+    async def decisions_after(self, after: bytes, limit: int, profile: int | None = None) -> list[Decided]:
+        """Return decisions after an id, in order of their ids; only a profile's, if one is given."""
+
     async def responses(self, decision_id: bytes) -> list[Answered]:
         """Return the responses to a decision, by time."""
+
+    async def responses_to(self, decisions: Sequence[bytes]) -> list[Answered]:
+        """Return the responses to any of these decisions, in no particular order."""
 
     async def known_responses(self, ids: Sequence[bytes]) -> set[bytes]:
         """Return which response ids were accepted before."""
@@ -239,6 +278,18 @@ class Reads(Protocol):
 
     async def waits(self, decision_id: bytes) -> set[str]:
         """Return the actions of a decision that wait."""
+
+    async def contacts_of(self, profiles: Collection[int], since: int) -> dict[int, list[Contacted]]:
+        """Return, by profile, contacts of the tokens it owned then, whose `last` is not before `since`.
+
+        As `whose`: before a token's first span the first counts. In order of time, then id.
+        """
+
+    async def contacts_under(self, tokens: Collection[int], since: int) -> dict[int, list[Contacted]]:
+        """Return, by token, contacts asked for under it, whosever it is; else as `contacts_of`."""
+
+    async def contacts_named(self, ids: Sequence[bytes]) -> dict[bytes, Contacted]:
+        """Return those of these contacts that are known, denied ones too."""
 
     async def adaptive(self) -> dict[str, bytes]:
         """Return all states of adaptive models."""
@@ -253,7 +304,7 @@ class Reads(Protocol):
         """Return row counts: `log`, `profiles`, `changes` (last positions where counting is dear)."""
 
 
-class Transaction(Reads, Protocol):
+class Transaction(Reads, Exchange, Protocol):
     """Reads and one write that take effect together, at the end of the `async with` block, durably."""
 
     async def lock_states(self, profiles: Iterable[int]) -> dict[int, State]:
@@ -261,6 +312,19 @@ class Transaction(Reads, Protocol):
 
         Raises:
             EngineError: E531 if another process changed meanwhile what `owners` answered in this transaction.
+        """
+
+    async def lock_mark(self, name: str) -> bytes | None:
+        """Return a mark, and let nobody else who asks so for it pass until the end."""
+
+    async def lock_contacts(self, profiles: Collection[int], tokens: Iterable[int]) -> None:
+        """Let nobody else who asks so pass until the end, for these tokens and those that profiles own.
+
+        Once per transaction, so that locks are always taken in the same order.
+
+        Raises:
+            EngineError: E531 if another process changed meanwhile what `owners` answered in this transaction,
+                or what the profiles own.
         """
 
     async def write(self, writes: Writes) -> None:
@@ -271,7 +335,10 @@ class Transaction(Reads, Protocol):
         """
 
     async def put_api_key(self, key: ApiKey) -> None:
-        """Add or replace an API key."""
+        """Add or replace an API key.
+
+        Whoever read `api_keys` in this transaction is the only one who puts keys until its end.
+        """
 
     async def drop_log(self, until: int) -> int:
         """Remove log rows up to a position, now in Parquet; their ids stay known.
@@ -280,11 +347,20 @@ class Transaction(Reads, Protocol):
         transaction of its own, until it is 0.
         """
 
-    async def forget(self, before: int, *, told: int | None = None) -> int:
+    async def lease(self, name: str, owner: str, seconds: float) -> bool:
+        """Take some work for a while, or keep it: True unless another owner holds it.
+
+        The store's clock decides when it ends. 0 seconds: give it back.
+        """
+
+    async def forget(
+        self, before: int, *, changes: int | None = None, told: int | None = None, contacts: int | None = None
+    ) -> int:
         """Remove decisions of before an instant with all that came of them, and the oldest changes.
 
-        Changes go from the first on until one is not older. Whoever has subscribers gives in `told` the last
-        position that all of them have heard of: no later change goes (None = all may go).
+        Changes go from the first on until one is not older than `changes` (None: than `before`). Whoever has
+        subscribers gives in `told` the last position that all of them have heard of: no later change goes
+        (None = all may go). Contacts go of which nothing is as late as `contacts` (None: none go).
 
         Returns how many rows went; at most a portion of each table, as `drop_log`.
         """
@@ -311,6 +387,9 @@ class OperationalStore(Reads, Protocol):
         Raises:
             EngineError: as `transaction`.
         """
+
+    def making(self) -> OperationalStore:
+        """Return the same store with other owners, states and marks: see `core.making`."""
 
     async def is_ready(self) -> bool:
         """True if the store answers now."""

@@ -10,7 +10,8 @@ import calendar
 import re
 from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from functools import cache
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 import msgspec
 
@@ -81,6 +82,8 @@ class Window(msgspec.Struct, frozen=True, order=True):
 
 _WINDOW = re.compile(r"\s*(\d+)\s*(second|minute|hour|day|week|month|year)s?\s*\Z", re.IGNORECASE)
 _ISO = re.compile(r"P(?:(\d+)W|(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+)S)?)?)\Z")
+
+_TIME_OF_DAY = re.compile(r"(?:[01]\d|2[0-3]):[0-5]\d(?::[0-5]\d)?\Z")
 
 
 def parse_window(text: str) -> Window:
@@ -156,6 +159,28 @@ def zone_of(name: str) -> ZoneInfo:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
         raise ValueError(f"{name!r} is no IANA time zone; write one such as 'Europe/Stockholm'") from error
+
+
+@cache
+def known_zone(name: str) -> ZoneInfo | None:
+    """Return the time zone of an IANA name as data hold it; None where there is no such zone."""
+    return ZoneInfo(name) if name in _zone_names() else None
+
+
+@cache
+def _zone_names() -> frozenset[str]:
+    return frozenset(available_timezones())
+
+
+def parse_time_of_day(text: str) -> time:
+    """Read a local time of day: `21:00` or `21:00:30`.
+
+    Raises:
+        ValueError: with what would be valid.
+    """
+    if _TIME_OF_DAY.match(text):
+        return time.fromisoformat(text)
+    raise ValueError(f"{text!r} is no time of day; write one from '00:00' to '23:59'")
 
 
 def local_date(instant: datetime, zone: ZoneInfo) -> date:

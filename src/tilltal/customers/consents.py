@@ -21,14 +21,15 @@ def consents_sql(
     """Return a SELECT of `profile` and a BOOLEAN per purpose and channel, one row per row of `spine`.
 
     The latest answer for the purpose whose channel matches, or is `*`, decides; of answers at the same
-    instant a refusal. No answer means no. A purpose that needs no consent is always allowed. Reads the view
-    `consents`; with `as_of`, only answers given and known by then count.
+    instant a refusal. No answer means no, also where only a refusal would forbid contact: the name says what
+    was answered. A purpose that needs no consent is always allowed. Reads the view `consents`; with `as_of`,
+    only answers given and known by then count.
     """
     columns, needed = ["spine.profile"], {}
     for purpose, terms in purposes.items():
         for channel in channels:
             name = quote(consent_name(purpose, channel))
-            if terms.consent == "not_required":
+            if terms.basis(channel) == "not_required":
                 columns.append(f"TRUE AS {name}")
             else:
                 needed[name] = _decision(purpose, channel)

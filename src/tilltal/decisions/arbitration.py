@@ -27,7 +27,8 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     """An action that might be chosen.
 
     `propensity` is a probability, `value` in major currency units; None means unknown. `failed` is the
-    first rule that removed it, as `<stage>:<rule>`, or None.
+    first rule that removed it, as `<stage>:<rule>`, or None. `influence` is what past outcomes add to L, in
+    per cent.
     """
 
     action: str
@@ -37,6 +38,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     value: float | None = None
     mandatory: bool = False
     failed: str | None = None
+    influence: float = 0.0
 
 
 class Factored(msgspec.Struct, frozen=True, kw_only=True):
@@ -148,13 +150,14 @@ def weight_of(rules: Iterable[ContextRule], candidate: Candidate) -> Decimal:
 
 
 def lever(candidate: Candidate, policy: Arbitration) -> Decimal:
-    """Return L = 1 + (levers of action, group and issue) / 100, never below 0."""
+    """Return L = 1 + (levers of action, group and issue, influence) / 100, never below 0."""
     levers = policy.levers
     return _share(
         (
             levers.action.get(candidate.action, 0),
             levers.group.get(candidate.group, 0),
             levers.issue.get(candidate.issue, 0),
+            candidate.influence,
         )
     )
 
@@ -189,6 +192,8 @@ def _removed(candidate: Candidate, policy: Arbitration, context: Context) -> Los
     priority = factors.priority
     if policy.offer_only_positive and not candidate.mandatory and priority <= 0:
         return Lost(action=candidate.action, reason="not_positive", priority=priority, factors=factors)
+    if policy.nothing is not None and not candidate.mandatory and priority < _decimal(policy.nothing.below):
+        return Lost(action=candidate.action, reason="below_nothing", priority=priority, factors=factors)
     return _Entry(candidate, factors, priority)
 
 
@@ -201,9 +206,9 @@ def _fill_slots(entries: Sequence[_Entry], policy: Arbitration) -> tuple[list[Ra
     rest: list[_Entry] = []
     lost: list[Lost] = []
     for entry in entries:
-        same_group = [taken for taken in ranked if taken.candidate.group == entry.candidate.group]
-        if policy.max_per_group is not None and len(same_group) >= policy.max_per_group:
-            lost.append(_lost(entry, f"group_limit:{same_group[-1].candidate.action}"))
+        crowded = _crowded(entry.candidate, [taken.candidate for taken in ranked], policy)
+        if crowded is not None:
+            lost.append(_lost(entry, crowded))
         elif len(ranked) < policy.slots:
             ranked.append(entry)
         else:
@@ -214,6 +219,17 @@ def _fill_slots(entries: Sequence[_Entry], policy: Arbitration) -> tuple[list[Ra
         for rank, entry in enumerate(ranked, start=1)
     ]
     return shown, lost
+
+
+def _crowded(candidate: Candidate, taken: Sequence[Candidate], policy: Arbitration) -> str | None:
+    """Return the reason why no more of a candidate's group or issue may be shown, or None."""
+    of_group = [one for one in taken if one.group == candidate.group]
+    if policy.max_per_group is not None and len(of_group) >= policy.max_per_group:
+        return f"group_limit:{of_group[-1].action}"
+    of_issue = [one for one in taken if one.issue == candidate.issue]
+    if policy.max_per_issue is not None and len(of_issue) >= policy.max_per_issue:
+        return f"issue_limit:{of_issue[-1].action}"
+    return None
 
 
 def _against(holder: _Entry, loser: _Entry) -> str:

@@ -6,22 +6,28 @@ customers for whom rounding could matter are decided again with exact decimals.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from tilltal.core.names import literal, quote
-from tilltal.decisions.arbitration import (
-    Candidate,
-    Context,
-    arbitrate,
-    has_value,
-    lever,
-    weight_of,
+from tilltal.decisions.arbitration import Context, arbitrate, has_value, weight_of
+from tilltal.decisions.batch_ranking import (
+    Bools,
+    Floats,
+    Ints,
+    as_candidate,
+    depth_of,
+    fill,
+    is_close,
+    is_doubtful,
+    is_worthless,
+    levers_of,
+    order,
 )
+from tilltal.decisions.history.influences import UNIT
 from tilltal.decisions.plan import ActionPlan, DecisionPlan
 from tilltal.decisions.single import NO_CHANNEL
 from tilltal.rules.clock import Clock
@@ -39,15 +45,10 @@ _PYTHON: Mapping[Type, tuple[type, ...]] = {
     Type.TIMESTAMP: (),
 }
 
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
-Bools = npt.NDArray[np.bool_]
-
-_FLOAT = 1e-14  # more than four factors and a rounding lose of a float's 16 digits
-_HALF_PLACE = 5e-10  # a priority up to it rounds to 0
 _WHOLE = 1e16  # floats from here on have no decimals
 
-_OWN_REASONS = ("", "invalid_propensity", "invalid_value", "not_positive")  # codes 0 to 3
+_OWN_REASONS = ("", "invalid_propensity", "invalid_value", "not_positive", "below_nothing")  # codes 0 to 4
+_NOT_POSITIVE, _BELOW_NOTHING = 3, 4
 
 
 class BatchDecision(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,8 +73,8 @@ def input_sql(plan: DecisionPlan, relation: str, clock: Clock, where: str = "TRU
     """Return the SELECT that takes every customer through the funnel.
 
     Its columns are `profile`, and for action number i: `f<i>` (code of the removing rule, see
-    `reason_names`; 0 = passed), `h<i>` (index of the channel), `p<i>`, `v<i>`; `c<j>` says whether the
-    profile fulfils context rule j.
+    `reason_names`; 0 = passed), `h<i>` (index of the channel), `p<i>`, `v<i>`, and where past outcomes
+    influence it, `l<i>` (what they add to L); `c<j>` says whether the profile fulfils context rule j.
     """
     names = reason_names(plan)
     codes = {name: code for code, name in enumerate(names)}
@@ -83,8 +84,9 @@ def input_sql(plan: DecisionPlan, relation: str, clock: Clock, where: str = "TRU
             f"CAST({_failed_sql(action, codes, clock)} AS SMALLINT) AS f{index}",
             f"CAST({_channel_sql(action)} AS TINYINT) AS h{index}",
             f"CAST({_propensity_sql(action)} AS DOUBLE) AS p{index}",
-            f"CAST({_value_sql(action, clock)} AS DOUBLE) AS v{index}",
+            f"CAST({_value_sql(action, plan.arbitration.defaults.value, clock)} AS DOUBLE) AS v{index}",
         ]
+        parts += [f"{_influence_sql(action)} AS l{index}"] if action.influences else []
     parts += [
         f"{_holds_sql(rule, plan.schema, clock)} AS c{index}"
         for index, rule in enumerate(plan.arbitration.context_rules)
@@ -98,11 +100,7 @@ def reason_names(plan: DecisionPlan) -> tuple[str, ...]:
     found = dict.fromkeys((*_OWN_REASONS, "eligibility:not_started", "eligibility:expired", NO_CHANNEL))
     for action in plan.actions:
         found.update(dict.fromkeys(rule.reason for rule in action.rules))
-        found.update(
-            dict.fromkeys(
-                f"contact_policy:{check.reason}" for channel in action.channels for check in channel.checks
-            )
-        )
+        found.update(dict.fromkeys(check.why for channel in action.channels for check in channel.checks))
     return tuple(found)
 
 
@@ -117,26 +115,31 @@ def rank(plan: DecisionPlan, table: pa.Table, context: Context) -> BatchDecision
     policy = plan.arbitration
     if not plan.actions:
         return _silence(plan, table.num_rows)
-    given = _matrix(table, "p", plan, np.nan), _matrix(table, "v", plan, np.nan)
-    removed = _removed(_matrix(table, "f", plan, 0.0).astype(np.int64), *given)
+    given = matrix(table, "p", plan, np.nan), matrix(table, "v", plan, np.nan)
+    removed = _removed(matrix(table, "f", plan, 0.0).astype(np.int64), *given)
     propensity = np.where(np.isnan(given[0]), policy.defaults.propensity, given[0])
     value = np.where(np.isnan(given[1]), policy.defaults.value, given[1])
-    factors = _switched(plan, propensity, _context(plan, table, context), value)
+    influences = _influences(plan, table)
+    factors = _switched(plan, propensity, _context(plan, table, context), value, influences)
     with np.errstate(over="ignore", invalid="ignore"):  # beyond the floats: decided exactly below
         product = factors[0] * factors[1] * factors[2] * factors[3]
         priority = np.where(np.abs(product) < _WHOLE, np.round(product, 9), product)
     mandatory = np.array([action.definition.mandatory for action in plan.actions], dtype=bool)
-    is_worthless = policy.offer_only_positive & (priority <= 0) & ~mandatory
-    reasons = np.where((removed == 0) & is_worthless, 3, removed)
-    order = _order(priority, reasons, mandatory)
-    shown = _take(plan, order, reasons)
-    unsure = _is_close(order, factors, priority, reasons, mandatory) | _is_doubtful(
-        product, removed, is_strict=policy.offer_only_positive
-    )
+    reasons = removed
+    for code, worthless in zip((_NOT_POSITIVE, _BELOW_NOTHING), is_worthless(priority, policy), strict=True):
+        reasons = np.where((removed == 0) & worthless & ~mandatory, code, reasons)
+    ordered = order(priority, reasons, mandatory)
+    shown = fill(plan, ordered, reasons)
+    depth = depth_of(ordered, shown, reasons)
+    unsure = is_close(ordered, depth, factors, priority, reasons, mandatory)
+    unsure |= is_doubtful(product, removed, policy)
     for row in np.flatnonzero(unsure):
-        shown[row], reasons[row] = _exactly(plan, table, int(row), given, removed, context)
+        given_row = _Row(
+            given[0][row], given[1][row], removed[row], None if influences is None else influences[row]
+        )
+        shown[row], reasons[row] = _exactly(plan, table, int(row), given_row, context)
     rows = np.arange(len(shown))[:, None]
-    channel = _matrix(table, "h", plan, -1.0).astype(np.int64)
+    channel = matrix(table, "h", plan, -1.0).astype(np.int64)
     picked = [np.where(shown >= 0, matrix[rows, shown], np.nan) for matrix in (priority, *factors)]
     return BatchDecision(
         actions=shown,
@@ -162,7 +165,7 @@ def _failed_sql(action: ActionPlan, codes: Mapping[str, int], clock: Clock) -> s
     branches.append(f"WHEN {_channel_sql(action)} >= 0 THEN 0")
     if action.channels:  # nobody may be contacted: the first channel's first failing check is the reason
         branches += [
-            f"WHEN NOT ({check.sql(quote(check.name))}) THEN {codes['contact_policy:' + check.reason]}"
+            f"WHEN NOT ({check.sql(quote(check.name))}) THEN {codes[check.why]}"
             for check in action.channels[0].checks
         ]
     return f"CASE {' '.join(branches)} ELSE {codes[NO_CHANNEL]} END"
@@ -178,13 +181,31 @@ def _channel_sql(action: ActionPlan) -> str:
 
 def _propensity_sql(action: ActionPlan) -> str:
     if action.model:
-        return quote(f"score.{action.model}")
+        score = quote(f"score.{action.model}")
+        return f"CASE WHEN {score} < 0 THEN 0 ELSE {score} END" if action.is_incremental else score
     return "NULL" if action.propensity is None else repr(action.propensity)
 
 
-def _value_sql(action: ActionPlan, clock: Clock) -> str:
+def _value_sql(action: ActionPlan, default: float, clock: Clock) -> str:
+    """Return the value, less what a contact by the chosen channel costs."""
     value = action.value
-    return to_sql(value, quote, clock=clock) if isinstance(value, Expression) else repr(value)
+    gross = to_sql(value, quote, clock=clock) if isinstance(value, Expression) else repr(value)
+    if not action.has_cost:
+        return gross
+    costs = " ".join(
+        f"WHEN {place} THEN CAST({channel.cost!r} AS DOUBLE)"
+        for place, channel in enumerate(action.channels)
+        if channel.cost
+    )
+    known = f"COALESCE(CAST({gross} AS DOUBLE), CAST({default!r} AS DOUBLE))"
+    cost = f"(CASE {_channel_sql(action)} {costs} END)"
+    return f"COALESCE({known} - {cost}, {gross})"
+
+
+def _influence_sql(action: ActionPlan) -> str:
+    """Return what past outcomes add to L, as a whole number that is never NULL."""
+    summed = " + ".join(f"COALESCE({quote(name)}, 0)" for name in action.influences)
+    return f"CAST({summed} AS BIGINT)"
 
 
 def _holds_sql(rule: ContextRule, schema: Mapping[str, Type], clock: Clock) -> str:
@@ -201,7 +222,8 @@ def _holds_sql(rule: ContextRule, schema: Mapping[str, Type], clock: Clock) -> s
     return condition_sql(parse(f"{rule.key} = {value}", schema, want=Type.BOOLEAN), quote, clock=clock)
 
 
-def _matrix(table: pa.Table, prefix: str, plan: DecisionPlan, missing: float) -> Floats:
+def matrix(table: pa.Table, prefix: str, plan: DecisionPlan, missing: float) -> Floats:
+    """Return the columns of one kind of the result of `input_sql` as (n, m), a number in place of NULL."""
     columns = [
         table.column(f"{prefix}{index}").fill_null(missing).to_numpy() for index in range(len(plan.actions))
     ]
@@ -251,7 +273,7 @@ def _context(plan: DecisionPlan, table: pa.Table, context: Context) -> Floats:
 
 def _weights(plan: DecisionPlan, holds: Bools) -> list[float]:
     rules = [rule for rule, is_held in zip(plan.arbitration.context_rules, holds, strict=True) if is_held]
-    return [float(weight_of(rules, _candidate(action))) for action in plan.actions]
+    return [float(weight_of(rules, as_candidate(action))) for action in plan.actions]
 
 
 def _holds(table: pa.Table, index: int, rule: ContextRule, context: Context) -> Bools | bool:
@@ -262,108 +284,51 @@ def _holds(table: pa.Table, index: int, rule: ContextRule, context: Context) -> 
     return np.asarray(table.column(name).to_numpy()) if name in table.column_names else False
 
 
-def _candidate(action: ActionPlan, **given: float | str | None) -> Candidate:
-    definition = action.definition
-    bare = Candidate(
-        action=action.name,
-        group=definition.group,
-        issue=definition.issue,
-        mandatory=definition.mandatory,
-    )
-    return msgspec.structs.replace(bare, **given) if given else bare
+def _influences(plan: DecisionPlan, table: pa.Table) -> Ints | None:
+    """Return what past outcomes add to L of each customer and action; None where nothing does."""
+    influenced = [index for index, action in enumerate(plan.actions) if action.influences]
+    if not influenced:
+        return None
+    found = np.zeros((table.num_rows, len(plan.actions)), dtype=np.int64)
+    for index in influenced:
+        found[:, index] = table.column(f"l{index}").to_numpy()
+    return found
 
 
 def _switched(
-    plan: DecisionPlan, propensity: Floats, context: Floats, value: Floats
+    plan: DecisionPlan, propensity: Floats, context: Floats, value: Floats, influences: Ints | None
 ) -> tuple[Floats, Floats, Floats, Floats]:
     """Return P, C, V, L with those that are off, or that the mode does not use, set to 1."""
     on, is_full = plan.arbitration.factors, plan.arbitration.mode == "pcvl"
     ones = np.ones_like(propensity)
-    levers = ones * np.array([float(lever(_candidate(action), plan.arbitration)) for action in plan.actions])
     return (
         propensity if on.P else ones,
         context if on.C and is_full else ones,
         value if on.V else ones,
-        levers if on.L and is_full else ones,
+        ones * levers_of(plan, influences) if on.L and is_full else ones,
     )
 
 
-def _order(priority: Floats, reasons: Ints, mandatory: Bools) -> Ints:
-    """Return candidate indices, best first: mandatory, then priority, then name; removed ones last.
+class _Row(msgspec.Struct, frozen=True):
+    """What is known of one customer's candidates, by action."""
 
-    Columns lie in order of name and the sort is stable, so equal priorities keep that order.
-    """
-    tier = np.where(reasons > 0, 2, np.where(mandatory, 0, 1))
-    return np.asarray(np.lexsort((-priority, tier), axis=-1))
-
-
-def _take(plan: DecisionPlan, order: Ints, reasons: Ints) -> Ints:
-    """Fill the slots from the order, at most `max_per_group` of a group; -1 where nothing is left."""
-    rows, width = order.shape
-    slots, limit = plan.arbitration.slots, plan.arbitration.max_per_group
-    groups = {name: number for number, name in enumerate({a.definition.group: 0 for a in plan.actions})}
-    group_of = np.array([groups[action.definition.group] for action in plan.actions], dtype=np.int64)
-    shown = np.full((rows, slots), -1, dtype=np.int64)
-    filled = np.zeros(rows, dtype=np.int64)
-    taken = np.zeros((rows, max(len(groups), 1)), dtype=np.int64)
-    everyone = np.arange(rows)
-    for position in range(width):
-        candidate = order[:, position]
-        group = group_of[candidate]
-        fits_in = (reasons[everyone, candidate] == 0) & (filled < slots)
-        if limit is not None:
-            fits_in &= taken[everyone, group] < limit
-        chosen = np.flatnonzero(fits_in)
-        shown[chosen, filled[chosen]] = candidate[chosen]
-        taken[chosen, group[chosen]] += 1
-        filled[chosen] += 1
-        if limit is None and position + 1 >= slots:
-            break
-    return shown
-
-
-def _is_close(
-    order: Ints, factors: Sequence[Floats], priority: Floats, reasons: Ints, mandatory: Bools
-) -> Bools:
-    """Say for which rows two neighbours in the order are so near that float rounding could swap them.
-
-    Neighbours whose four factors are equal, or whose products are exactly 0, are true ties.
-    """
-    first, second = order[:, :-1], order[:, 1:]
-    rows = np.arange(len(order))[:, None]
-    left, right = priority[rows, first], priority[rows, second]
-    with np.errstate(invalid="ignore"):
-        near = np.abs(left - right) <= 2e-9 + _FLOAT * np.abs(left)
-    same = np.logical_and.reduce([factor[rows, first] == factor[rows, second] for factor in factors])
-    same |= (left == 0) & (right == 0)
-    both = (reasons[rows, first] == 0) & (reasons[rows, second] == 0)
-    both &= mandatory[first] == mandatory[second]
-    return np.asarray((near & ~same & both).any(axis=1))
-
-
-def _is_doubtful(product: Floats, removed: Ints, *, is_strict: bool) -> Bools:
-    """Say for which rows a priority is beyond the floats, or so small that rounding says if it is 0."""
-    doubt = ~np.isfinite(product)
-    if is_strict:
-        doubt |= np.abs(product - _HALF_PLACE) < _FLOAT * _HALF_PLACE
-    return np.asarray((doubt & (removed == 0)).any(axis=1))
+    propensity: Floats
+    value: Floats
+    removed: Ints
+    influences: Ints | None
 
 
 def _exactly(
-    plan: DecisionPlan,
-    table: pa.Table,
-    row: int,
-    given: tuple[Floats, Floats],
-    removed: Ints,
-    context: Context,
+    plan: DecisionPlan, table: pa.Table, row: int, given: _Row, context: Context
 ) -> tuple[Ints, Ints]:
     """Decide one row again with exact decimals; return its shown candidates and all reasons."""
     candidates = [
-        _candidate(
-            action,
-            propensity=_known(given[0][row, index]),
-            value=_known(given[1][row, index]),
-            failed=None if removed[row, index] == 0 else "removed",
+        msgspec.structs.replace(
+            as_candidate(action),
+            propensity=_known(given.propensity[index]),
+            value=_known(given.value[index]),
+            failed=None if given.removed[index] == 0 else "removed",
+            influence=0.0 if given.influences is None else int(given.influences[index]) / UNIT,
         )
         for index, action in enumerate(plan.actions)
     ]
@@ -375,8 +340,10 @@ def _exactly(
     ranking = arbitrate(candidates, plan.arbitration, moment)
     position = {action.name: index for index, action in enumerate(plan.actions)}
     shown = [position[entry.action] for entry in ranking.ranked]
-    reasons = removed[row].copy()
-    reasons[[position[entry.action] for entry in ranking.lost if entry.reason == _OWN_REASONS[3]]] = 3
+    reasons = given.removed.copy()
+    for entry in ranking.lost:
+        if entry.reason in _OWN_REASONS[_NOT_POSITIVE:]:
+            reasons[position[entry.action]] = _OWN_REASONS.index(entry.reason)
     return np.array(shown + [-1] * (plan.arbitration.slots - len(shown)), dtype=np.int64), reasons
 
 

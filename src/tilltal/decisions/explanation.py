@@ -9,18 +9,17 @@ import msgspec
 from tilltal.decisions.arbitration import Factored
 from tilltal.decisions.plan import ActionPlan, DecisionPlan
 from tilltal.decisions.single import Decision
+from tilltal.decisions.words.saying import DEFAULT, Speaker, parts_of
 from tilltal.workspace.definitions.actions import Learned
 
-_STAGES = {
-    "eligibility": "The customer may not have it",
-    "applicability": "It is not relevant now",
-    "suitability": "It is not in the customer's interest",
-    "contact_policy": "The contact policy forbids it",
-}
+_FACTORS = ("P", "C", "V", "L")
 
 
 class Chosen(msgspec.Struct, frozen=True, kw_only=True):
-    """An action that is shown, with its factors, its channel and the model's reasons in words."""
+    """An action that is shown, with its factors, its channel and the model's reasons in words.
+
+    `before` is what the model said before its answers of late corrected P; None where nothing did.
+    """
 
     rank: int
     action: str
@@ -31,17 +30,30 @@ class Chosen(msgspec.Struct, frozen=True, kw_only=True):
     C: float
     V: float
     L: float
+    before: float | None = None
     because: tuple[str, ...] = ()
 
 
 class NotChosen(msgspec.Struct, frozen=True, kw_only=True):
-    """An action that is not shown: the reason as a code and in words, and the values the rule saw."""
+    """An action that is not shown: the reason as a code and in words, and the values the rule saw.
+
+    `stage`, `code` and `rule` are the parts of the reason (`words.saying.Parts`). P, C, V, L and priority are
+    there where it came to a comparison; `before` as of what is chosen.
+    """
 
     action: str
     title: str
     reason: str
     words: str
+    stage: str = ""
+    code: str = ""
+    rule: str = ""
     priority: float | None = None
+    P: float | None = None
+    C: float | None = None
+    V: float | None = None
+    L: float | None = None
+    before: float | None = None
     saw: dict[str, object] = {}
 
 
@@ -62,12 +74,22 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     not_chosen: tuple[NotChosen, ...]
 
 
+def speaker_of(plan: DecisionPlan, language: str = DEFAULT) -> Speaker:
+    """Return who says the reasons of a plan's decisions.
+
+    Raises:
+        TilltalError: C129 if there are no words in that language.
+    """
+    return Speaker(language, {action.name: action.definition.title for action in plan.actions})
+
+
 def chosen_actions(
     plan: DecisionPlan,
     decision: Decision,
     because: Mapping[str, tuple[str, ...]],
     *,
     has_learned: bool = False,
+    speaker: Speaker | None = None,
 ) -> tuple[Chosen, ...]:
     """Return the shown actions.
 
@@ -76,8 +98,10 @@ def chosen_actions(
         decision: what came of it.
         because: the models' reasons in words, by action.
         has_learned: adaptive models gave their probabilities; without, base rates stood in for them.
+        speaker: says what no model says; in English if absent.
     """
     plans = {action.name: action for action in plan.actions}
+    voice = speaker or speaker_of(plan)
     return tuple(
         Chosen(
             rank=entry.rank,
@@ -85,82 +109,56 @@ def chosen_actions(
             title=plans[entry.action].definition.title,
             channel=decision.proposals[entry.action].channel,
             priority=float(entry.priority),
-            because=(*because.get(entry.action, ()), *_notes(plans[entry.action], has_learned)),
+            because=(*because.get(entry.action, ()), *_notes(plans[entry.action], has_learned, voice)),
             **_floats(entry.factors),
         )
         for entry in decision.ranking.ranked
     )
 
 
-def _notes(action: ActionPlan, has_learned: bool) -> tuple[str, ...]:
+def _notes(action: ActionPlan, has_learned: bool, speaker: Speaker) -> tuple[str, ...]:
     """Say what no model says: that an action is mandatory, or where its probability comes from."""
-    notes = ("mandatory: goes before all others",) if action.definition.mandatory else ()
+    words = speaker.words
+    notes = (words.goes_first,) if action.definition.mandatory else ()
     if action.model:
         return notes
     if has_learned and isinstance(action.definition.propensity, Learned):
-        return (*notes, "P is learned from the answers so far")
-    return (*notes, "P is assumed, not predicted")
+        return (*notes, words.learns)
+    return (*notes, words.assumed)
 
 
-def other_actions(plan: DecisionPlan, decision: Decision) -> tuple[NotChosen, ...]:
-    """Return every other action with its reason, nearest to being chosen first."""
-    titles = {action.name: action.definition.title for action in plan.actions}
-    descriptions = {
-        (action.name, rule.reason): rule.description for action in plan.actions for rule in action.rules
-    }
-    found = [
-        NotChosen(
-            action=entry.action,
-            title=titles[entry.action],
-            reason=entry.reason,
-            words=in_words(entry.reason, descriptions.get((entry.action, entry.reason), "")),
-            priority=None if entry.priority is None else float(entry.priority),
-            saw=dict(decision.proposals[entry.action].seen),
-        )
-        for entry in decision.ranking.lost
-    ]
-    return tuple(sorted(found, key=_nearest_first))
+def other_actions(
+    plan: DecisionPlan, decision: Decision, speaker: Speaker | None = None
+) -> tuple[NotChosen, ...]:
+    """Return every other action with its reason, nearest to being chosen first.
 
-
-def in_words(reason: str, description: str = "") -> str:
-    """Say a reason so that a customer would understand it.
-
-    >>> in_words("eligibility:has_loan", "Has a loan with us")
-    'The customer may not have it. Needed: Has a loan with us.'
+    Args:
+        plan: what was decided by.
+        decision: what came of it.
+        speaker: says the reasons; in English if absent.
     """
-    head, _, rest = reason.partition(":")
-    if head == "contact_policy":
-        return f"{_STAGES[head]}: {_contact_words(rest)}."
-    if head in _STAGES:
-        return f"{_STAGES[head]}{_rule_words(rest, description)}."
-    sentences = {
-        "outranked": f"{rest} has a higher priority.",
-        "tie_name": f"{rest} has the same priority and comes first by name.",
-        "mandatory": f"{rest} is mandatory and goes first.",
-        "group_limit": f"{rest} of the same group is shown already.",
-        "not_positive": "It is worth nothing, or less, to the bank.",
-        "invalid_propensity": "Its probability is no number between 0 and 1.",
-        "invalid_value": "Its value is no finite number.",
-    }
-    return sentences.get(head, reason)
-
-
-def _rule_words(rule: str, description: str) -> str:
-    """Say what the rule asks for; a description says it as its author would, such as `Only for adults`."""
-    lives = {"not_started": ": it has not started yet", "expired": ": it has ended"}
-    if rule in lives:
-        return lives[rule]
-    return f". Needed: {description.rstrip('.') or rule.replace('_', ' ')}"
-
-
-def _contact_words(rest: str) -> str:
-    kind, _, name = rest.partition(":")
-    if kind == "no_consent":
-        purpose, _, channel = name.partition("/")
-        return f"no consent to {purpose} by {channel}"
-    if kind == "cap":
-        return f"contacted as often as {name.replace('_', ' ')!r} allows"
-    return {"no_channel": "there is no channel to say it in"}.get(kind, rest.replace("_", " "))
+    voice = speaker or speaker_of(plan)
+    titles = {action.name: action.definition.title for action in plan.actions}
+    rules = {(action.name, rule.reason): rule for action in plan.actions for rule in action.rules}
+    found = []
+    for entry in decision.ranking.lost:
+        parts = parts_of(entry.reason)
+        factors = {} if entry.factors is None else _floats(entry.factors)
+        found.append(
+            NotChosen(
+                action=entry.action,
+                title=titles[entry.action],
+                reason=entry.reason,
+                words=voice.reason(entry.reason, rules.get((entry.action, entry.reason))),
+                stage=parts.stage,
+                code=parts.code,
+                rule=parts.rule,
+                priority=None if entry.priority is None else float(entry.priority),
+                saw=dict(decision.proposals[entry.action].seen),
+                **factors,
+            )
+        )
+    return tuple(sorted(found, key=_nearest_first))
 
 
 def _nearest_first(entry: NotChosen) -> tuple[bool, float, str]:
@@ -168,4 +166,4 @@ def _nearest_first(entry: NotChosen) -> tuple[bool, float, str]:
 
 
 def _floats(factors: Factored) -> dict[str, float]:
-    return {name: float(getattr(factors, name)) for name in ("P", "C", "V", "L")}
+    return {name: float(getattr(factors, name)) for name in _FACTORS}

@@ -2,41 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 
 import msgspec
 
 from tilltal.core.time import parse_instant
-from tilltal.decisions.contact import Check, Contact, checks, contact_of
+from tilltal.decisions.contacting.checks import READINGS, Check, caseless, checks
+from tilltal.decisions.contacting.parts import Contact, contact_of
+from tilltal.decisions.history.influences import influences_of
 from tilltal.rules.clock import Clock
 from tilltal.rules.expression import Expression, parse
 from tilltal.rules.types import Type
+from tilltal.workspace.decision_names import decision_schema
 from tilltal.workspace.definitions.actions import Action, Condition, Learned
-from tilltal.workspace.definitions.policies import Arbitration, Cap, Consent
+from tilltal.workspace.definitions.contact import Contact as ContactTerms
+from tilltal.workspace.definitions.engagement import EngagementPolicy, Tiers
+from tilltal.workspace.definitions.policies import Arbitration, Consent
 
+NOT_OPEN = "not_open"
 STAGES = ("eligibility", "applicability", "suitability")
 
 
 class StageRule(msgspec.Struct, frozen=True, kw_only=True):
-    """A condition of the engagement policy: `<stage>:<rule>` is the reason when it does not hold."""
+    """A condition of the engagement policy: `<stage>:<rule>` is the reason when it does not hold.
+
+    `words` say by language what it asks for.
+    """
 
     reason: str
     description: str
     condition: Expression
+    words: Mapping[str, str] = {}
 
 
 class Channel(msgspec.Struct, frozen=True, kw_only=True):
-    """A channel an action can use, and what the contact policy asks of it."""
+    """A channel an action can use, what the contact policy asks of it, and what a contact by it costs."""
 
     name: str
     checks: tuple[Check, ...]
+    cost: float = 0.0
 
 
 class ActionPlan(msgspec.Struct, frozen=True, kw_only=True):
     """One action, parsed. `model` names the score that is its propensity, if a model gives it.
 
-    `propensity` is the stated probability; of an adaptive propensity, its base rate.
+    `propensity` is the stated probability; of an adaptive propensity, its base rate. If it `is_incremental`
+    the score is what the action adds to the probability, and where it takes away, P is 0. `influences` names
+    the readings that add to its L.
     """
 
     name: str
@@ -45,9 +58,20 @@ class ActionPlan(msgspec.Struct, frozen=True, kw_only=True):
     channels: tuple[Channel, ...]
     value: Expression | float
     model: str | None
+    is_incremental: bool = False
     propensity: float | None
     starts: datetime | None
     ends: datetime | None
+    influences: tuple[str, ...] = ()
+
+    @property
+    def has_cost(self) -> bool:
+        """True if a contact by some channel costs something."""
+        return any(channel.cost for channel in self.channels)
+
+    def probability(self, score: float) -> float:
+        """Return P for a score of the model."""
+        return max(0.0, score) if self.is_incremental else score
 
     def outside_life(self, clock: Clock) -> str | None:
         """Return the reason why the action is not alive at the clock's instant, or None."""
@@ -59,11 +83,15 @@ class ActionPlan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DecisionPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """All actions in order of their names, and the policy that ranks them."""
+    """All actions in order of their names, and the policy that ranks them.
+
+    `living` names what of the profile says where a customer lives: time zone and jurisdiction.
+    """
 
     actions: tuple[ActionPlan, ...]
     arbitration: Arbitration
     schema: Mapping[str, Type]
+    living: frozenset[str] = frozenset()
 
     @property
     def contacts(self) -> tuple[Contact, ...]:
@@ -76,11 +104,12 @@ class DecisionPlan(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def names(self) -> frozenset[str]:
-        """The profile names that deciding reads, counters of contacts included."""
-        found: set[str] = set()
+        """The profile names that deciding reads, readings of the contact policy included."""
+        found = set(self.living)
         for action in self.actions:
             found.update(*(rule.condition.names for rule in action.rules))
             found.update(check.name for channel in action.channels for check in channel.checks)
+            found.update(action.influences)
             if isinstance(action.value, Expression):
                 found |= action.value.names
             if action.model:
@@ -97,32 +126,43 @@ def plan_decisions(
     schema: Mapping[str, Type],
     policies: Policies,
     clock: Clock,
+    uplifts: Collection[str] = (),
 ) -> DecisionPlan:
     """Parse the actions of a workspace.
 
     Args:
         actions: name → action.
         channels: action name → its channels in order of preference.
-        schema: the names a condition may use, with their types.
-        policies: arbitration, consent and caps.
+        schema: the names of the profile, with their types; those of context and history come with the
+            policies.
+        policies: arbitration, engagement, consent and contact policy.
         clock: for its zone: dates without offset in `starts` and `ends` are local.
+        uplifts: models whose score is what an action adds.
 
     Raises:
         WorkspaceError: with every fault of every expression.
     """
+    schema = decision_schema(schema, actions, None, policies.engagement, policies.contact)
     plans = [
-        _plan(name, actions[name], channels.get(name, ()), schema, policies, clock)
+        _plan(name, actions[name], channels.get(name, ()), schema, policies, clock, uplifts)
         for name in sorted(actions)
     ]
-    return DecisionPlan(actions=tuple(plans), arbitration=policies.arbitration, schema=schema)
+    living = {policies.contact.time_zone, policies.consent.jurisdiction}
+    return DecisionPlan(
+        actions=tuple(plans),
+        arbitration=policies.arbitration,
+        schema=schema,
+        living=frozenset(name for name in living if name is not None),
+    )
 
 
 class Policies(msgspec.Struct, frozen=True, kw_only=True):
-    """The policies that decide: how to rank, what needs consent, how often to contact."""
+    """The policies that decide: how to rank, what fits whom, what needs consent, when and how often."""
 
     arbitration: Arbitration
     consent: Consent
-    caps: tuple[Cap, ...] = ()
+    contact: ContactTerms = ContactTerms()
+    engagement: EngagementPolicy = EngagementPolicy()
 
 
 def _plan(
@@ -132,26 +172,34 @@ def _plan(
     schema: Mapping[str, Type],
     policies: Policies,
     clock: Clock,
+    uplifts: Collection[str],
 ) -> ActionPlan:
     value, propensity = action.value, action.propensity
+    priority = policies.contact.priorities.get(action.purpose, 0.0)
     return ActionPlan(
         name=name,
         definition=action,
-        rules=tuple(
-            _rule(stage, condition, schema) for stage in STAGES for condition in _conditions(action, stage)
-        ),
+        rules=tuple(_rules(action, policies.engagement, schema)),
         channels=tuple(
             Channel(
                 name=channel,
-                checks=checks(contact_of(name, action, channel), policies.consent, policies.caps),
+                checks=(
+                    *checks(contact_of(name, action, channel, priority), policies.contact, policies.consent),
+                    *_opening(name, action, policies.arbitration),
+                ),
+                cost=float(
+                    policies.arbitration.costs.get(channel, 0.0) if action.cost is None else action.cost
+                ),
             )
             for channel in channels
         ),
         value=parse(value, schema, want=Type.NUMBER) if isinstance(value, str) else float(value),
         model=propensity if isinstance(propensity, str) else None,
+        is_incremental=isinstance(propensity, str) and propensity in uplifts,
         propensity=_fixed(propensity),
         starts=parse_instant(action.starts, clock.zone) if action.starts else None,
         ends=parse_instant(action.ends, clock.zone) if action.ends else None,
+        influences=influences_of(name, action, policies.arbitration.influencers),
     )
 
 
@@ -162,11 +210,38 @@ def _fixed(propensity: str | float | Learned | None) -> float | None:
     return None if propensity is None or isinstance(propensity, str) else float(propensity)
 
 
-def _conditions(action: Action, stage: str) -> tuple[Condition, ...]:
+def _opening(name: str, action: Action, policy: Arbitration) -> tuple[Check, ...]:
+    """Return the check that a new action is open to a customer; last, so that nothing else stops it."""
+    if not policy.exploration.opening or not isinstance(action.propensity, Learned):
+        return ()
+    return (Check(reason=NOT_OPEN, name=opening_name(name), limit=1, is_of_policy=False),)
+
+
+def opening_name(action: str) -> str:
+    """Name the reading that is 1 for whom a new action is not open yet."""
+    return f"{READINGS}opening.{caseless(action)}"
+
+
+def _rules(action: Action, engagement: EngagementPolicy, schema: Mapping[str, Type]) -> Iterator[StageRule]:
+    """Yield the rules of an action tier by tier; in each those of all, its issue, its group, its own."""
+    nothing = Tiers()
+    levels = (
+        engagement.all_,
+        engagement.issues.get(action.issue, nothing),
+        engagement.groups.get(action.group, nothing),
+        action,
+    )
+    for stage in STAGES:
+        for level in levels:
+            for condition in _conditions(level, stage):
+                yield _rule(stage, condition, schema)
+
+
+def _conditions(level: Action | Tiers, stage: str) -> tuple[Condition, ...]:
     return {
-        "eligibility": action.eligibility,
-        "applicability": action.applicability,
-        "suitability": action.suitability,
+        "eligibility": level.eligibility,
+        "applicability": level.applicability,
+        "suitability": level.suitability,
     }[stage]
 
 
@@ -174,5 +249,6 @@ def _rule(stage: str, condition: Condition, schema: Mapping[str, Type]) -> Stage
     return StageRule(
         reason=f"{stage}:{condition.name}",
         description=condition.description,
+        words={str(language): text for language, text in condition.words.items()},
         condition=parse(condition.when, schema, want=Type.BOOLEAN),
     )

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from tilltal.decisions.arbitration import Candidate, Context, Factored, Ranking, arbitrate
+from tilltal.decisions.history.influences import UNIT
 from tilltal.decisions.plan import ActionPlan, DecisionPlan
 from tilltal.rules.clock import Clock
 from tilltal.rules.expression import Expression
@@ -51,12 +52,13 @@ def decide(
 
     Args:
         plan: the parsed actions and policies.
-        row: every profile name that `plan.names` lists; a missing name counts as NULL.
+        row: every name that `plan.names` lists, `context.<field>` included; a missing name counts as NULL.
         clock: the instant of the decision.
         context: what is known of the moment; the profile's own names serve as context too.
         compiled: makes a function of an expression; who decides often keeps them.
     """
-    proposals = {action.name: propose(action, row, clock, compiled) for action in plan.actions}
+    worth = plan.arbitration.defaults.value
+    proposals = {action.name: propose(action, row, clock, compiled, worth) for action in plan.actions}
     keys = {rule.key for rule in plan.arbitration.context_rules} & plan.schema.keys()
     known = {key: value for key in keys if isinstance(value := row.get(key), str | int | float | bool)}
     ranking = arbitrate(
@@ -70,8 +72,18 @@ def as_row(stored: Mapping[str, object], schema: Mapping[str, Type]) -> Row:
     return {name: _value_of(value, schema.get(name)) for name, value in stored.items()}
 
 
-def propose(action: ActionPlan, row: Row, clock: Clock, compiled: Compile = to_python) -> Proposal:
-    """Take one action through eligibility, applicability, suitability and contact policy."""
+def propose(
+    action: ActionPlan, row: Row, clock: Clock, compiled: Compile = to_python, worth: float = 0.0
+) -> Proposal:
+    """Take one action through eligibility, applicability, suitability and contact policy.
+
+    Args:
+        action: the action.
+        row: as for `decide`.
+        clock: the instant.
+        compiled: as for `decide`.
+        worth: what counts as its value where that is unknown and a contact costs something.
+    """
     failed, seen = _removed(action, row, clock, compiled)
     channel = None
     if failed is None:
@@ -81,9 +93,10 @@ def propose(action: ActionPlan, row: Row, clock: Clock, compiled: Compile = to_p
         group=action.definition.group,
         issue=action.definition.issue,
         propensity=_propensity(action, row),
-        value=_value(action.value, row, clock, compiled),
+        value=_net(action, channel, _value(action.value, row, clock, compiled), worth),
         mandatory=action.definition.mandatory,
         failed=failed,
+        influence=_influence(action, row),
     )
     return Proposal(candidate=candidate, channel=channel, seen=seen)
 
@@ -116,7 +129,7 @@ def _channel(action: ActionPlan, row: Row) -> tuple[str | None, str | None, Mapp
         failed = next((check for check in channel.checks if not check.passes(row.get(check.name))), None)
         if failed is None:
             return channel.name, None, {}
-        first = first or (f"contact_policy:{failed.reason}", {failed.name: row.get(failed.name)})
+        first = first or (failed.why, {failed.name: row.get(failed.name)})
     reason, seen = first or (NO_CHANNEL, {})
     return None, reason, seen
 
@@ -125,7 +138,19 @@ def _propensity(action: ActionPlan, row: Row) -> float | None:
     if action.model is None:
         return action.propensity
     score = row.get(f"score.{action.model}")
-    return float(score) if isinstance(score, int | float) else None
+    return action.probability(float(score)) if isinstance(score, int | float) else None
+
+
+def _net(action: ActionPlan, channel: str | None, value: float | None, worth: float) -> float | None:
+    """Return the value less what the contact costs."""
+    cost = next((each.cost for each in action.channels if each.name == channel), 0.0)
+    return (worth if value is None else value) - cost if cost else value
+
+
+def _influence(action: ActionPlan, row: Row) -> float:
+    """Return what past outcomes add to L, in per cent."""
+    counts = (row.get(name) for name in action.influences)
+    return sum(count for count in counts if isinstance(count, int)) / UNIT
 
 
 def _value(value: Expression | float, row: Row, clock: Clock, compiled: Compile) -> float | None:

@@ -68,13 +68,16 @@ def occurrences(rng: np.random.Generator, expected: Floats) -> tuple[Ints, ...]:
 
 
 def live(seed: int, chunk: int, first: int, count: int, span: Span, data: Path) -> Bank:
-    """Let one chunk of customers live through the span."""
-    people = draw_people(seed, chunk, first, count, span)
+    """Let one chunk of customers live through the span; in the months ahead the bank stays silent."""
+    people = draw_people(seed, chunk, first, count, Span(span.past))
     story = Story(people, span, seed, chunk)
     outreach = Outreach(story, seed, chunk)
     for month in range(span.months):
         story.begin_month(month)
-        outreach.month(month)
+        if month < span.past:
+            outreach.month(month)
+        else:
+            outreach.rest(month)
         story.end_month(month)
     story.finish()
     return Bank(seed, chunk, data, span, people, story, outreach)

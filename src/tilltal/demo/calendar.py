@@ -23,14 +23,15 @@ _HOURS = np.array([2, 5, 7, 7, 7, 8, 9, 7, 6, 6, 7, 8, 7, 7, 6, 4, 2, 1], dtype=
 
 
 class Span:
-    """`months` whole months up to and including `LAST_DAY`."""
+    """`months` whole months up to and including `LAST_DAY`, and `ahead` months after it."""
 
-    def __init__(self, months: int) -> None:
+    def __init__(self, months: int, ahead: int = 0) -> None:
         after = LAST_DAY + timedelta(days=1)
-        starts = [months_before(after, months - index) for index in range(months + 1)]
-        self.months = months
+        starts = [months_before(after, months - index) for index in range(months + ahead + 1)]
+        self.past = months
+        self.months = months + ahead
         self.first_day = starts[0]
-        self.days = (after - self.first_day).days
+        self.days = (starts[-1] - self.first_day).days
         self.month_start: Ints = np.array([(day - self.first_day).days for day in starts], dtype=np.int64)
         self._epoch = int(datetime.combine(self.first_day, datetime.min.time(), UTC).timestamp())
         self._offset = self._utc_offsets()

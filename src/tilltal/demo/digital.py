@@ -17,17 +17,17 @@ from tilltal.demo.story import NEVER
 from tilltal.demo.texts import chosen, numbered, only, plain, repeated, spoil, written
 
 TOPICS = (*PRODUCTS[1:], "home", "rates", "support", "close_account")
-_KINDS = ("page_view", "login", "calculator_used", "application_started")
-VIEW, LOGIN, CALCULATOR, APPLICATION = range(len(_KINDS))
+WEB_KINDS = ("page_view", "login", "calculator_used", "application_started")
+VIEW, LOGIN, CALCULATOR, APPLICATION = range(len(WEB_KINDS))
 _CALCULATORS = ("mortgage", "consumer_loan", "fund", "pension", "savings_account")
 _REFERRERS = ("direct", "search", "newsletter", "social", "partner")
 _SCREENS = ("phone", "desktop", "tablet")
-_APP_KINDS = ("app_open", "app_payment", "app_error")
+APP_KINDS = ("app_open", "app_payment", "app_error")
 _JUNK_COOKIES = ("0000", "null", "undefined")
 _VERSIONS = ("7.2.0", "7.3.1", "8.0.0", "8.1.2")
 
 
-class _Visits(NamedTuple):
+class Visits(NamedTuple):
     """Rows of the web log; `who` is -1 for visitors who are no customers."""
 
     who: Ints
@@ -39,7 +39,8 @@ class _Visits(NamedTuple):
     @classmethod
     def of(
         cls, bank: Bank, who: Ints, moment: Ints, kind: int | Ints, topic: int | Ints, device: Ints
-    ) -> _Visits:
+    ) -> Visits:
+        """Make rows; a single kind or topic holds for all of them."""
         kinds, topics = (
             np.broadcast_to(np.asarray(value, dtype=np.int64), who.shape) for value in (kind, topic)
         )
@@ -49,14 +50,7 @@ class _Visits(NamedTuple):
 def write_web(bank: Bank) -> int:
     """The web server's event log, JSON Lines: cookies everywhere, customer numbers at login only."""
     rng = bank.random("web")
-    views = _views(bank, rng)
-    parts = [
-        views,
-        _calculators(bank, rng, views),
-        _logins(bank, rng),
-        _applications(bank, rng),
-        _strangers(bank, rng),
-    ]
+    parts = [*visits(bank, rng), _strangers(bank, rng)]
     who, device, moment, kind, topic = (np.concatenate(column) for column in zip(*parts, strict=True))
     ids = repeated(rng, len(who), 0.002)
     rows = np.argsort(moment, kind="stable")[ids]
@@ -67,7 +61,7 @@ def write_web(bank: Bank) -> int:
     columns = {
         "id": numbered("w", bank.chunk * 10**9 + ids),
         "ts": spoil(rng, times, 0.0008, ["0001-01-01T00:00:00Z?", "tomorrow"]),
-        "type": chosen(_KINDS, kind),
+        "type": chosen(WEB_KINDS, kind),
         "topic": chosen(TOPICS, topic),
         "cookie": spoil(rng, numbered("c", bank.chunk * 10**7 + device), 0.002, _JUNK_COOKIES),
         "customer": pc.if_else(pa.array(rng.random(count) < 0.0003), "anonymous", number),
@@ -78,7 +72,13 @@ def write_web(bank: Bank) -> int:
     return write_jsonl(bank.file("web", "events", ".jsonl.gz"), columns)
 
 
-def _views(bank: Bank, rng: np.random.Generator) -> _Visits:
+def visits(bank: Bank, rng: np.random.Generator) -> list[Visits]:
+    """Draw what customers did on the web: pages read, calculators used, logins, forms begun."""
+    views = _views(bank, rng)
+    return [views, _calculators(bank, rng, views), _logins(bank, rng), _applications(bank, rng)]
+
+
+def _views(bank: Bank, rng: np.random.Generator) -> Visits:
     """Pages read: interest follows need, and help or goodbye pages follow trouble."""
     pace = bank.busy() * bank.people.digital[:, None]
     need = np.clip(bank.story.interests[:, :, 1:], -2.5, 3.3)
@@ -89,7 +89,7 @@ def _views(bank: Bank, rng: np.random.Generator) -> _Visits:
     goodbye = bank.story.is_leaving * bank.present_share() * 0.12 + pace * 0.006
     expected = np.concatenate([interest, np.stack([home, rates, support, goodbye], axis=2)], axis=2)
     who, month, topic = occurrences(rng, expected)
-    return _Visits.of(bank, who, bank.moments(rng, who, month), VIEW, topic, _device(rng, who, 0.25))
+    return Visits.of(bank, who, bank.moments(rng, who, month), VIEW, topic, _device(rng, who, 0.25))
 
 
 def _device(rng: np.random.Generator, who: Ints, second: float) -> Ints:
@@ -98,23 +98,23 @@ def _device(rng: np.random.Generator, who: Ints, second: float) -> Ints:
     return np.asarray(2 * shared + (rng.random(len(who)) < second), dtype=np.int64)
 
 
-def _calculators(bank: Bank, rng: np.random.Generator, views: _Visits) -> _Visits:
+def _calculators(bank: Bank, rng: np.random.Generator, views: Visits) -> Visits:
     uses = np.isin(views.topic, [TOPICS.index(name) for name in _CALCULATORS]) & (
         rng.random(len(views.who)) < 0.16
     )
     moment = views.moment[uses] + rng.integers(30, 240, int(uses.sum()))
     moment = np.minimum(moment, views.moment[uses] // DAY_SECONDS * DAY_SECONDS + DAY_SECONDS - 1)
-    return _Visits.of(bank, views.who[uses], moment, CALCULATOR, views.topic[uses], views.device[uses])
+    return Visits.of(bank, views.who[uses], moment, CALCULATOR, views.topic[uses], views.device[uses])
 
 
-def _logins(bank: Bank, rng: np.random.Generator) -> _Visits:
+def _logins(bank: Bank, rng: np.random.Generator) -> Visits:
     who, month = occurrences(rng, 0.9 * bank.busy() * bank.people.digital[:, None])
-    return _Visits.of(
+    return Visits.of(
         bank, who, bank.moments(rng, who, month), LOGIN, TOPICS.index("home"), _device(rng, who, 0.06)
     )
 
 
-def _applications(bank: Bank, rng: np.random.Generator) -> _Visits:
+def _applications(bank: Bank, rng: np.random.Generator) -> Visits:
     """Forms begun: some before a product is opened, others given up halfway."""
     log = bank.story.holdings
     online = (log["opened"] >= 3) & (log["opened"] < NEVER) & (log["product"] > 0)
@@ -129,12 +129,12 @@ def _applications(bank: Bank, rng: np.random.Generator) -> _Visits:
         [day * DAY_SECONDS + seconds_of_day(rng, len(who)), bank.moments(rng, given_up_who, month)]
     )
     who = np.concatenate([who, given_up_who])
-    return _Visits.of(
+    return Visits.of(
         bank, who, moment, APPLICATION, np.concatenate([topic, given_up]), _device(rng, who, 0.1)
     )
 
 
-def _strangers(bank: Bank, rng: np.random.Generator) -> _Visits:
+def _strangers(bank: Bank, rng: np.random.Generator) -> Visits:
     """Cookies of people who never log in."""
     cookies = max(bank.people.size // 12, 1)
     pages = 1 + rng.poisson(1.6, cookies)
@@ -142,7 +142,7 @@ def _strangers(bank: Bank, rng: np.random.Generator) -> _Visits:
     day = np.repeat(rng.integers(0, bank.span.days, cookies), pages)
     moment = day * DAY_SECONDS + seconds_of_day(rng, len(device))
     topic = rng.integers(0, len(TOPICS) - 1, len(device))
-    return _Visits.of(bank, np.full(len(device), -1), moment, VIEW, topic, device)
+    return Visits.of(bank, np.full(len(device), -1), moment, VIEW, topic, device)
 
 
 def has_app(bank: Bank) -> Bools:
@@ -151,7 +151,8 @@ def has_app(bank: Bank) -> Bools:
     return np.asarray(bank.people.digital + rng.normal(0, 0.2, bank.people.size) > 0.45, dtype=np.bool_)
 
 
-def _app_rates(bank: Bank) -> Floats:
+def app_rates(bank: Bank) -> Floats:
+    """Expected openings, payments and errors of the app, shape (n, months, 3)."""
     pace = bank.busy() * has_app(bank)[:, None] * (0.4 + bank.people.digital[:, None])
     trip = 1 + 0.5 * bank.story.boosts[:, :, LIFE_EVENTS.index("trip")]
     return np.stack(
@@ -162,7 +163,7 @@ def _app_rates(bank: Bank) -> Floats:
 def write_app(bank: Bank) -> int:
     """The app's telemetry, JSON Lines in Zstandard: app user ids and install ids, UTC times."""
     rng = bank.random("app")
-    who, month, kind = occurrences(rng, _app_rates(bank))
+    who, month, kind = occurrences(rng, app_rates(bank))
     moment = bank.moments(rng, who, month)
     ids = repeated(rng, len(who), 0.001)
     rows = np.argsort(moment, kind="stable")[ids]
@@ -173,7 +174,7 @@ def write_app(bank: Bank) -> int:
     columns = {
         "event_id": numbered("a", bank.chunk * 10**9 + ids),
         "time": written(bank.span.utc(moment), "%Y-%m-%dT%H:%M:%S+00:00"),
-        "name": chosen(_APP_KINDS, kind),
+        "name": chosen(APP_KINDS, kind),
         "user": spoil(rng, numbered("u", bank.people.numbers[who] * 3), 0.001, ["guest", "null"]),
         "install": numbered("i", bank.chunk * 10**7 + who * 2 + new_phone),
         "os": chosen(("ios", "android"), (who * 7 // 3) % 2),

@@ -29,7 +29,7 @@ def phone_numbers(customers: Ints) -> Ints:
 def write_calls(bank: Bank) -> int:
     """The call centre's log: a Norwegian supplier's CSV in Windows code page 1252."""
     rng = bank.random("calls")
-    who, moment, reason = _calls(bank, rng)
+    who, moment, reason = calls(bank, rng)
     order = np.argsort(moment, kind="stable")
     who, moment, reason = who[order], moment[order], reason[order]
     month = np.searchsorted(bank.span.month_start, moment // DAY_SECONDS, side="right") - 1
@@ -50,8 +50,12 @@ def write_calls(bank: Bank) -> int:
     return write_csv(bank.file("calls", "samtaler", ".csv"), columns, delimiter=";", encoding="cp1252")
 
 
-def _calls(bank: Bank, rng: np.random.Generator) -> tuple[Ints, Ints, Ints]:
-    """Calls after incidents, and the ordinary ones, more from people who use little else."""
+def calls(bank: Bank, rng: np.random.Generator) -> tuple[Ints, Ints, Ints]:
+    """Draw calls after incidents, and ordinary ones, more from people who use little else.
+
+    Returns:
+        Customer, moment and reason of each.
+    """
     log = bank.story.incidents
     calls = (rng.random(len(log["who"])) < 0.45) & (bank.span.days - log["day"] > 3)
     angry, day = log["who"][calls], log["day"][calls] + rng.integers(0, 3, int(calls.sum()))
@@ -79,8 +83,7 @@ def _call_rates(bank: Bank) -> Floats:
 def write_branches(bank: Bank) -> int:
     """The branches' visitor list: plain CSV, local times without an offset."""
     rng = bank.random("branches")
-    pace = 0.08 * bank.busy() * np.exp(-2.0 * (bank.people.digital[:, None] - 0.4))
-    who, month = occurrences(rng, pace)
+    who, month = occurrences(rng, branch_pace(bank))
     moment = np.sort(bank.moments(rng, who, month, opens=10, closes=16))
     columns = {
         "besök": numbered("B", bank.chunk * 10**9 + np.arange(len(who), dtype=np.int64)),
@@ -90,6 +93,11 @@ def write_branches(bank: Bank) -> int:
         "ärende": chosen(_ERRANDS, rng.choice(4, len(who), p=[0.35, 0.3, 0.15, 0.2])),
     }
     return write_csv(bank.file("branches", "besok", ".csv"), columns)
+
+
+def branch_pace(bank: Bank) -> Floats:
+    """Expected visits to a branch, shape (n, months)."""
+    return np.asarray(0.08 * bank.busy() * np.exp(-2.0 * (bank.people.digital[:, None] - 0.4)))
 
 
 def write_surveys(bank: Bank) -> int:

@@ -14,25 +14,26 @@ from tilltal.demo.files import write_csv, write_parquet
 from tilltal.demo.shapes import Bools, Floats, Ints
 from tilltal.demo.texts import chosen, decimals, numbered, plain, repeated, spoil, written
 
-_GROUPS = [name for name, _, _ in MERCHANTS]
+GROUPS = [name for name, _, _ in MERCHANTS]
 _CODES: Ints = np.array([code for _, code, _ in MERCHANTS], dtype=np.int64)
-_MEANS: Floats = np.array([mean for _, _, mean in MERCHANTS], dtype=np.float64)
+MEANS: Floats = np.array([mean for _, _, mean in MERCHANTS], dtype=np.float64)
 _WAYS = ("chip", "contactless", "online")
 _ABROAD = ("SE", "NO", "DK", "ES", "DE", "GB", "US", "TH")
 _JUNK_TIMES = ("2025-02-30 10:00", "00000000")
 _PREMIUMS = (("car_insurance", 55), ("home_insurance", 28), ("travel_insurance", 12))  # kronor a month
 _PAYMENT_CODES = ("LON", "INS", "OVFUT", "OVFIN", "SPAR", "AUTOGIRO")
+PAYMENT_KINDS = ("salary", "deposit", "transfer_out", "transfer_in", "savings_transfer", "bill_paid")
 SALARY, DEPOSIT, OUT, IN, SAVING, BILL = range(len(_PAYMENT_CODES))
 
 
 def write_cards(bank: Bank) -> int:
     """Card purchases as the card processor's Parquet export: UTC times, amounts in öre."""
     rng = bank.random("cards")
-    who, month, group = occurrences(rng, _purchases(bank))
+    who, month, group = occurrences(rng, purchases(bank))
     moment = bank.moments(rng, who, month)
     order = np.argsort(moment, kind="stable")[repeated(rng, len(moment), 0.0008)]
-    amount = _MEANS[group] * np.exp(rng.normal(-0.18, 0.6, len(who))) * bank.people.spend[who] ** 0.4
-    travels = group == _GROUPS.index("travel")
+    amount = MEANS[group] * np.exp(rng.normal(-0.18, 0.6, len(who))) * bank.people.spend[who] ** 0.4
+    travels = group == GROUPS.index("travel")
     land = np.where(rng.random(len(who)) < np.where(travels, 0.6, 0.03), rng.integers(1, 8, len(who)), 0)
     online = rng.random(len(who)) < np.where(np.isin(group, (4, 6, 8, 10)), 0.55, 0.08)
     way = np.where(online, 2, (rng.random(len(who)) < 0.7).astype(np.int64))
@@ -44,7 +45,7 @@ def write_cards(bank: Bank) -> int:
         "customer_no": pa.array(bank.people.numbers[who], mask=missing),
         "amount_minor": pa.array(np.round(amount * 100).astype(np.int64), mask=unreadable),
         "mcc": pa.array(_CODES[group].astype(np.int32)),
-        "merchant_group": chosen(_GROUPS, group).dictionary_encode(),
+        "merchant_group": chosen(GROUPS, group).dictionary_encode(),
         "entry": chosen(_WAYS, way).dictionary_encode(),
         "country": chosen(_ABROAD, land).dictionary_encode(),
     }
@@ -54,7 +55,7 @@ def write_cards(bank: Bank) -> int:
     )
 
 
-def _purchases(bank: Bank) -> Floats:
+def purchases(bank: Bank) -> Floats:
     """Expected purchases, shape (n, months, groups of merchants)."""
     has_card = bank.held(PRODUCT["card"], PRODUCT["premium_card"])
     basket = BASKETS[bank.people.persona] / BASKETS[bank.people.persona].sum(axis=1, keepdims=True)
@@ -62,11 +63,13 @@ def _purchases(bank: Bank) -> Floats:
     expected = pace[:, :, None] * basket[:, None, :]
     for event, group, factor in SPREE:
         boost = bank.story.boosts[:, :, LIFE_EVENTS.index(event)]
-        expected[:, :, _GROUPS.index(group)] *= 1 + factor * np.clip(boost, 0, 1)
+        expected[:, :, GROUPS.index(group)] *= 1 + factor * np.clip(boost, 0, 1)
     return np.asarray(expected, dtype=np.float64)
 
 
-class _Payments(NamedTuple):
+class Payments(NamedTuple):
+    """Payments of one kind."""
+
     who: Ints
     moment: Ints
     kind: Ints
@@ -76,7 +79,7 @@ class _Payments(NamedTuple):
 def write_payments(bank: Bank) -> int:
     """Salaries, deposits, transfers and bills, the core system's list: Swedish codes, decimal commas."""
     rng = bank.random("payments")
-    parts = [_salaries(bank, rng), _windfalls(bank, rng), *_transfers(bank, rng)]
+    parts = payments(bank, rng)
     who, moment, kind, amount = (np.concatenate(column) for column in zip(*parts, strict=True))
     ids = repeated(rng, len(who), 0.001)
     rows = np.argsort(moment, kind="stable")[ids]
@@ -91,7 +94,12 @@ def write_payments(bank: Bank) -> int:
     return write_csv(bank.file("payments", "betalningar", ".csv.gz"), columns, delimiter=";")
 
 
-def _salaries(bank: Bank, rng: np.random.Generator) -> _Payments:
+def payments(bank: Bank, rng: np.random.Generator) -> list[Payments]:
+    """Draw salaries, windfalls, transfers and bills; `kind` is a place in PAYMENT_KINDS."""
+    return [_salaries(bank, rng), _windfalls(bank, rng), *_transfers(bank, rng)]
+
+
+def _salaries(bank: Bank, rng: np.random.Generator) -> Payments:
     paid_here = rng.random(bank.people.size) < 0.60 + 0.35 * bank.people.loyalty
     pay_day = bank.span.month_start[:-1] + 24
     inside = (
@@ -100,17 +108,17 @@ def _salaries(bank: Bank, rng: np.random.Generator) -> _Payments:
     who, month = np.nonzero(inside & paid_here[:, None] & (bank.story.salaries > 0))
     amount = bank.story.salaries[who, month] / 12 * 0.74 * np.exp(rng.normal(0, 0.02, len(who)))
     moment = pay_day[month] * DAY_SECONDS + 6 * 3600 + rng.integers(0, 3600, len(who))
-    return _Payments(who, moment, np.full(len(who), SALARY), np.round(amount * 100).astype(np.int64))
+    return Payments(who, moment, np.full(len(who), SALARY), np.round(amount * 100).astype(np.int64))
 
 
-def _windfalls(bank: Bank, rng: np.random.Generator) -> _Payments:
+def _windfalls(bank: Bank, rng: np.random.Generator) -> Payments:
     log = bank.story.happenings
     chosen_rows = log["event"] == LIFE_EVENTS.index("windfall")
     who, month = log["who"][chosen_rows], log["month"][chosen_rows]
     inside = bank.present_share()[who, month] > 0
     who, month = who[inside], month[inside]
     amount = 60_000 * np.exp(rng.normal(0, 0.9, len(who)))
-    return _Payments(
+    return Payments(
         who,
         bank.moments(rng, who, month),
         np.full(len(who), DEPOSIT),
@@ -118,7 +126,7 @@ def _windfalls(bank: Bank, rng: np.random.Generator) -> _Payments:
     )
 
 
-def _transfers(bank: Bank, rng: np.random.Generator) -> list[_Payments]:
+def _transfers(bank: Bank, rng: np.random.Generator) -> list[Payments]:
     leaving = bank.story.is_leaving
     busy = bank.busy() * bank.held(PRODUCT["current_account"])
     savers = bank.held(PRODUCT["savings_account"], PRODUCT["fund"])
@@ -131,11 +139,11 @@ def _transfers(bank: Bank, rng: np.random.Generator) -> list[_Payments]:
     return [_drawn(bank, rng, kind, expected, mean) for kind, expected, mean in paces]
 
 
-def _drawn(bank: Bank, rng: np.random.Generator, kind: int, expected: Floats, mean: float) -> _Payments:
+def _drawn(bank: Bank, rng: np.random.Generator, kind: int, expected: Floats, mean: float) -> Payments:
     who, month = occurrences(rng, expected)
     wealth = np.sqrt(bank.people.income[who] / 400_000)
     amount = mean * wealth * np.exp(rng.normal(-0.3, 0.8, len(who)))
-    return _Payments(
+    return Payments(
         who, bank.moments(rng, who, month), np.full(len(who), kind), np.round(amount * 100).astype(np.int64)
     )
 

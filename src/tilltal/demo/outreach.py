@@ -59,12 +59,23 @@ class Outreach:
 
     def month(self, month: int) -> None:
         """Contact customers of one month and let them answer."""
-        self.recent = np.roll(self.recent, 1, axis=0)
-        self.recent_same = np.roll(self.recent_same, 1, axis=0)
-        self.recent[0], self.recent_same[0] = 0.0, 0.0
+        self._turn()
         wanted = self._wanted(month)
         for slot in range(_MOST):
             self._contact(np.flatnonzero(wanted > slot), month)
+        self._count(month)
+
+    def rest(self, month: int) -> None:
+        """Let a month pass without contacts."""
+        self._turn()
+        self._count(month)
+
+    def _turn(self) -> None:
+        self.recent = np.roll(self.recent, 1, axis=0)
+        self.recent_same = np.roll(self.recent_same, 1, axis=0)
+        self.recent[0], self.recent_same[0] = 0.0, 0.0
+
+    def _count(self, month: int) -> None:
         self.contacts_90d[:, month] = self.recent.sum(axis=0)
         self.story.tired = self.story.people.fatigue * self.contacts_90d[:, month]
 

@@ -7,10 +7,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 from tilltal.core.errors import EngineError
-from tilltal.core.operational import Transaction, Writes
+from tilltal.core.operational import OperationalStore, Transaction, Writes
+from tilltal.engines.operational.making import NextStatements
 from tilltal.engines.operational.postgres_faults import Connection, Pool, driver, explained
 from tilltal.engines.operational.postgres_reads import Questions
-from tilltal.engines.operational.postgres_writes import Writing
+from tilltal.engines.operational.postgres_writes import Writing, WritingNext
 from tilltal.engines.operational.steps import VERSION, VERSION_TABLE, missing_steps
 
 OLDEST = 15
@@ -31,9 +32,11 @@ _SETTINGS = {
 class PostgresStore(Questions):
     """An open store in a database; fills `core.operational.OperationalStore`."""
 
-    def __init__(self, pool: Pool) -> None:
-        super().__init__(pool)
+    def __init__(self, pool: Pool, *, is_next: bool = False) -> None:
+        """Take a pool; `is_next`: all is over what is in the making."""
+        super().__init__(NextStatements(pool) if is_next else pool)
         self._pool = pool
+        self._is_next = is_next
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:
@@ -43,7 +46,7 @@ class PostgresStore(Questions):
             with explained():
                 await block.start()
             try:
-                yield Writing(connection)
+                yield (WritingNext if self._is_next else Writing)(connection)
             except BaseException:
                 with suppress(Exception):  # a lost connection rolls back by itself
                     await block.rollback()
@@ -55,6 +58,10 @@ class PostgresStore(Questions):
         """Write in a transaction of its own."""
         async with self.transaction() as transaction:
             await transaction.write(writes)
+
+    def making(self) -> OperationalStore:
+        """Return the same store over what is in the making."""
+        return PostgresStore(self._pool, is_next=True)
 
     async def is_ready(self) -> bool:
         """True if the server answers within two seconds."""
@@ -77,7 +84,9 @@ class PostgresStore(Questions):
         )
 
     async def close(self) -> None:
-        """Close all connections after what runs."""
+        """Close all connections after what runs; over what is in the making, do nothing."""
+        if self._is_next:
+            return
         with explained():
             await self._pool.close()
 

@@ -9,29 +9,22 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import cast
 
 from tilltal.core.errors import EngineError
 from tilltal.core.operational import (
-    Answered,
     ApiKey,
-    Change,
-    Decided,
-    Identified,
-    Logged,
-    Observed,
-    Owned,
+    OperationalStore,
     State,
     Transaction,
-    Waiting,
     Writes,
 )
-from tilltal.engines.operational import sqlite_reads, sqlite_writes
+from tilltal.engines.operational import making, sqlite_reads, sqlite_writes
 from tilltal.engines.operational.sqlite_connection import (
     back_up,
     begin,
@@ -39,146 +32,17 @@ from tilltal.engines.operational.sqlite_connection import (
     commit,
     connected,
     explained,
+    explanation,
     migrate,
     roll_back,
 )
+from tilltal.engines.operational.sqlite_questions import LAST, Answer, Given, Question, Questions
 
 READERS = 3
-FEW = 8  # keys that are looked up at once; more go to a reader's thread
-_FIRST, _LAST = -(2**63), 2**63 - 1
 FOLD_ROWS = 10_000  # changed rows after which the WAL is folded into the file, in the background
 
-_Given = ParamSpec("_Given")
-_Answer = TypeVar("_Answer")
-_Question = Callable[Concatenate[sqlite3.Connection, _Given], _Answer]
 
-
-class _Questions:
-    """The reading half of the port; how a question reaches a connection is the subclass's."""
-
-    async def _ask(
-        self, question: _Question[_Given, _Answer], *args: _Given.args, **kwargs: _Given.kwargs
-    ) -> _Answer:
-        raise TypeError("a store or a transaction asks")
-
-    async def _look(
-        self, question: _Question[_Given, _Answer], *args: _Given.args, **kwargs: _Given.kwargs
-    ) -> _Answer:
-        """Ask something that takes some 20 µs."""
-        return await self._ask(question, *args, **kwargs)
-
-    async def _look_up(
-        self, question: Callable[[sqlite3.Connection, Collection[int]], _Answer], keys: Iterable[int]
-    ) -> _Answer:
-        """Ask about keys."""
-        asked = set(keys)
-        return await (self._look if len(asked) <= FEW else self._ask)(question, asked)
-
-    async def known_ids(self, event_ids: Sequence[bytes]) -> set[bytes]:
-        """Return which message ids were accepted before."""
-        return await self._ask(sqlite_reads.known, "seen", "event_id", event_ids)
-
-    async def owners(self, tokens: Iterable[int]) -> dict[int, tuple[Owned, ...]]:
-        """Return each known token's spans."""
-        return await self._look_up(sqlite_reads.owners, tokens)
-
-    async def tokens_of(self, profile: int) -> list[Owned]:
-        """Return every span that a profile owns."""
-        return await self._ask(sqlite_reads.tokens_of, profile)
-
-    async def identities(self, tokens: Iterable[int]) -> dict[int, Identified]:
-        """Return what is known of tokens."""
-        return await self._look_up(sqlite_reads.identities, tokens)
-
-    async def component(self, tokens: Iterable[int]) -> list[Observed]:
-        """Return all observations reachable from tokens."""
-        return await self._ask(sqlite_reads.component, tokens)
-
-    async def observations_named(self, ids: Sequence[str]) -> list[Observed]:
-        """Return those of these observations that are known."""
-        return await self._ask(sqlite_reads.observations_named, ids)
-
-    async def states(self, profiles: Iterable[int]) -> dict[int, State]:
-        """Return the states of those profiles that have one."""
-        return await self._look_up(sqlite_reads.states, profiles)
-
-    async def profiles_after(self, profile: int | None, limit: int) -> list[int]:
-        """Return profiles that have a state."""
-        return await self._ask(sqlite_reads.profiles_after, _FIRST if profile is None else profile, limit)
-
-    async def events_of(
-        self,
-        tokens: Iterable[int],
-        *,
-        since: int | None = None,
-        until: int | None = None,
-        limit: int = 1_000_000,
-    ) -> list[Logged]:
-        """Return the latest log rows led by tokens."""
-        first, last = _FIRST if since is None else since, _LAST if until is None else until
-        return await self._ask(sqlite_reads.events_of, tokens, first, last, limit)
-
-    async def log_after(self, position: int, limit: int) -> list[Logged]:
-        """Return log rows after a position."""
-        return await self._ask(sqlite_reads.log_after, position, limit)
-
-    async def due(self, until: int, limit: int) -> list[int]:
-        """Return profiles that are due."""
-        return await self._ask(sqlite_reads.due, until, limit)
-
-    async def members(
-        self, audience: str, *, after: int | None = None, limit: int = 1000
-    ) -> list[tuple[int, int]]:
-        """Return an audience's members."""
-        first = _FIRST if after is None else after
-        return await self._ask(sqlite_reads.members, audience, first, limit)
-
-    async def memberships(self, profile: int) -> dict[str, int]:
-        """Return a profile's audiences."""
-        return await self._look(sqlite_reads.memberships, profile)
-
-    async def changes_after(self, position: int, limit: int) -> list[Change]:
-        """Return changes after a position."""
-        return await self._ask(sqlite_reads.changes_after, position, limit)
-
-    async def decision(self, decision_id: bytes) -> Decided | None:
-        """Return a logged decision."""
-        return await self._look(sqlite_reads.decision, decision_id)
-
-    async def responses(self, decision_id: bytes) -> list[Answered]:
-        """Return the responses to a decision."""
-        return await self._ask(sqlite_reads.responses, decision_id)
-
-    async def known_responses(self, ids: Sequence[bytes]) -> set[bytes]:
-        """Return which response ids were accepted before."""
-        return await self._ask(sqlite_reads.known, "responses", "id", ids)
-
-    async def waiting(self, until: int, limit: int) -> list[Waiting]:
-        """Return what waits until an instant or shorter."""
-        return await self._ask(sqlite_reads.waiting, until, limit)
-
-    async def waits(self, decision_id: bytes) -> set[str]:
-        """Return the actions of a decision that wait."""
-        return await self._look(sqlite_reads.waits, decision_id)
-
-    async def adaptive(self) -> dict[str, bytes]:
-        """Return all states of adaptive models."""
-        return await self._ask(sqlite_reads.adaptive)
-
-    async def mark(self, name: str) -> bytes | None:
-        """Return a mark."""
-        return await self._look(sqlite_reads.mark, name)
-
-    async def api_keys(self) -> list[ApiKey]:
-        """Return all API keys."""
-        return await self._ask(sqlite_reads.api_keys)
-
-    async def sizes(self) -> Mapping[str, int]:
-        """Return row counts."""
-        return await self._ask(sqlite_reads.sizes)
-
-
-class _Writing(_Questions):
+class _Writing(Questions):
     """An open transaction: everything happens on the writer's connection."""
 
     def __init__(self, store: SQLiteStore) -> None:
@@ -186,8 +50,8 @@ class _Writing(_Questions):
         self._known_due: dict[int, int | None] = {}
 
     async def _ask(
-        self, question: _Question[_Given, _Answer], *args: _Given.args, **kwargs: _Given.kwargs
-    ) -> _Answer:
+        self, question: Question[Given, Answer], *args: Given.args, **kwargs: Given.kwargs
+    ) -> Answer:
         return await self._store.on_writer(question, *args, **kwargs)
 
     async def lock_states(self, profiles: Iterable[int]) -> dict[int, State]:
@@ -195,6 +59,13 @@ class _Writing(_Questions):
         found = await self._ask(sqlite_reads.states, profiles)
         self._known_due.update((state.profile, state.due) for state in found.values())
         return found
+
+    async def lock_mark(self, name: str) -> bytes | None:
+        """Return a mark; there is no other writer to keep away."""
+        return await self.mark(name)
+
+    async def lock_contacts(self, profiles: Collection[int], tokens: Iterable[int]) -> None:
+        """Do nothing: there is no other writer to keep away."""
 
     async def write(self, writes: Writes) -> None:
         """Write everything of a batch."""
@@ -204,16 +75,58 @@ class _Writing(_Questions):
         """Add or replace an API key."""
         await self._ask(sqlite_writes.put_api_key, key)
 
+    async def hold_customers(self) -> None:
+        """Do nothing: there is no other writer to keep away."""
+
+    async def swap(self) -> None:
+        """Put what is in the making into use."""
+        await self._store.on_writer(making.swap_sqlite)
+
+    async def former(self, profiles: Iterable[int]) -> dict[int, bytes]:
+        """Return states of before the last swap."""
+        found = await self._store.on_writer(_over_next(sqlite_reads.states), profiles)
+        return {state.profile: state.data for state in found.values()}
+
+    async def clear(self) -> int:
+        """Remove a portion of what is in the making."""
+        return await self._store.on_writer(making.clear_sqlite)
+
     async def drop_log(self, until: int) -> int:
         """Remove a portion of log rows."""
         return await self._ask(sqlite_writes.drop_log, until)
 
-    async def forget(self, before: int, *, told: int | None = None) -> int:
+    async def lease(self, name: str, owner: str, seconds: float) -> bool:
+        """Take some work for a while."""
+        return await self._ask(sqlite_writes.lease, name, owner, seconds)
+
+    async def forget(
+        self,
+        before: int,
+        *,
+        changes: int | None = None,
+        told: int | None = None,
+        contacts: int | None = None,
+    ) -> int:
         """Remove a portion of what is old."""
-        return await self._ask(sqlite_writes.forget, before, _LAST if told is None else told)
+        first = before if changes is None else changes
+        heard = LAST if told is None else told
+        return await self._ask(sqlite_writes.forget, before, first, heard, contacts)
 
 
-class SQLiteStore(_Questions):
+class _WritingNext(_Writing):
+    """The same over what is in the making."""
+
+    async def _ask(
+        self, question: Question[Given, Answer], *args: Given.args, **kwargs: Given.kwargs
+    ) -> Answer:
+        return await self._store.on_writer(_over_next(question), *args, **kwargs)
+
+    async def write(self, writes: Writes) -> None:
+        """Write what concerns customers in the making."""
+        await super().write(making.alone(writes))
+
+
+class SQLiteStore(Questions):
     """An open store in one file; fills `core.operational.OperationalStore`."""
 
     def __init__(self, path: Path, writer: sqlite3.Connection, readers: Sequence[sqlite3.Connection]) -> None:
@@ -232,9 +145,9 @@ class SQLiteStore(_Questions):
         self._reading = ThreadPoolExecutor(READERS, "tilltal-reader")
 
     async def _ask(
-        self, question: _Question[_Given, _Answer], *args: _Given.args, **kwargs: _Given.kwargs
-    ) -> _Answer:
-        def call() -> _Answer:
+        self, question: Question[Given, Answer], *args: Given.args, **kwargs: Given.kwargs
+    ) -> Answer:
+        def call() -> Answer:
             connection = self._idle.get()
             try:
                 with explained(self._path):
@@ -245,36 +158,41 @@ class SQLiteStore(_Questions):
         return await self._run(self._reading, call)
 
     async def _look(
-        self, question: _Question[_Given, _Answer], *args: _Given.args, **kwargs: _Given.kwargs
-    ) -> _Answer:
+        self, question: Question[Given, Answer], *args: Given.args, **kwargs: Given.kwargs
+    ) -> Answer:
         if self._is_closed:
             raise self._closed()
-        with explained(self._path):
+        try:  # `explained` would cost as much as a short answer
             return question(self._here, *args, **kwargs)
+        except sqlite3.Error as error:
+            raise explanation(self._path, error) from error
 
     async def on_writer(
-        self, work: _Question[_Given, _Answer], *args: _Given.args, **kwargs: _Given.kwargs
-    ) -> _Answer:
+        self, work: Question[Given, Answer], *args: Given.args, **kwargs: Given.kwargs
+    ) -> Answer:
         """Run something on the writer's thread, in order of asking."""
 
-        def call() -> _Answer:
+        def call() -> Answer:
             with explained(self._path):
                 return work(self._writer, *args, **kwargs)
 
         return await self._run(self._writing, call)
 
-    async def _run(self, pool: ThreadPoolExecutor, call: Callable[[], _Answer]) -> _Answer:
+    async def _run(self, pool: ThreadPoolExecutor, call: Callable[[], Answer]) -> Answer:
         if self._is_closed:
             raise self._closed()
         return await asyncio.get_running_loop().run_in_executor(pool, call)
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Transaction]:
-        """Begin a transaction; commit at the end of the block, roll back if it raises."""
+    async def transaction(self, *, is_next: bool = False) -> AsyncIterator[Transaction]:
+        """Begin a transaction; commit at the end of the block, roll back if it raises.
+
+        `is_next`: over what is in the making.
+        """
         async with self._turn:
             await self.on_writer(begin)
             try:
-                yield _Writing(self)
+                yield (_WritingNext if is_next else _Writing)(self)
             except BaseException:
                 await self.on_writer(roll_back)
                 raise
@@ -286,6 +204,16 @@ class SQLiteStore(_Questions):
         async with self._turn:
             await self.on_writer(_write_alone, writes)
         self._fold_if_long()
+
+    def making(self) -> OperationalStore:
+        """Return the same store over what is in the making."""
+        return _Next(self)
+
+    async def read(
+        self, question: Question[Given, Answer], *args: Given.args, **kwargs: Given.kwargs
+    ) -> Answer:
+        """Ask on a reader's thread."""
+        return await self._ask(question, *args, **kwargs)
 
     def _fold_if_long(self) -> None:
         if self._folding is None and self._writer.total_changes - self._folded > FOLD_ROWS:
@@ -329,6 +257,49 @@ class SQLiteStore(_Questions):
                 await asyncio.to_thread(connection.close)
 
 
+class _Next(Questions):
+    """A store over what is in the making."""
+
+    def __init__(self, store: SQLiteStore) -> None:
+        self._store = store
+
+    async def _ask(
+        self, question: Question[Given, Answer], *args: Given.args, **kwargs: Given.kwargs
+    ) -> Answer:
+        return await self._store.read(_over_next(question), *args, **kwargs)
+
+    def transaction(self) -> AbstractAsyncContextManager[Transaction]:
+        """Begin a transaction."""
+        return self._store.transaction(is_next=True)
+
+    async def write(self, writes: Writes) -> None:
+        """Write in a transaction of its own."""
+        async with self.transaction() as tx:
+            await tx.write(writes)
+
+    def making(self) -> OperationalStore:
+        """Return this."""
+        return self
+
+    async def is_ready(self) -> bool:
+        """True if the file answers."""
+        return await self._store.is_ready()
+
+    async def backup(self, target: str) -> None:
+        """Copy the whole store."""
+        await self._store.backup(target)
+
+    async def close(self) -> None:
+        """Do nothing: who opened the store closes it."""
+
+
+def _over_next(question: Question[Given, Answer]) -> Question[Given, Answer]:
+    def asked(connection: sqlite3.Connection, /, *args: Given.args, **kwargs: Given.kwargs) -> Answer:
+        return question(cast("sqlite3.Connection", making.NextSQLite(connection)), *args, **kwargs)
+
+    return asked
+
+
 def _write_alone(connection: sqlite3.Connection, writes: Writes) -> None:
     begin(connection)
     try:
@@ -350,10 +321,10 @@ async def open_sqlite(path: str | Path) -> SQLiteStore:
 
 def _open(path: Path) -> SQLiteStore:
     with explained(path):
-        writer = connected(path, cache_mb=128)
+        writer = connected(path, cache_mb=384)
         try:
             migrate(writer, str(path))
-            readers = [connected(path, cache_mb=16) for _ in range(READERS + 2)]
+            readers = [connected(path, cache_mb=48) for _ in range(READERS + 2)]
         except BaseException:
             writer.close()
             raise

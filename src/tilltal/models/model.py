@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import math
+from collections.abc import Mapping
 from datetime import date
 
 import msgspec
@@ -11,11 +13,12 @@ import pyarrow as pa
 
 from tilltal.core.errors import DataError
 from tilltal.models.calibration import Calibrator, Platt, Vector
-from tilltal.models.dataset.features import Encoding, Matrix
+from tilltal.models.dataset.features import Encoding, Matrix, RowReader
 from tilltal.models.propensity import Trees, broken_model
 from tilltal.models.quality.drift import Drift, FrozenBins, psi
 from tilltal.models.quality.report import Report
 from tilltal.models.reasons import Reason, Strongest, strongest
+from tilltal.models.uplift.findings import Uplift
 from tilltal.workspace.definitions.models import Model as Definition
 
 _MAGIC, _FORMAT = b"tilltal-model", b"1"
@@ -23,7 +26,10 @@ _CHUNK = 1 << 18  # rows encoded at once: 30 features of float32 are 30 MB
 
 
 class Content(msgspec.Struct, frozen=True, kw_only=True):
-    """What a model file holds. Empty `trees` means that the base rate answers."""
+    """What a model file holds.
+
+    Empty `trees` mean that the base rate answers; `uplift` is there where effects are the answer.
+    """
 
     name: str
     definition: Definition
@@ -34,6 +40,7 @@ class Content(msgspec.Struct, frozen=True, kw_only=True):
     bins: tuple[FrozenBins, ...] = ()
     score_bins: FrozenBins | None = None
     trees: str = ""
+    uplift: Uplift | None = None
 
 
 class BaseRate:
@@ -51,6 +58,10 @@ class BaseRate:
         """Return the base rate for each row; NaN where nobody was ever eligible, so nothing is known."""
         return np.full(table.num_rows, self.report.base_rate.mean)
 
+    def score_one(self, values: Mapping[str, object], as_of: date) -> float:
+        """Return the base rate."""
+        return self.report.base_rate.mean
+
     def explain(self, table: pa.Table, as_of: date, count: int = 3) -> tuple[tuple[Reason, ...], ...]:
         """Return no reasons for each row."""
         nothing: tuple[Reason, ...] = ()
@@ -67,6 +78,7 @@ class TrainedModel:
     def __init__(self, content: Content) -> None:
         self.content = content
         self._trees = Trees(content.trees)
+        self._row = RowReader(content.encoding)
 
     @property
     def report(self) -> Report:
@@ -85,6 +97,16 @@ class TrainedModel:
             DataError: M404 or M405 where the profiles no longer fit the model.
         """
         return self.content.calibrator.probability(self._raw(table, as_of, threads))
+
+    def score_one(self, values: Mapping[str, object], as_of: date) -> float:
+        """Return one customer's probability: what `score` gives for a table of these values.
+
+        Raises:
+            DataError: M404 or M405 where the values no longer fit the model.
+        """
+        return float(
+            self.content.calibrator.probability(self._trees.scores(self._row.read(values, as_of)))[0]
+        )
 
     def strongest(self, table: pa.Table, as_of: date, count: int = 3, threads: int = 1) -> Strongest:
         """Return the strongest reasons of many rows as arrays; places refer to `content.encoding.names`."""
@@ -129,11 +151,62 @@ class TrainedModel:
         return np.concatenate(parts) if parts else np.empty(0)
 
 
-Scorer = TrainedModel | BaseRate
+class UpliftModel:
+    """What an action adds to the probability of a yes: each customer's own, or the average of all."""
+
+    def __init__(self, content: Content, known: Uplift) -> None:
+        self.content = content
+        self.known = known
+        self._row = RowReader(content.encoding)
+
+    @property
+    def report(self) -> Report:
+        """What was found out in training."""
+        return self.content.report
+
+    def score(self, table: pa.Table, as_of: date, threads: int = 1) -> Vector:
+        """Return additional probabilities within [−1, 1], one per row; NaN where there was no experiment.
+
+        Args:
+            table: profiles with a column per feature; other columns do not matter.
+            as_of: the local date the profiles are as of.
+            threads: how many to use; 0 = all.
+
+        Raises:
+            DataError: M404 or M405 where the profiles no longer fit the model.
+        """
+        learner = self.known.learner
+        if learner is None:
+            average = self.known.average
+            return np.full(table.num_rows, np.nan if average is None else average.value)
+        starts = range(0, table.num_rows, _CHUNK)
+        matrices = (self.content.encoding.matrix(table.slice(i, _CHUNK), as_of) for i in starts)
+        parts = [learner.effects(matrix, threads) for matrix in matrices]
+        return np.concatenate(parts) if parts else np.empty(0)
+
+    def score_one(self, values: Mapping[str, object], as_of: date) -> float:
+        """Return one customer's additional probability: what `score` gives for a table of these values."""
+        if self.known.learner is None:
+            return math.nan if self.known.average is None else self.known.average.value
+        return float(self.known.learner.effects(self._row.read(values, as_of))[0])
+
+    def explain(self, table: pa.Table, as_of: date, count: int = 3) -> tuple[tuple[Reason, ...], ...]:
+        """Return no reasons for each row: a difference of two answers has none of its own."""
+        nothing: tuple[Reason, ...] = ()
+        return (nothing,) * int(table.num_rows)
+
+    def to_bytes(self) -> bytes:
+        """Return the model as bytes for `from_bytes`."""
+        return _to_bytes(self.content)
+
+
+Scorer = TrainedModel | BaseRate | UpliftModel
 
 
 def scorer(content: Content) -> Scorer:
     """Return what answers for this content."""
+    if content.uplift is not None:
+        return UpliftModel(content, content.uplift)
     return TrainedModel(content) if content.trees else BaseRate(content)
 
 

@@ -7,7 +7,7 @@ trees: for a million customers and ten models the cost of scoring is the number 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Self
+from typing import Literal, Self
 
 import lightgbm as lgb
 import msgspec
@@ -31,6 +31,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
 
     `least` trees are kept however soon log loss stops falling: where the base rate moves between slices, the
     first trees lose more by their level, which calibration mends, than they gain by their order.
+    With the objective `regression` the trees learn the mean of any number, and scores are such means.
     """
 
     rounds: int = 100
@@ -40,12 +41,14 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
     learning_rate: float = 0.1
     rows_per_leaf: int = 40
     bins: int = 127
+    l2: float = 1.0
+    objective: Literal["binary", "regression"] = "binary"
     seed: int = 1
     threads: int = 0
 
 
 class Trees:
-    """A fitted booster. Scores are log-odds, not yet calibrated."""
+    """A fitted booster. Scores are log-odds, not yet calibrated; of a regression, means."""
 
     def __init__(self, text: str) -> None:
         """Read a booster from its own text.
@@ -65,7 +68,7 @@ class Trees:
     def fit(
         cls,
         features: Matrix,
-        labels: Labels,
+        labels: Labels | Vector,
         recipe: Recipe,
         *,
         categorical: Sequence[int] = (),
@@ -107,7 +110,7 @@ class Trees:
         return int(self._booster.num_trees())
 
     def scores(self, features: Matrix, threads: int = 1) -> Vector:
-        """Return log-odds, one per row."""
+        """Return log-odds, or a regression's means, one per row."""
         if not len(features):
             return np.empty(0)
         return np.asarray(self._booster.predict(features, raw_score=True, num_threads=threads), np.float64)
@@ -137,13 +140,13 @@ def broken_model(why: str) -> DataError:
 
 def _parameters(recipe: Recipe) -> dict[str, str | int | float | bool]:
     return {
-        "objective": "binary",
-        "metric": "binary_logloss",
+        "objective": recipe.objective,
+        "metric": "binary_logloss" if recipe.objective == "binary" else "l2",
         "num_leaves": recipe.leaves,
         "learning_rate": recipe.learning_rate,
         "min_data_in_leaf": recipe.rows_per_leaf,
         "max_bin": recipe.bins,
-        "lambda_l2": 1.0,
+        "lambda_l2": recipe.l2,
         "cat_smooth": 20.0,
         "max_cat_threshold": 16,
         "feature_fraction": 0.8,

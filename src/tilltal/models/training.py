@@ -61,7 +61,7 @@ def train(
     if lack:
         return base_rate_only(table, task, lack)
     names = select_features(definition.features, definition.exclude, table.column_names)
-    leaks = _check_leaks(table, rows, names, task, known_leaks, undated)
+    leaks = check_leaks(table, rows, names, task, known_leaks, undated)
     trial = fit(table, rows, split, names, task)
     test = _test(table, rows, split, trial, task)
     report = _report(table, rows, split, trial, test, task, leaks)
@@ -90,7 +90,7 @@ def base_rate_only(table: pa.Table, task: Task, why: str) -> Scorer:
     return _stored(task, report)
 
 
-def _check_leaks(
+def check_leaks(
     table: pa.Table,
     rows: Rows,
     names: Sequence[str],
@@ -98,6 +98,11 @@ def _check_leaks(
     known: Iterable[Leak],
     undated: Collection[str],
 ) -> tuple[Leak, ...]:
+    """Return the features that give themselves away.
+
+    Raises:
+        DataError: M403 where one knows the future.
+    """
     encoding = learn_encoding(table, names)
     limit = task.definition.acceptance.leak_auc
     found = (*known, *find_leaks(encoding.matrix(table), rows.labels, encoding, limit, undated))

@@ -129,14 +129,18 @@ def personal(position: int) -> str:
     )
 
 
-def observations(name: str, namespaces: Sequence[str]) -> str:
-    """Return the query of identifiers seen together, and of each seen alone with its first and last time."""
+def observations(name: str, kind: str, namespaces: Sequence[str]) -> str:
+    """Return the query of identifiers seen together, and of each seen alone with its first and last time.
+
+    A holding tells of its customer when it opens, or when it is told of if that is before.
+    """
     count = " + ".join(f"CAST(token_{n} IS NOT NULL AS INTEGER)" for n in range(len(namespaces)))
     ids = ", ".join(
         f"CASE WHEN token_{n} IS NOT NULL THEN {{'namespace': {literal(namespace)}, 'token': token_{n}}} END"
         for n, namespace in enumerate(namespaces)
     )
-    listed = f"SELECT *, list_filter([{ids}], lambda one: one IS NOT NULL) AS ids FROM taken"
+    moment = ' REPLACE (LEAST("at", received) AS "at")' if kind == "holding" else ""
+    listed = f"SELECT *{moment}, list_filter([{ids}], lambda one: one IS NOT NULL) AS ids FROM taken"
     message = f"{literal(name + ':')} || coalesce(message, CAST(event_id AS VARCHAR))"
     together = f'SELECT {message} AS observation, "at", "at" AS last_at, ids'
     alone = 'SELECT NULL, min("at"), max("at"), ids'

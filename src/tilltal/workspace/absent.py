@@ -24,6 +24,9 @@ _HEADS = {
     "personas.yaml": ("persona",),
     layout.SETTINGS: ("consent",),
     "policies/consent.yaml": ("consent",),
+    "policies/engagement.yaml": ("context",),
+    "policies/contact.yaml": ("history",),
+    "actions": ("history",),
 }
 
 

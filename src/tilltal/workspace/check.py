@@ -7,7 +7,10 @@ from pathlib import Path
 
 from tilltal.core.errors import Fault, Place, WorkspaceError
 from tilltal.workspace.checks.actions import check_actions, check_kpis, check_policies
+from tilltal.workspace.checks.allocation import check_allocation
+from tilltal.workspace.checks.contact import check_consent, check_contact
 from tilltal.workspace.checks.data_use import check_data_use
+from tilltal.workspace.checks.engagement import check_engagement
 from tilltal.workspace.checks.expressions import check_expressions
 from tilltal.workspace.checks.linking import check_linking
 from tilltal.workspace.checks.models import check_models
@@ -42,6 +45,10 @@ _CHECKS: tuple[Callable[[Scope], Iterator[Fault]], ...] = (
     check_models,
     check_actions,
     check_policies,
+    check_engagement,
+    check_contact,
+    check_consent,
+    check_allocation,
     check_kpis,
     check_expressions,
     check_data_use,

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from graphlib import CycleError, TopologicalSorter
 
 from tilltal.core.errors import WorkspaceError
+from tilltal.workspace.decision_names import shared_conditions
 from tilltal.workspace.definitions.actions import Learned
 from tilltal.workspace.names import Schema, expanded_traits, matching, names_in, profile_schema
 from tilltal.workspace.workspace import Workspace
@@ -127,7 +128,7 @@ def uses(workspace: Workspace, schema: Schema) -> dict[str, set[str]]:
     """Return node → names of the profile that its definition uses, attributes and holdings included."""
     named: defaultdict[str, set[str]] = defaultdict(set)
     for one in expressions(workspace):
-        if one.events is None:
+        if one.events is None and one.owner:
             named[one.owner] |= names_in(one.text, schema)
     for name, audience in workspace.audiences.items():
         if audience.lookalike is not None:
@@ -141,6 +142,8 @@ def uses(workspace: Workspace, schema: Schema) -> dict[str, set[str]]:
             named[f"action.{name}"].add(f"score.{action.propensity}")
         elif isinstance(action.propensity, Learned):
             named[f"action.{name}"].update(action.propensity.adaptive.features)
+        for condition in shared_conditions(workspace.engagement, action):
+            named[f"action.{name}"] |= names_in(condition.when, schema)
     micro = workspace.micro_segments
     named["micro_segments"] |= {*micro.dimensions, *matching(micro.describe, schema)}
     return dict(named)

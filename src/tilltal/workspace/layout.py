@@ -11,10 +11,13 @@ import msgspec
 from tilltal.core.errors import Fault, Place, nearest
 from tilltal.core.names import is_name
 from tilltal.workspace.definitions.actions import Action, Treatment
+from tilltal.workspace.definitions.allocation import Allocation
 from tilltal.workspace.definitions.base import Definition
+from tilltal.workspace.definitions.contact import Contact
+from tilltal.workspace.definitions.engagement import EngagementPolicy
 from tilltal.workspace.definitions.identity import Identity
 from tilltal.workspace.definitions.models import Model
-from tilltal.workspace.definitions.policies import Arbitration, Consent, Contact, DataUse, Kpis
+from tilltal.workspace.definitions.policies import Arbitration, Consent, DataUse, Kpis
 from tilltal.workspace.definitions.profile import Profile, Trait
 from tilltal.workspace.definitions.segments import Audience, Lifecycle, MicroSegments, Personas, Value
 from tilltal.workspace.definitions.settings import Settings
@@ -30,10 +33,12 @@ FILES: dict[str, type[Definition]] = {
     "personas.yaml": Personas,
     "micro_segments.yaml": MicroSegments,
     "kpis.yaml": Kpis,
+    "policies/allocation.yaml": Allocation,
     "policies/arbitration.yaml": Arbitration,
     "policies/consent.yaml": Consent,
     "policies/contact.yaml": Contact,
     "policies/data_use.yaml": DataUse,
+    "policies/engagement.yaml": EngagementPolicy,
 }
 FOLDERS: dict[str, type[Definition]] = {
     "sources": Source,
@@ -127,6 +132,22 @@ def _action(directory: Path, folder: str, faults: list[Fault]) -> Iterator[Found
             yield Found(file, Treatment)
         elif entry.name not in _LEFT_ALONE:
             faults.append(_unknown(file, _what(entry), (ACTION_FILE, "<channel>.<language>.yaml")))
+
+
+def definition_at(file: str) -> type[Definition]:
+    """Return the shape of a definition file that a workspace had, by its path.
+
+    Raises:
+        ValueError: if a workspace has no such file.
+    """
+    folder, _, name = file.rpartition("/")
+    if file in FILES:
+        return FILES[file]
+    if folder in FOLDERS:
+        return FOLDERS[folder]
+    if folder.startswith(f"{ACTIONS}/"):
+        return Action if name == ACTION_FILE else Treatment
+    raise ValueError(f"a workspace has no {file}")
 
 
 def treatment_key(file: str) -> tuple[str, str]:

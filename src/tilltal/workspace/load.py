@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -11,10 +12,13 @@ import msgspec
 from tilltal.core.errors import Fault, Place, WorkspaceError
 from tilltal.workspace import layout
 from tilltal.workspace.definitions.actions import Action, Treatment
+from tilltal.workspace.definitions.allocation import Allocation
 from tilltal.workspace.definitions.base import Definition
+from tilltal.workspace.definitions.contact import Contact
+from tilltal.workspace.definitions.engagement import EngagementPolicy
 from tilltal.workspace.definitions.identity import Identity, Namespace
 from tilltal.workspace.definitions.models import Model
-from tilltal.workspace.definitions.policies import Arbitration, Consent, Contact, DataUse, Kpis, Purpose
+from tilltal.workspace.definitions.policies import Arbitration, Consent, DataUse, Kpis, Purpose
 from tilltal.workspace.definitions.profile import Profile, Trait
 from tilltal.workspace.definitions.segments import Audience, Lifecycle, MicroSegments, Personas, Value
 from tilltal.workspace.definitions.settings import Settings
@@ -58,6 +62,29 @@ def examine(root: Path) -> tuple[Workspace, tuple[Fault, ...]]:
             faults += error.faults
     faulty = tuple(dict.fromkeys(fault.place.file for fault in faults))
     return msgspec.structs.replace(_assemble(root, definitions, documents), faulty=faulty), tuple(faults)
+
+
+def assembled(texts: Mapping[str, str]) -> Workspace:
+    """Return a workspace from the texts of its files, by path; its root is nowhere.
+
+    Raises:
+        WorkspaceError: with all faults of all files.
+    """
+    definitions: dict[str, Definition] = {}
+    documents: dict[str, Document] = {}
+    faults: list[Fault] = []
+    for file in sorted(texts):
+        try:
+            documents[file] = parse(texts[file], file)
+            faults += documents[file].faults
+            definitions[file] = shape(documents[file], layout.definition_at(file))
+        except WorkspaceError as error:
+            faults += error.faults
+        except ValueError:
+            faults.append(Fault(code="W102", message="There is no such file.", place=Place(file=file)))
+    if faults:
+        raise WorkspaceError(*faults)
+    return _assemble(Path(), definitions, documents)
 
 
 def _refuse_no_workspace(root: Path) -> None:
@@ -116,10 +143,12 @@ def _assemble(root: Path, definitions: dict[str, Definition], documents: dict[st
         models=_named(definitions, "models", Model),
         actions=_actions(definitions),
         treatments=_treatments(definitions),
+        allocation=one("policies/allocation.yaml", Allocation) or Allocation(),
         arbitration=one("policies/arbitration.yaml", Arbitration) or Arbitration(),
         consent=one("policies/consent.yaml", Consent) or Consent(purposes={"marketing": Purpose()}),
         contact=one("policies/contact.yaml", Contact) or Contact(),
         data_use=one("policies/data_use.yaml", DataUse) or DataUse(),
+        engagement=one("policies/engagement.yaml", EngagementPolicy) or EngagementPolicy(),
         kpis=one("kpis.yaml", Kpis) or Kpis(),
         documents=documents,
     )

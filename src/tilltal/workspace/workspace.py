@@ -9,9 +9,12 @@ import msgspec
 from tilltal.core.errors import Fault, Place
 from tilltal.core.time import zone_of
 from tilltal.workspace.definitions.actions import Action, Treatment
+from tilltal.workspace.definitions.allocation import Allocation
+from tilltal.workspace.definitions.contact import Contact
+from tilltal.workspace.definitions.engagement import EngagementPolicy
 from tilltal.workspace.definitions.identity import Identity
 from tilltal.workspace.definitions.models import Model
-from tilltal.workspace.definitions.policies import Arbitration, Consent, Contact, DataUse, Kpis
+from tilltal.workspace.definitions.policies import Arbitration, Consent, DataUse, Kpis
 from tilltal.workspace.definitions.profile import Profile, Trait
 from tilltal.workspace.definitions.segments import Audience, Lifecycle, MicroSegments, Personas, Value
 from tilltal.workspace.definitions.settings import Settings
@@ -48,6 +51,8 @@ class Workspace(msgspec.Struct, frozen=True, kw_only=True):
     data_use: DataUse
     kpis: Kpis
     documents: dict[str, Document]
+    allocation: Allocation = Allocation()
+    engagement: EngagementPolicy = EngagementPolicy()
     faulty: tuple[str, ...] = ()
 
     @property

@@ -8,6 +8,7 @@ import msgspec
 
 from tilltal.rules.types import Type
 from tilltal.workspace.definitions.actions import Action, Condition
+from tilltal.workspace.definitions.engagement import EngagementPolicy, Tiers
 from tilltal.workspace.definitions.models import Model
 from tilltal.workspace.definitions.segments import Lifecycle, Moments, Personas, Value
 from tilltal.workspace.names import FAMILIES
@@ -21,7 +22,8 @@ class Written(msgspec.Struct, frozen=True, kw_only=True):
 
     `owner` is the definition it belongs to, by the name other expressions use for it (`audience.vip`,
     `score.churn`, a trait's own name). `events` are the event types whose fields it may name; None means it
-    is about the profile. `want` is the type it must have; None means any.
+    is about the profile. `want` is the type it must have; None means any. `in_decision`: it may also name
+    what is known only in a decision, the context and the history.
     """
 
     owner: str
@@ -30,6 +32,7 @@ class Written(msgspec.Struct, frozen=True, kw_only=True):
     text: str
     events: tuple[str, ...] | None = None
     want: Type | None = Type.BOOLEAN
+    in_decision: bool = False
 
 
 def expressions(workspace: Workspace) -> Iterator[Written]:
@@ -49,6 +52,7 @@ def expressions(workspace: Workspace) -> Iterator[Written]:
         yield from _model(name, model)
     for name, action in workspace.actions.items():
         yield from _action(name, action)
+    yield from _engagement(workspace.engagement)
 
 
 def _traits(workspace: Workspace) -> Iterator[Written]:
@@ -102,20 +106,52 @@ def _model(name: str, model: Model) -> Iterator[Written]:
         yield _of(owner, file, ("outcome", "where"), model.outcome.where, events=model.outcome.events)
     if model.eligible is not None:
         yield _of(owner, file, ("eligible",), model.eligible)
+    if model.uplift is not None:
+        for key, group in (("treated", model.uplift.treated), ("control", model.uplift.control)):
+            if group.where is not None:
+                yield _of(owner, file, ("uplift", key, "where"), group.where, events=group.events)
 
 
 def _action(name: str, action: Action) -> Iterator[Written]:
     owner, file = f"action.{name}", f"actions/{name}/action.yaml"
+    yield from _conditions(owner, file, (), action)
+    if isinstance(action.value, str):
+        path = ("value",)
+        yield Written(
+            owner=owner, file=file, path=path, text=action.value, want=Type.NUMBER, in_decision=True
+        )
+
+
+def tiers_of(engagement: EngagementPolicy) -> dict[Path, Tiers]:
+    """Return the conditions that actions share, by where they are written."""
+    return {
+        ("all",): engagement.all_,
+        **{("issues", name): tiers for name, tiers in engagement.issues.items()},
+        **{("groups", name): tiers for name, tiers in engagement.groups.items()},
+    }
+
+
+def _engagement(engagement: EngagementPolicy) -> Iterator[Written]:
+    """Yield the shared conditions; they belong to no definition of their own (see `graph.uses`)."""
+    for path, tiers in tiers_of(engagement).items():
+        yield from _conditions("", "policies/engagement.yaml", path, tiers)
+
+
+def _conditions(owner: str, file: str, path: Path, level: Action | Tiers) -> Iterator[Written]:
     stages: dict[str, Sequence[Condition]] = {
-        "eligibility": action.eligibility,
-        "applicability": action.applicability,
-        "suitability": action.suitability,
+        "eligibility": level.eligibility,
+        "applicability": level.applicability,
+        "suitability": level.suitability,
     }
     for stage, conditions in stages.items():
         for index, condition in enumerate(conditions):
-            yield _of(owner, file, (stage, index, "when"), condition.when)
-    if isinstance(action.value, str):
-        yield _of(owner, file, ("value",), action.value, want=Type.NUMBER)
+            yield Written(
+                owner=owner,
+                file=file,
+                path=(*path, stage, index, "when"),
+                text=condition.when,
+                in_decision=True,
+            )
 
 
 def _of(

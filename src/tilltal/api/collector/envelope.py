@@ -8,7 +8,7 @@ from datetime import datetime
 
 import msgspec
 
-from tilltal.api.bodies import too_deep
+from tilltal.api.bodies import is_deeper, too_deep
 from tilltal.api.collector.instants import read_instant
 from tilltal.api.errors import ApiError, api_error
 
@@ -19,12 +19,13 @@ MARK = json.dumps(_MARK).encode()
 
 
 class Envelope(msgspec.Struct, frozen=True, kw_only=True):
-    """A batch. `context` and `integrations` are merged under each message's own."""
+    """A batch. `context` and `integrations` are merged under each message's own; they have `shared_bytes`."""
 
     batch: tuple[bytes, ...]
     sent_at: datetime | None
     context: Mapping[str, object]
     integrations: Mapping[str, object]
+    shared_bytes: int = 0
 
 
 class _Batch(msgspec.Struct, rename="camel"):
@@ -62,12 +63,29 @@ def read_batch(body: bytes, *, limit: int, depth_limit: int) -> Envelope:
         raise api_error(
             413, "H604", f"the batch has more than {limit} messages", hint="Send smaller batches."
         )
+    shared = [each if isinstance(each, dict) else {} for each in (found.context, found.integrations)]
     return Envelope(
         batch=tuple(bytes(raw) for raw in found.batch),
         sent_at=read_instant(found.sent_at),
-        context=found.context if isinstance(found.context, dict) else {},
-        integrations=found.integrations if isinstance(found.integrations, dict) else {},
+        context=shared[0],
+        integrations=shared[1],
+        shared_bytes=sum(_size(each, depth_limit) for each in shared if each),
     )
+
+
+def _size(shared: Mapping[str, object], depth_limit: int) -> int:
+    """Return how many bytes every message gets more.
+
+    Raises:
+        ApiError: 400 if it is too deep.
+    """
+    try:
+        written = json.dumps(shared).encode()
+    except RecursionError:
+        raise too_deep(depth_limit) from None
+    if is_deeper(written, depth_limit):
+        raise too_deep(depth_limit)
+    return len(written)
 
 
 def _decode(body: bytes, depth_limit: int) -> _Batch:

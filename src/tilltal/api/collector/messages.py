@@ -56,8 +56,10 @@ class MessageReader:
     def _document(self, body: bytes) -> dict[str, object]:
         """Return the JSON object that a message is."""
         limit, depth = self._settings.message_limit_bytes, self._settings.depth_limit
-        if len(body) > limit:
-            raise _Bad("H616", f"the message has {len(body)} bytes, more than {limit}")
+        size = len(body) + self._envelope.shared_bytes
+        if size > limit:
+            shared = " with what its batch shares" if self._envelope.shared_bytes else ""
+            raise _Bad("H616", f"the message has {size} bytes{shared}, more than {limit}")
         if MARK in body:
             raise _Bad("S333", "the message holds NaN or infinity")
         if is_deeper(body, depth):

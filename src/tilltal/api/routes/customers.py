@@ -9,19 +9,29 @@ from litestar import Request, get
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath, PathParameter, QueryParameter
 
+from tilltal.api.addresses import segment
 from tilltal.api.auth import key_of, needs
 from tilltal.api.description import operation
 from tilltal.api.errors import ApiError, api_error
+from tilltal.api.routes.decisions import Language
+from tilltal.runtime.live.answers.account import DecisionAccount
 from tilltal.runtime.live.contract import LiveService, MemberPage, ProfileAnswer, Timeline
 
 Namespace = Annotated[str, PathParameter(description="Of the identifier; `profile` for a profile id.")]
 Value = Annotated[str, PathParameter(description="The identifier, percent-encoded.")]
 Instant = Annotated[datetime | None, QueryParameter(description="ISO 8601; without an offset it is UTC.")]
 
+_VALUE = 3  # the place of the identifier in /v1/profiles/{namespace}/{value}
+
 
 def customer_routes(service: LiveService) -> list[HTTPRouteHandler]:
     """Return the routes about customers."""
-    return [_profile_route(service), _timeline_route(service), _members_route(service)]
+    return [
+        _profile_route(service),
+        _timeline_route(service),
+        _decisions_route(service),
+        _members_route(service),
+    ]
 
 
 def _profile_route(service: LiveService) -> HTTPRouteHandler:
@@ -37,7 +47,7 @@ def _profile_route(service: LiveService) -> HTTPRouteHandler:
         key = key_of(service, request.scope["headers"], "read")
         found = await service.profile(
             namespace,
-            value,
+            segment(request.scope, _VALUE, value),
             as_of=_in_utc(as_of),
             names=tuple(name for each in names.split(",") if (name := each.strip())),
             with_identity="read-identity" in key.scopes,
@@ -56,18 +66,43 @@ def _timeline_route(service: LiveService) -> HTTPRouteHandler:
         **operation("timeline", "read", "read", 404),
     )
     async def timeline(
+        request: Request[Any, Any, Any],
         namespace: Namespace,
         value: Value,
         before: Instant = None,
         limit: Annotated[int, QueryParameter(ge=1, le=1000)] = 100,
     ) -> Timeline:
-        """What happened to a customer, latest first."""
-        found = await service.timeline(namespace, value, before=_in_utc(before), limit=limit)
+        """What happened to a customer, latest first; amounts of money are in the workspace's currency."""
+        whole = segment(request.scope, _VALUE, value)
+        found = await service.timeline(namespace, whole, before=_in_utc(before), limit=limit)
         if found is None:
             raise _nobody()
         return found
 
     return timeline
+
+
+def _decisions_route(service: LiveService) -> HTTPRouteHandler:
+    @get(
+        "/v1/profiles/{namespace:str}/{value:str}/decisions",
+        guards=[needs(service, "read")],
+        **operation("decisions", "read", "read", 404),
+    )
+    async def decisions(
+        request: Request[Any, Any, Any],
+        namespace: Namespace,
+        value: Value,
+        limit: Annotated[int, QueryParameter(ge=1, le=100)] = 10,
+        language: Language = "en",
+    ) -> list[DecisionAccount]:
+        """A customer's latest decisions, each explained, the latest first."""
+        whole = segment(request.scope, _VALUE, value)
+        found = await service.decisions(namespace, whole, limit=limit, language=language)
+        if found is None:
+            raise _nobody()
+        return found
+
+    return decisions
 
 
 def _members_route(service: LiveService) -> HTTPRouteHandler:

@@ -79,6 +79,7 @@ def log_as_json(stream: TextIO) -> None:
     handler.setFormatter(JsonLines())
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     logging.getLogger("httpx").setLevel(logging.WARNING)  # below, it names addresses with all they hold
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)  # below, it tells what the command says in words
 
 
 def _told(error: BaseException) -> str:

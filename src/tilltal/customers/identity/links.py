@@ -144,5 +144,7 @@ def join_all(nodes: Nodes, links: Iterable[tuple[int, int]], rules: Rules) -> tu
     """
     joining = Joining(nodes, rules)
     reasons = [joining.take(a, b) for a, b in links]
-    first = {id(group): min(group.members) for group in joining.group_of}
+    first: dict[int, int] = {}
+    for node, group in enumerate(joining.group_of):  # in order: the first to come is the least
+        first.setdefault(id(group), node)
     return [first[id(group)] for group in joining.group_of], reasons

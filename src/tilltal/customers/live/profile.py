@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from tilltal.core.errors import SupersededError
 from tilltal.customers.live.evaluation import Dependencies, Evaluation, Reading
 from tilltal.customers.live.facts.pending import Fact, counts_since, packed, unpacked
 from tilltal.customers.live.inputs import Inputs
@@ -46,6 +47,11 @@ class Moved(msgspec.Struct, frozen=True):
     stage: tuple[str | None, str] | None = None
 
 
+def stage_of(data: bytes) -> str | None:
+    """Return the stage in a stored state, whatever definitions it was made by."""
+    return _decode(data).stage
+
+
 class ProfileProgram:
     """Evaluates customers.
 
@@ -74,6 +80,7 @@ class ProfileProgram:
         self._nodes = Nodes(workspace, self.names, reference)
         self._evaluation = Evaluation(workspace, self.names, self._inputs, self._nodes)
         self.fingerprint = self._inputs.fingerprint
+        self._made = self.fingerprint[:12]
         self.edition = self._evaluation.edition(reference.version)
         self.audience_names = self._evaluation.audiences
         self._bits = {name: 1 << bit for bit, name in enumerate(self.audience_names)}
@@ -90,8 +97,13 @@ class ProfileProgram:
 
         Raises:
             msgspec.DecodeError: if it is none.
+            SupersededError: if it was made by other definitions.
         """
         stored = _decode(data)
+        if stored.made != self._made and stored.made:
+            raise SupersededError.of(
+                "E531", "Customers were made anew by other definitions.", hint="Try again."
+            )
         state = ProfileState(
             is_known=stored.is_known,
             lookalikes=frozenset(stored.lookalikes),
@@ -102,6 +114,7 @@ class ProfileProgram:
             due=stored.due,
             waiting=stored.waiting,
             fragments=dict(stored.fragments),
+            is_untold=stored.is_untold,
         )
         if stored.edition == self.edition:
             state.is_stale = False
@@ -128,6 +141,8 @@ class ProfileProgram:
                 tuple(state.lookalikes),
                 self._evaluation.flat(state.inputs) if is_current else [],
                 {token: closed(fragment) for token, fragment in state.fragments.items()},
+                self._made,
+                state.is_untold,
             )
         )
 
@@ -160,6 +175,10 @@ class ProfileProgram:
         state.is_stale = True
         waiting = [each.since for each in fragment.pending]
         state.waiting = min(waiting if state.waiting is None else [state.waiting, *waiting], default=None)
+
+    def audiences_of(self, state: ProfileState) -> tuple[str, ...]:
+        """Return the audiences that hold a customer, as of its last evaluation."""
+        return self._held(state.audiences)
 
     def tokens(self, state: ProfileState) -> tuple[int, ...]:
         """Return the identifiers under which something is known."""
@@ -206,6 +225,10 @@ class ProfileProgram:
         """Return the occurrences that a family keeps, over all identifiers, in the order of event time."""
         traits = self._inputs.traits
         return traits.occurrences(self._whole_traits(state), traits.index_of(family))
+
+    def answers(self, state: ProfileState) -> Mapping[str, Mapping[str, int]]:
+        """Return purpose → channel → the number of the latest answer: see `facts.consent_answers`."""
+        return self._inputs.whole(self._fragments(state)).consents.answers
 
     def days(self, state: ProfileState, family: Family) -> Mapping[int, Partial]:
         """Return a family's partial aggregates by local day (ordinal), over all identifiers."""

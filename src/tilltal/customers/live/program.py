@@ -45,6 +45,9 @@ class Reference(msgspec.Struct, frozen=True, kw_only=True):
         centroids: of the personas; None where nothing is known yet.
         product_order: product → place, from the rarest on.
         models: by name.
+        editions: by model's name, what differs once a model was trained anew.
+        faulty: models that could not be read, with the reason.
+        as_of: the instant of the snapshot, ISO 8601; empty without one.
         version: differs where anything of these does.
     """
 
@@ -52,6 +55,9 @@ class Reference(msgspec.Struct, frozen=True, kw_only=True):
     centroids: Centroids | None = None
     product_order: Mapping[str, int] = {}
     models: Mapping[str, Scorer] = {}
+    editions: Mapping[str, str] = {}
+    faulty: Mapping[str, str] = {}
+    as_of: str = ""
     version: str = ""
 
 

@@ -11,10 +11,6 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from typing import Any, Protocol
 
-import numpy as np
-import numpy.typing as npt
-import pyarrow as pa
-
 from tilltal.customers.live.state import ProfileState
 from tilltal.customers.personas.centroids import Centroids
 from tilltal.customers.personas.features import Feature
@@ -54,19 +50,8 @@ class Scorer(Protocol):
     def content(self) -> Content:
         """What it holds."""
 
-    def score(self, table: pa.Table, as_of: date, threads: int = 1) -> npt.NDArray[np.float64]:
-        """Return a probability per row, NaN where nothing is known."""
-
-
-_ARROW = {
-    Type.BOOLEAN: pa.bool_(),
-    Type.INTEGER: pa.int64(),
-    Type.NUMBER: pa.float64(),
-    Type.TEXT: pa.string(),
-    Type.DATE: pa.date32(),
-    Type.TIMESTAMP: pa.timestamp("us"),
-    Type.ANY: pa.string(),
-}
+    def score_one(self, values: Mapping[str, object], as_of: date) -> float:
+        """Return a probability for the values of one customer by name, NaN where nothing is known."""
 
 
 def compute_of(expression: Expression, slots: Slots) -> Compute:
@@ -180,25 +165,27 @@ def features_of(scorer: Scorer | None) -> tuple[str, ...]:
 def score_step(name: str, scorer: Scorer | None, types: Mapping[str, Type], slots: Slots) -> Step:
     """Return what scores a known customer; nothing is found without the model."""
     target = slots[name]
-    fields = [
-        (each, slots[each], _ARROW[types[each]], _in_json if types[each] is Type.ANY else _as_is)
-        for each in features_of(scorer)
-        if each in slots
-    ]
+    plain, untyped = _names_of_kinds(scorer, types, slots)
 
     def step(values: list[Any], clock: Clock, state: ProfileState) -> int:
         if scorer is not None and state.is_known:
-            columns = {each: pa.array([stored(values[slot])], kind) for each, slot, kind, stored in fields}
-            table = pa.table(columns or {"profile": pa.array([0], pa.int64())})
-            score = float(scorer.score(table, clock.today, 1)[0])
-            values[target] = None if np.isnan(score) else score
+            row = {each: values[slot] for each, slot in plain}
+            for each, slot in untyped:
+                row[each] = _in_json(values[slot])
+            score = scorer.score_one(row, clock.today)
+            values[target] = None if math.isnan(score) else score
         return 0
 
     return step
 
 
-def _as_is(value: object) -> object:
-    return value
+def _names_of_kinds(
+    scorer: Scorer | None, types: Mapping[str, Type], slots: Slots
+) -> tuple[list[tuple[str, int]], list[tuple[str, int]]]:
+    """Return the names a model reads with their slots: those of a type, and those without."""
+    found = [(each, slots[each]) for each in features_of(scorer) if each in slots]
+    untyped = [one for one in found if types[one[0]] is Type.ANY]
+    return [one for one in found if one not in untyped], untyped
 
 
 def _in_json(value: object) -> object:

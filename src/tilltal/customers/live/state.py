@@ -67,6 +67,7 @@ class ProfileState(msgspec.Struct, eq=False):
         standing: Where it stands in its lifecycle.
         is_stale: Whether all must be evaluated again.
         seen: `is_known` and `lookalikes` as they were when it was evaluated last.
+        is_untold: Whether it was made anew, and nobody was told yet of what that changed.
     """
 
     is_known: bool = False
@@ -85,10 +86,14 @@ class ProfileState(msgspec.Struct, eq=False):
     is_stale: bool = True
     standing: LiveStanding = NOBODY
     seen: tuple[bool, frozenset[str]] = (False, frozenset())
+    is_untold: bool = False
 
 
 class Stored(msgspec.Struct, array_like=True):
-    """A customer as bytes hold it. `edition` tells what `inputs` were found with; empty where stale."""
+    """A customer as bytes hold it.
+
+    `edition` tells what `inputs` were found with; empty where stale. `made`: what fragments were made by.
+    """
 
     edition: str
     is_known: bool
@@ -102,3 +107,5 @@ class Stored(msgspec.Struct, array_like=True):
     lookalikes: tuple[str, ...]
     inputs: list[Any]
     fragments: dict[int, bytes]
+    made: str = ""
+    is_untold: bool = False

@@ -10,11 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from functools import partial
+from types import MappingProxyType
 
 import msgspec
 import numpy as np
 
 from tilltal.decisions.arbitration import Context
+from tilltal.decisions.live.exploring import Chance, Explored, explore
 from tilltal.decisions.live.factors import (
     Floats,
     Moments,
@@ -27,15 +29,19 @@ from tilltal.decisions.live.factors import (
     exact,
 )
 from tilltal.decisions.live.funnel import Funnel, Members
-from tilltal.decisions.live.ranking import Best, Products, Slots
-from tilltal.decisions.live.reasons import Moment, Reasons
+from tilltal.decisions.live.ranking import Best, Limit, Products, Slots, floor_of
+from tilltal.decisions.live.reasons import Moment, Pair, Reasons
 from tilltal.decisions.plan import DecisionPlan
 from tilltal.decisions.single import Decision
+from tilltal.models.adaptive.exploration import keys_of
+from tilltal.models.calibration import Platt
 from tilltal.rules.clock import Clock
 from tilltal.workspace.definitions.policies import Factors
 
 Values = Sequence[object]
 
+_NO_LINES: Mapping[str, Platt] = MappingProxyType({})
+_NOTHING_BARRED: Mapping[Pair, str] = MappingProxyType({})
 _MOST = 1e150  # V up to it, times C × L up to it, stays within the floats
 
 
@@ -57,12 +63,16 @@ class Shown(msgspec.Struct, frozen=True):
 
 
 class LiveDecision(msgspec.Struct, frozen=True):
-    """What is shown, best first, and how many actions came through the funnel."""
+    """What is shown, best first, and how many actions came through the funnel.
+
+    `moment` has the rates it was decided with; where these were drawn, `explored` has what was known before.
+    """
 
     shown: tuple[Shown, ...]
     eligible: int
     moment: Moment
     reasons: Reasons
+    explored: Explored | None = None
 
     def explain(self) -> Decision:
         """Return the whole decision: exact factors, and every other action with its reason."""
@@ -77,14 +87,16 @@ class LiveDecider:
     """
 
     __slots__ = (
+        "_floor",
         "_funnel",
-        "_groups",
         "_has_duties",
-        "_levers",
+        "_keys",
+        "_limits",
         "_mandatory",
         "_members",
         "_moments",
         "_options",
+        "_pair_of",
         "_pairs",
         "_policy",
         "_propensities",
@@ -106,16 +118,22 @@ class LiveDecider:
         self._propensities = Propensities(plan, self.slots, options)
         self._worths = Worths(plan, self.slots, options)
         self._moments = Moments(plan, self.slots, options)
-        self._levers = tuple(map(float, self._moments.levers))
         self._mandatory = np.zeros(max(self._options, default=-1) + 1, dtype=np.bool_)
         self._mandatory[[one.number for one in options if one.action.definition.mandatory]] = True
         self._has_duties = bool(self._mandatory.any())
         self._policy = plan.arbitration
         self._width = len(plan.actions)
-        groups = {action.definition.group: number for number, action in enumerate(plan.actions)}
-        self._groups = tuple(groups[action.definition.group] for action in plan.actions)
+        self._limits = _limits(plan)
+        nothing = self._policy.nothing
+        self._floor = floor_of(
+            only_positive=self._policy.offer_only_positive, below=None if nothing is None else nothing.below
+        )
         self.adaptive = self._propensities.adaptive
         self._pairs = {pair: number for number, pair in enumerate(self.adaptive)}
+        self._keys = keys_of(self.adaptive)
+        self._pair_of = np.full(max(self._options, default=-1) + 1, -1, dtype=np.intp)
+        for one in options:
+            self._pair_of[one.number] = self._pairs.get((one.action.name, one.channel), -1)
         self._reasons = Reasons(plan, self.slots, self._pairs)
 
     def values_of(self, row: Mapping[str, object]) -> list[object]:
@@ -134,6 +152,9 @@ class LiveDecider:
         count: int | None = None,
         channel: str | None = None,
         rates: Sequence[float] | Floats | None = None,
+        lines: Mapping[str, Platt] = _NO_LINES,
+        barred: Mapping[Pair, str] = _NOTHING_BARRED,
+        chance: Chance | None = None,
     ) -> LiveDecision:
         """Decide for one customer.
 
@@ -144,18 +165,47 @@ class LiveDecider:
             count: how many to show at most; the policy's slots if absent.
             channel: if given, the only channel that may be used.
             rates: the probability of each pair of `adaptive`, within [0, 1]; base rates if absent.
+            lines: by model, what corrects its probability; of others it stands as it is.
+            barred: pairs of action and channel that may not be used, with the contact policy's reason.
+            chance: if given, the probabilities of adaptive pairs that compete are drawn anew; needs `rates`.
         """
-        mask = self._funnel.pass_through(values, clock, channel)
-        shares, lawful = self._propensities.known(values, rates)
+        is_best = self._policy.channels == "best" and rates is not None
+        mask = self._funnel.pass_through(
+            values, clock, channel, self._mask(barred) if barred else 0, every=is_best
+        )
+        shares, lawful = self._propensities.known(values, rates, lines)
         mask &= lawful & self._worths.lawful
+        options, explored = self._members.of(mask), None
+        if chance is not None and rates is not None:
+            rates, explored = self._explore(np.asarray(rates), chance, options)
+            shares, _ = self._propensities.known(values, rates, lines)
+        if is_best:
+            options = self._by_best_channel(options, shares)
         given = _Given(
             shares, self._worths.known(values, clock, mask), self._moments.weights(values, context)
         )
         slots = self._policy.slots if count is None else count
-        moment = Moment(values, clock, context, slots, channel, rates)
-        products = self._products(self._members.of(mask), given)
+        moment = Moment(values, clock, context, slots, channel, rates, lines, barred)
+        products = self._products(options, given)
         shown = self._described(self._ranked(products, slots), given)
-        return LiveDecision(shown, len(products.options), moment, self._reasons)
+        return LiveDecision(shown, len(products.options), moment, self._reasons, explored)
+
+    def _explore(self, rates: Floats, chance: Chance, options: Places) -> tuple[Floats, Explored]:
+        pairs = self._pair_of.take(options)
+        return explore(rates, chance, pairs[pairs >= 0], self._keys)
+
+    def _by_best_channel(self, options: Places, shares: Numbers) -> Places:
+        """Keep of each action the option of the highest probability; of equals the first in preference."""
+        ordered = options[np.argsort(-shares.take(options), kind="stable")]
+        _, first = np.unique(ordered % self._width, return_index=True)
+        return np.sort(ordered[first])
+
+    def _mask(self, barred: Mapping[Pair, str]) -> int:
+        return sum(
+            1 << number
+            for number, option in self._options.items()
+            if (option.action.name, option.channel) in barred
+        )
 
     def _products(self, options: Places, given: _Given) -> Products:
         worths = given.worths.take(options)
@@ -169,14 +219,14 @@ class LiveDecider:
 
     def _ranked(self, products: Products, slots: int) -> Best:
         """Fill the slots: mandatory actions first; return options with their exact priorities."""
-        policy, room = self._policy, Slots(slots, self._policy.max_per_group, self._groups)
+        room = Slots(slots, self._limits, self._width)
         taken: Best = []
         others = products
         if self._has_duties:
             is_duty = self._mandatory.take(products.options)
-            taken = room.fill(taken, products.only(is_duty), only_positive=False)
+            taken = room.fill(taken, products.only(is_duty))
             others = products.only(~is_duty)
-        taken = room.fill(taken, others, only_positive=policy.offer_only_positive)
+        taken = room.fill(taken, others, self._floor)
         return [(option, products.priority_of(option, near)) for option, near in taken]
 
     def _exact(self, given: _Given, option: int) -> Decimal:
@@ -198,7 +248,7 @@ class LiveDecider:
                     given.shares.of(option) if on.P else 1.0,
                     given.weights.context[action],
                     given.worths.of(option) if on.V else 1.0,
-                    self._levers[action],
+                    given.weights.lever_of(action),
                     self._pairs.get((chosen.action.name, chosen.channel), -1),
                 )
             )
@@ -227,10 +277,22 @@ def _is_moderate(worths: Floats) -> bool:
     return not worths.size or bool(worths.max() < _MOST and worths.min() > -_MOST)
 
 
+def _limits(plan: DecisionPlan) -> tuple[Limit, ...]:
+    """Return how many of a group and of an issue may be shown."""
+    policy, first, found = plan.arbitration, 0, []
+    for part, most in (("group", policy.max_per_group), ("issue", policy.max_per_issue)):
+        names = [getattr(action.definition, part) for action in plan.actions]
+        places = {name: first + place for place, name in enumerate(dict.fromkeys(names))}
+        first += len(places)
+        if most is not None:
+            found.append(Limit(most, tuple(places[name] for name in names)))
+    return tuple(found)
+
+
 def _options(plan: DecisionPlan) -> dict[int, Option]:
     width = len(plan.actions)
     return {
-        position * width + number: Option(position * width + number, action, channel.name)
+        position * width + number: Option(position * width + number, action, channel.name, channel.cost)
         for number, action in enumerate(plan.actions)
         for position, channel in enumerate(action.channels)
     }

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
+from types import MappingProxyType
 
 import msgspec
 import numpy as np
@@ -23,7 +24,10 @@ from tilltal.decisions.arbitration import (
     lever,
     weight_of,
 )
+from tilltal.decisions.history.influences import UNIT
 from tilltal.decisions.plan import ActionPlan, DecisionPlan
+from tilltal.models.adaptive.recalibration import recalibrated
+from tilltal.models.calibration import Platt
 from tilltal.rules.clock import Clock
 from tilltal.rules.expression import Expression
 from tilltal.rules.running.coder import Coder
@@ -39,23 +43,33 @@ Places = npt.NDArray[np.intp]
 
 
 class Weights(msgspec.Struct, frozen=True):
-    """C × L by option, C by action, and the context rules that hold.
+    """C × L by option, C and L by action, and the context rules that hold.
 
-    `is_extreme`: some C × L is so large or small that products of floats could lose their digits.
+    `influences` are what past outcomes add to L, in units of `history.influences.UNIT`, of the actions where
+    that is not nothing, and `changed` their L. `is_extreme`: some C × L is so large or small that products of
+    floats could lose their digits.
     """
 
     both: Floats
     context: tuple[float, ...]
+    levers: tuple[float, ...]
     rules: tuple[ContextRule, ...]
     is_extreme: bool
+    influences: Mapping[int, int] = MappingProxyType({})
+    changed: Mapping[int, float] = MappingProxyType({})
+
+    def lever_of(self, action: int) -> float:
+        """Return L of an action."""
+        return self.changed[action] if action in self.changed else self.levers[action]
 
 
 class Option(msgspec.Struct, frozen=True):
-    """An action by one of its channels; `number` is its bit."""
+    """An action by one of its channels, and what a contact costs; `number` is its bit."""
 
     number: int
     action: ActionPlan
     channel: str
+    cost: float = 0.0
 
 
 class Numbers(msgspec.Struct, frozen=True, gc=False):
@@ -98,21 +112,32 @@ class Propensities:
             for option, constant in zip(options, constants, strict=True)
         }
         self._fixed, self._rated = _table(at), _table(at | of_pair)
+        uses = {name: [option for option in options if option.action.model == name] for name in models}
         self._models = tuple(
-            (slots[f"score.{name}"], ~_mask(option for option in options if option.action.model == name))
+            (name, slots[f"score.{name}"], ~_mask(uses[name]), uses[name][0].action.probability)
             for name in models
         )
         self.lawful = _mask(
             option for option, constant in zip(options, constants, strict=True) if 0 <= constant <= 1
         )
 
-    def known(self, values: Values, rates: Sequence[float] | Floats | None) -> tuple[Numbers, int]:
-        """Return all probabilities and the mask of the options whose probability is one."""
+    def known(
+        self, values: Values, rates: Sequence[float] | Floats | None, lines: Mapping[str, Platt]
+    ) -> tuple[Numbers, int]:
+        """Return all probabilities and the mask of the options whose probability is one.
+
+        `lines` are of those models whose probabilities are to be corrected.
+        """
         scores: list[float] = []
         lawful = self.lawful
-        for slot, others in self._models:
+        for name, slot, others, probability in self._models:
             score = values[slot]
-            share = float(score) if isinstance(score, int | float) else self._default
+            if isinstance(score, int | float):
+                share = probability(float(score))
+                if name in lines:
+                    share = recalibrated(share, lines[name])
+            else:
+                share = self._default
             if not 0 <= share <= 1:
                 lawful &= others
             scores.append(share)
@@ -127,20 +152,22 @@ class Worths:
     __slots__ = ("_at", "_compute", "_constants", "lawful")
 
     def __init__(self, plan: DecisionPlan, slots: Mapping[str, int], options: Sequence[Option]) -> None:
-        distinct = {_value_key(option.action): option.action.value for option in options}
+        distinct = {_value_key(option): (option.action.value, option.cost) for option in options}
         place = {key: number for number, key in enumerate(distinct)}
-        constants = [value if isinstance(value, float) else 0.0 for value in distinct.values()]
+        constants = [value - cost if isinstance(value, float) else 0.0 for value, cost in distinct.values()]
         self._constants = np.array(constants, dtype=np.float64)
-        self._at = _table({option.number: place[_value_key(option.action)] for option in options})
+        self._at = _table({option.number: place[_value_key(option)] for option in options})
         needs = [
-            (number, value, _mask(option for option in options if self._at[option.number] == number))
-            for number, value in enumerate(distinct.values())
+            (number, value, cost, _mask(option for option in options if self._at[option.number] == number))
+            for number, (value, cost) in enumerate(distinct.values())
         ]
         self.lawful = _mask(options) & ~sum(
-            mask for _, value, mask in needs if isinstance(value, float) and not math.isfinite(value)
+            mask for _, value, _, mask in needs if isinstance(value, float) and not math.isfinite(value)
         )
         expressions = [
-            (number, value, mask) for number, value, mask in needs if isinstance(value, Expression)
+            (number, value, cost, mask)
+            for number, value, cost, mask in needs
+            if isinstance(value, Expression)
         ]
         self._compute = _compiled(expressions, float(plan.arbitration.defaults.value), slots)
 
@@ -154,7 +181,7 @@ class Worths:
 class Moments:
     """C and L by option, for whichever context rules hold at the moment."""
 
-    __slots__ = ("_bare", "_known", "_options", "_plan", "_tests", "levers")
+    __slots__ = ("_bare", "_influences", "_known", "_options", "_plan", "_tests", "levers")
 
     def __init__(self, plan: DecisionPlan, slots: Mapping[str, int], options: Sequence[Option]) -> None:
         self._plan = plan
@@ -169,6 +196,11 @@ class Moments:
         )
         is_pulled = policy.factors.L and is_full
         self.levers = tuple(lever(each, policy) if is_pulled else Decimal(1) for each in self._bare)
+        self._influences = tuple(
+            (number, tuple(slots[name] for name in action.influences))
+            for number, action in enumerate(plan.actions)
+            if action.influences and is_pulled
+        )
         self._known: dict[int, Weights] = {}
 
     def weights(self, values: Values, context: Context) -> Weights:
@@ -181,7 +213,25 @@ class Moments:
             elif slot >= 0 and _is(values[slot], rule.value):
                 mask |= bit
         found = self._known.get(mask)
-        return self._weigh(mask) if found is None else found
+        if found is None:
+            found = self._weigh(mask)
+        if not self._influences:
+            return found
+        influences = _influences_now(self._influences, values)
+        return self._influenced(found, influences) if influences else found
+
+    def _influenced(self, weights: Weights, influences: Mapping[int, int]) -> Weights:
+        """Return the weights with L changed by past outcomes."""
+        both, width, policy = weights.both.copy(), len(self._bare), self._plan.arbitration
+        changed, is_extreme = {}, weights.is_extreme
+        for action, amount in influences.items():
+            candidate = msgspec.structs.replace(self._bare[action], influence=amount / UNIT)
+            pull = lever(candidate, policy)
+            product = weight_of(weights.rules, candidate) * pull
+            is_extreme |= bool(product) and not _TINY < product < _HUGE
+            changed[action] = float(pull)
+            both[action::width] = float(product)
+        return Weights(both, weights.context, weights.levers, weights.rules, is_extreme, influences, changed)
 
     def _weigh(self, mask: int) -> Weights:
         rules = tuple(rule for bit, rule, _ in self._tests if mask & bit)
@@ -193,6 +243,7 @@ class Moments:
         weights = Weights(
             both,
             tuple(float(share) for share in shares),
+            tuple(map(float, self.levers)),
             rules,
             any(product and not _TINY < product < _HUGE for product in products),
         )
@@ -204,8 +255,27 @@ class Moments:
 
 def exact(plan: DecisionPlan, action: int, propensity: float, value: float, weights: Weights) -> Factored:
     """Return an action's factors as exact decimals; `propensity` and `value` as if their factors were on."""
-    candidate = msgspec.structs.replace(bare(plan.actions[action]), propensity=propensity, value=value)
+    candidate = msgspec.structs.replace(
+        bare(plan.actions[action]),
+        propensity=propensity,
+        value=value,
+        influence=weights.influences.get(action, 0) / UNIT,
+    )
     return factors_of(candidate, plan.arbitration, {rule.key: rule.value for rule in weights.rules})
+
+
+def _influences_now(influences: Iterable[tuple[int, tuple[int, ...]]], values: Values) -> dict[int, int]:
+    """Return what past outcomes add to L of each action, where that is not nothing."""
+    found = {}
+    for action, slots in influences:
+        amount = 0
+        for slot in slots:
+            value = values[slot]
+            if isinstance(value, int):
+                amount += value
+        if amount:
+            found[action] = amount
+    return found
 
 
 def _is(held: object, wanted: object) -> bool:
@@ -233,22 +303,24 @@ def _table(at: Mapping[int, int]) -> Places:
     return table
 
 
-def _value_key(action: ActionPlan) -> object:
-    return repr(action.value) if isinstance(action.value, float) else action.value.tree
+def _value_key(option: Option) -> object:
+    value = option.action.value
+    return (repr(value) if isinstance(value, float) else value.tree, option.cost)
 
 
 def _compiled(
-    expressions: Iterable[tuple[int, Expression, int]], default: float, slots: Mapping[str, int]
+    expressions: Iterable[tuple[int, Expression, float, int]], default: float, slots: Mapping[str, int]
 ) -> Callable[[Values, int, Floats, Clock], object]:
     """Compile value expressions to one function: it puts those numbers in place whose options are asked.
 
-    A name is read once; NULL is the default.
+    A name is read once; NULL is the default; costs are taken off.
     """
     coder = Coder(lambda name: f"values[{slots[name]}]")
     body = [
-        f"if options & {mask}: found[{number}] = {default!r} if (worth := {coder.value(value.tree)}) is None "
-        "else worth"
-        for number, value, mask in expressions
+        f"if options & {mask}: found[{number}] = "
+        f"({default!r} if (worth := {coder.value(value.tree)}) is None else worth)"
+        + (f" - {cost!r}" if cost else "")
+        for number, value, cost, mask in expressions
     ]
     function, _ = coder.function([*body, "return None"], "values, options, found")
     return function

@@ -37,6 +37,7 @@ class Funnel:
         "_consents",
         "_counters",
         "_life",
+        "_once_each",
         "_rules",
         "_sparse",
         "width",
@@ -48,20 +49,32 @@ class Funnel:
         self._life = _Lives(plan.actions)
         self._by_channel = _channel_masks(plan)
         self._all = _union(self._by_channel.values())
+        most = max((len(action.channels) for action in plan.actions), default=0)
+        self._once_each = sum(1 << position * self.width for position in range(most))
         self._consents, caps = _checks(plan, slots)
         self._caps = tuple(cap for cap in caps if not _is_sparse(cap))
         self._sparse = tuple(cap for cap in caps if _is_sparse(cap))
         self._counters = _getter([slot for slot, _, _ in self._sparse])
 
-    def pass_through(self, values: Sequence[object], clock: Clock, channel: str | None) -> int:
+    def pass_through(
+        self,
+        values: Sequence[object],
+        clock: Clock,
+        channel: str | None,
+        barred: int = 0,
+        *,
+        every: bool = False,
+    ) -> int:
         """Return the mask of options that remain: each action by the first channel that may be used.
 
         Args:
             values: the profile's values by slot, None for NULL.
             clock: the instant of the decision.
             channel: if given, the only channel that counts.
+            barred: the mask of options that may not be used.
+            every: each action by every channel that may be used, not by the first alone.
         """
-        options = self._all if channel is None else self._by_channel.get(channel, 0)
+        options = (self._all if channel is None else self._by_channel.get(channel, 0)) & ~barred
         for slot, kept in self._consents:
             if values[slot] is not True:
                 options &= kept
@@ -73,7 +86,10 @@ class Funnel:
             for slot, limit, kept in compress(self._sparse, counted):
                 if _count(values[slot]) >= limit:
                     options &= kept
-        return self._first_channels(options, self._rules(values, clock) & self._life.mask(clock.now))
+        actions = self._rules(values, clock) & self._life.mask(clock.now)
+        if every:
+            return options & actions * self._once_each
+        return self._first_channels(options, actions)
 
     def _first_channels(self, options: int, actions: int) -> int:
         """Keep of each action in a set the option of its first channel that is left."""

@@ -49,34 +49,76 @@ class Products(msgspec.Struct, frozen=True):
         return Products(self.options[marked], self.floats[marked], self.width, self.exact, self.is_extreme)
 
 
+class Limit(msgspec.Struct, frozen=True):
+    """At most `most` of a kind are shown; `kinds` holds the kind of each action, told apart from others'."""
+
+    most: int
+    kinds: Sequence[int]
+
+
+class Floor(msgspec.Struct, frozen=True):
+    """What an action must be worth to be shown: more than 0, or at least as much as saying nothing.
+
+    What has a priority above `clear` is not refused.
+    """
+
+    only_positive: bool = False
+    below: float | None = None
+    clear: float = -math.inf
+
+    def refuses(self, products: Products, pair: tuple[Option, float]) -> bool:
+        """True if an option of `best` is worth too little."""
+        option, priority = pair
+        if self.only_positive and priority <= 0:
+            return True
+        if self.below is None:
+            return False
+        if abs(priority - self.below) > _NEAR + 3 * _FLOAT * abs(self.below):
+            return priority < self.below
+        return products.exact(option) < Decimal(repr(self.below))
+
+
+NO_FLOOR = Floor()
+
+
+def floor_of(*, only_positive: bool, below: float | None) -> Floor:
+    """Return the floor that a policy sets."""
+    borders = [0.0] if only_positive else []
+    if below is not None:
+        borders.append(below + _NEAR + 3 * _FLOAT * abs(below))
+    return Floor(only_positive, below, max(borders, default=-math.inf))
+
+
 class Slots(msgspec.Struct, frozen=True):
-    """How many are shown, of an action's group at most `limit`; `groups` holds the group of each action."""
+    """How many are shown, of `width` actions, and of which kinds no more than so many."""
 
     count: int
-    limit: int | None
-    groups: Sequence[int]
+    limits: tuple[Limit, ...]
+    width: int
 
-    def fill(self, taken: Best, products: Products, *, only_positive: bool) -> Best:
-        """Return `taken` and the best of the options that have room after it."""
-        if self.limit is None:
-            ordered = best(products, self.count - len(taken))
-            return self._take(taken, ordered, only_positive=only_positive)
+    def fill(self, taken: Best, products: Products, floor: Floor = NO_FLOOR) -> Best:
+        """Return `taken` and the best of the options that have room after it and are worth it."""
+        if not self.limits:
+            return self._take(taken, products, best(products, self.count - len(taken)), floor)
         wanted = self.count + _SPARE
-        found = self._take(taken, best(products, wanted), only_positive=only_positive)
+        found = self._take(taken, products, best(products, wanted), floor)
         if len(found) < self.count and wanted < len(products.options):
-            found = self._take(taken, best(products, len(products.options)), only_positive=only_positive)
+            found = self._take(taken, products, best(products, len(products.options)), floor)
         return found
 
-    def _take(self, taken: Best, ordered: Best, *, only_positive: bool) -> Best:
-        found, limit, groups = taken.copy(), self.limit, self.groups
-        held = [groups[option % len(groups)] for option, _ in found]
+    def _take(self, taken: Best, products: Products, ordered: Best, floor: Floor) -> Best:
+        found, width, limits = taken.copy(), self.width, self.limits
+        held = [limit.kinds[option % width] for option, _ in found for limit in limits]
         for pair in ordered:
-            if len(found) >= self.count or (only_positive and pair[1] <= 0):
+            if len(found) >= self.count or (pair[1] <= floor.clear and floor.refuses(products, pair)):
                 break
-            group = groups[pair[0] % len(groups)]
-            if limit is None or held.count(group) < limit:
+            action = pair[0] % width
+            for limit in limits:
+                if held.count(limit.kinds[action]) >= limit.most:
+                    break
+            else:
                 found.append(pair)
-                held.append(group)
+                held += [limit.kinds[action] for limit in limits]
         return found
 
 

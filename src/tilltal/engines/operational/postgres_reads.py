@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from tilltal.core.operational import (
     Answered,
     ApiKey,
     Change,
+    Contacted,
     Decided,
     Identified,
     Logged,
@@ -27,10 +28,31 @@ _COMPONENT = f"""
       UNION
       SELECT there.token FROM reached
       JOIN observations AS here ON here.token = reached.token
-      JOIN observations AS there ON there.id = here.id)
+      JOIN observations AS there ON there.id = here.id
+      WHERE $2::text[] IS NULL OR (there.namespace = ANY($2) AND NOT EXISTS (
+        SELECT 1 FROM owners WHERE owners.token = there.token AND place = 0
+        AND profile IS NULL AND is_plain)))
     SELECT {rows.OBSERVATION} FROM observations WHERE id IN (
       SELECT here.id FROM reached JOIN observations AS here ON here.token = reached.token)
     ORDER BY id, place"""
+_WHOSE = """
+    SELECT o.profile, p.state, p.due
+    FROM unnest($1::bigint[]) WITH ORDINALITY AS asked (token, rank)
+    CROSS JOIN LATERAL (
+      SELECT owners.profile FROM owners
+      WHERE owners.token = asked.token AND (place = 0 OR valid_from IS NULL OR valid_from <= $2)
+      ORDER BY place DESC LIMIT 1) AS o
+    LEFT JOIN profiles AS p ON p.profile = o.profile
+    WHERE o.profile IS NOT NULL ORDER BY asked.rank LIMIT 1"""
+_CONTACT = ", ".join(f"c.{name}" for name in rows.CONTACT.split(", "))
+_CONTACTS_OF = f"""
+    SELECT o.profile, {_CONTACT} FROM owners AS o JOIN contacts AS c ON c.token = o.token AND c.last >= $2
+    WHERE o.profile = ANY($1::bigint[]) AND (o.place = 0 OR o.valid_from IS NULL OR o.valid_from <= c.at)
+      AND (o.valid_to IS NULL OR o.valid_to > c.at)
+    ORDER BY o.profile, c.at, c.id"""
+_CONTACTS_UNDER = f"""
+    SELECT c.token, {_CONTACT} FROM contacts AS c WHERE c.token = ANY($1::bigint[]) AND c.last >= $2
+    ORDER BY c.token, c.at, c.id"""
 _EVENTS = f"""
     SELECT position, {rows.LOG} FROM log WHERE token = ANY($1::bigint[]) AND at >= $2 AND at < $3
     ORDER BY at DESC, position DESC LIMIT $4"""
@@ -60,6 +82,12 @@ class Questions:
         query = f"SELECT {rows.OWNER} FROM owners WHERE token = ANY($1::bigint[]) ORDER BY token, place"
         return rows.spans(await self._rows(query, list(tokens)))
 
+    async def whose(self, tokens: Sequence[int], at: int) -> tuple[int | None, State | None]:
+        """Return who owns the first of these tokens that is somebody's, and the state."""
+        for row in await self._rows(_WHOSE, list(tokens), at):
+            return row[0], None if row[1] is None else State(*row)
+        return None, None
+
     async def tokens_of(self, profile: int) -> list[Owned]:
         """Return every span that a profile owns."""
         query = f"SELECT {rows.OWNER} FROM owners WHERE profile = $1 ORDER BY token, place"
@@ -70,9 +98,12 @@ class Questions:
         query = f"SELECT {rows.IDENTITY} FROM identities WHERE token = ANY($1::bigint[])"
         return rows.identified(await self._rows(query, list(tokens)))
 
-    async def component(self, tokens: Iterable[int]) -> list[Observed]:
+    async def component(
+        self, tokens: Iterable[int], through: Collection[str] | None = None
+    ) -> list[Observed]:
         """Return all observations reachable from tokens."""
-        return rows.observed(await self._rows(_COMPONENT, list(tokens)))
+        names = None if through is None else list(through)
+        return rows.observed(await self._rows(_COMPONENT, list(tokens), names))
 
     async def observations_named(self, ids: Sequence[str]) -> list[Observed]:
         """Return those of these observations that are known."""
@@ -137,10 +168,28 @@ class Questions:
         found = await self._rows(f"SELECT {rows.DECISION} FROM decisions WHERE id = $1", decision_id)
         return rows.decided(found[0]) if found else None
 
+    async def decisions_before(self, before: int, limit: int) -> list[Decided]:
+        """Return the oldest decisions of before an instant."""
+        query = f"SELECT {rows.DECISION} FROM decisions WHERE at < $1 ORDER BY at, id LIMIT $2"
+        return [rows.decided(row) for row in await self._rows(query, before, limit)]
+
+    async def decisions_after(self, after: bytes, limit: int, profile: int | None = None) -> list[Decided]:
+        """Return decisions after an id."""
+        of, given = (
+            ("", (after, limit)) if profile is None else ("profile = $3 AND ", (after, limit, profile))
+        )
+        query = f"SELECT {rows.DECISION} FROM decisions WHERE {of}id > $1 ORDER BY id LIMIT $2"
+        return [rows.decided(row) for row in await self._rows(query, *given)]
+
     async def responses(self, decision_id: bytes) -> list[Answered]:
         """Return the responses to a decision."""
         query = f"SELECT {rows.RESPONSE} FROM responses WHERE decision = $1 ORDER BY at, id"
         return [rows.answered(row) for row in await self._rows(query, decision_id)]
+
+    async def responses_to(self, decisions: Sequence[bytes]) -> list[Answered]:
+        """Return the responses to any of these decisions."""
+        query = f"SELECT {rows.RESPONSE} FROM responses WHERE decision = ANY($1::bytea[])"
+        return [rows.answered(row) for row in await self._rows(query, list(decisions))]
 
     async def known_responses(self, ids: Sequence[bytes]) -> set[bytes]:
         """Return which response ids were accepted before."""
@@ -158,6 +207,19 @@ class Questions:
         """Return the actions of a decision that wait."""
         found = await self._rows("SELECT action FROM waiting WHERE decision = $1", decision_id)
         return {row[0] for row in found}
+
+    async def contacts_of(self, profiles: Collection[int], since: int) -> dict[int, list[Contacted]]:
+        """Return contacts of the tokens that profiles own."""
+        return rows.contacts_by(await self._rows(_CONTACTS_OF, list(profiles), since))
+
+    async def contacts_under(self, tokens: Collection[int], since: int) -> dict[int, list[Contacted]]:
+        """Return contacts asked for under tokens."""
+        return rows.contacts_by(await self._rows(_CONTACTS_UNDER, list(tokens), since))
+
+    async def contacts_named(self, ids: Sequence[bytes]) -> dict[bytes, Contacted]:
+        """Return those of these contacts that are known."""
+        query = f"SELECT {rows.CONTACT} FROM contacts WHERE id = ANY($1::bytea[])"
+        return {row[0]: rows.contacted(row) for row in await self._rows(query, list(ids))}
 
     async def adaptive(self) -> dict[str, bytes]:
         """Return all states of adaptive models."""

@@ -12,12 +12,16 @@ from operator import itemgetter
 
 from tilltal.core.errors import EngineError
 from tilltal.core.operational import ApiKey, Owned, State, Writes
-from tilltal.engines.operational import rows
+from tilltal.engines.operational import making, rows
 from tilltal.engines.operational.postgres_faults import Connection, explained
 from tilltal.engines.operational.postgres_reads import LAST, Questions
 
 PORTION = 10_000  # log rows that one call removes
 ADAPTIVE_LOCK = 0x7469_6C6C_7461_6C02
+KEYS_LOCK = 0x7469_6C6C_7461_6C03
+_MARKS_LOCK = 0x7469_6C6D  # of two numbers of 32 bits, which are apart from those of 64
+_CONTACTS_LOCK = 0x7469_6C6E  # likewise
+_CONTACT_LOCKS = 256  # tokens share so many: the server needs memory for each that is held
 
 _LOCK = """
     SELECT profile, state, due FROM profiles WHERE profile = ANY($1::bigint[])
@@ -31,6 +35,14 @@ _FORGET = """
     DELETE FROM changes WHERE position <= $1 AND position < (
       SELECT coalesce(min(position) FILTER (WHERE at >= $2), max(position) + 1)
       FROM (SELECT position, at FROM changes ORDER BY position LIMIT $3) AS portion)"""
+_TOKENS = "SELECT token, place FROM owners WHERE profile = ANY($1::bigint[]) ORDER BY token, place"
+_FORGET_CONTACTS = """
+    DELETE FROM contacts WHERE id IN (
+      SELECT id FROM contacts WHERE at < $1 AND coalesce(last, at) < $1 ORDER BY at LIMIT $2)"""
+_LEASE = """
+    INSERT INTO leases VALUES ($1, $2, clock_timestamp() + make_interval(secs => $3))
+    ON CONFLICT (name) DO UPDATE SET owner = excluded.owner, ends = excluded.ends
+    WHERE leases.owner = excluded.owner OR leases.ends <= clock_timestamp()"""
 _TYPES = {
     "log": "bytea, bigint, bytea, text, text, text, bigint, bigint, bytea",
     "changes": "bigint, bigint, text, text, bytea",
@@ -43,6 +55,7 @@ _TYPES = {
     "decisions": "bytea, bigint, bigint, bytea",
     "responses": "bytea, bytea, text, text, text, bigint, bigint",
     "waiting": "bytea, text, bigint",
+    "contacts": "bytea, bigint, bigint, bigint, bytea",
     "adaptive": "text, bytea",
     "marks": "text, bytea",
     "api_keys": "text, text, bytea, bytea, bigint, bigint, bigint",
@@ -73,10 +86,11 @@ class Writing(Questions):
 
     def __init__(self, connection: Connection) -> None:
         super().__init__(connection)
-        self._connection = connection
+        self._connection = self._plain = connection
         self._owners: dict[int, tuple[Owned, ...]] = {}
         self._asked: set[int] = set()
         self._absent: set[int] = set()
+        self._held: dict[int, list[Owned]] = {}
 
     async def _run(self, query: str, *args: object) -> int:
         """Run a statement; returns how many rows it touched."""
@@ -98,6 +112,11 @@ class Writing(Questions):
         self._owners.update(found)
         return found
 
+    async def tokens_of(self, profile: int) -> list[Owned]:
+        """Return every span that a profile owns; `lock_states` makes sure that they still are all."""
+        found = self._held[profile] = await super().tokens_of(profile)
+        return found
+
     async def lock_states(self, profiles: Iterable[int]) -> dict[int, State]:
         """Return states and keep them from others until the end.
 
@@ -107,21 +126,52 @@ class Writing(Questions):
         asked = sorted(set(profiles))
         found = {row[0]: State(*row) for row in await self._rows(_LOCK, asked)}
         self._absent.update(profile for profile in asked if profile not in found)
+        await self._look_again()
+        return found
+
+    async def lock_contacts(self, profiles: Collection[int], tokens: Iterable[int]) -> None:
+        """Keep others from locking contacts of profiles and tokens until the end; always in the same order.
+
+        Raises:
+            EngineError: E531 if meanwhile another process gave a token that was asked for to somebody else.
+        """
+        owned = await self._rows(_TOKENS, list(profiles))
+        locks = sorted({token % _CONTACT_LOCKS for token in (*tokens, *(row[0] for row in owned))})
+        query = "SELECT pg_advisory_xact_lock($1, number) FROM unnest($2::integer[]) AS number"
+        await self._rows(query, _CONTACTS_LOCK, locks)
+        await self._look_again()
+        if await self._rows(_TOKENS, list(profiles)) != owned:
+            raise _overtaken("a profile gained or lost a token")
+
+    async def _look_again(self) -> None:
+        """Make sure that nobody changed whose a token is after it was asked here."""
         if self._asked and await super().owners(self._asked) != self._owners:
             raise _overtaken("a token changed hands")
-        return found
+        for profile, held in self._held.items():
+            if await super().tokens_of(profile) != held:
+                raise _overtaken("a profile gained or lost a token")
 
     async def adaptive(self) -> dict[str, bytes]:
         """Return all states of adaptive models, and keep other transactions from learning until the end."""
         await self._rows("SELECT pg_advisory_xact_lock($1)", ADAPTIVE_LOCK)
         return await super().adaptive()
 
+    async def lock_mark(self, name: str) -> bytes | None:
+        """Return a mark, and keep other transactions from locking it until the end."""
+        await self._rows("SELECT pg_advisory_xact_lock($1, hashtext($2))", _MARKS_LOCK, name)
+        return await super().mark(name)
+
+    async def api_keys(self) -> list[ApiKey]:
+        """Return all API keys, and keep other transactions from doing the same until the end."""
+        await self._rows("SELECT pg_advisory_xact_lock($1)", KEYS_LOCK)
+        return await super().api_keys()
+
     async def write(self, writes: Writes) -> None:
         """Write everything of a batch, the rows with positions last."""
         await self._put_identities(writes)
         await self._put_profiles(writes)
         await self._put_answers(writes)
-        await self._put_new("seen", "event_id", [(item.event_id,) for item in writes.log])
+        await self._put_new("seen", "event_id", rows.seen_rows(writes))
         await self._append("changes", rows.CHANGE, [rows.change_row(item) for item in writes.changes])
         await self._append("log", rows.LOG, [rows.log_row(item) for item in writes.log])
 
@@ -135,6 +185,8 @@ class Writing(Questions):
         await self._put("owners", rows.OWNER, rows.owner_rows(writes.owners))
         self._asked |= writes.owners.keys()
         self._owners.update(writes.owners)
+        if writes.owners:  # who changes owners has made sure of them before, and holds what they depend on
+            self._held.clear()
 
     async def _put_profiles(self, writes: Writes) -> None:
         await self._remove("profiles", "profile", writes.gone)
@@ -166,6 +218,8 @@ class Writing(Questions):
             "responses", rows.RESPONSE, [rows.response_row(item) for item in writes.responses]
         )
         await self._put_waiting(writes)
+        conflict = "ON CONFLICT (id) DO UPDATE SET last = excluded.last, body = excluded.body"
+        await self._put("contacts", rows.CONTACT, rows.contact_rows(writes.contacts), conflict)
         conflict = "ON CONFLICT (name) DO UPDATE SET state = excluded.state"
         await self._put("adaptive", "name, state", sorted(writes.adaptive.items()), conflict)
         conflict = "ON CONFLICT (name) DO UPDATE SET value = excluded.value"
@@ -203,18 +257,69 @@ class Writing(Questions):
         )
         await self._put("api_keys", rows.API_KEY, [rows.api_key_row(key)], conflict)
 
+    async def hold_customers(self) -> None:
+        """Keep everybody else from owners and states until the end."""
+        with explained():
+            await self._plain.execute(making.HOLD_POSTGRES)
+
+    async def swap(self) -> None:
+        """Put what is in the making into use."""
+        with explained():
+            for statement in making.SWAP_POSTGRES:
+                await self._plain.execute(statement)
+
+    async def former(self, profiles: Iterable[int]) -> dict[int, bytes]:
+        """Return states of before the last swap."""
+        found = await Questions(making.NextStatements(self._plain)).states(profiles)
+        return {state.profile: state.data for state in found.values()}
+
+    async def clear(self) -> int:
+        """Remove what is in the making, all at once; 0 once nothing is left."""
+        with explained():
+            ((is_left,),) = await self._plain.fetch(making.LEFT_POSTGRES)
+            if is_left:
+                await self._plain.execute(making.CLEAR_POSTGRES)
+        return int(is_left)
+
     async def drop_log(self, until: int) -> int:
         """Remove the first log rows up to a position, at most PORTION; returns how many."""
         return await self._run(_DROP, until, PORTION)
 
-    async def forget(self, before: int, *, told: int | None = None) -> int:
-        """Remove the oldest decisions, what came of them, and changes, at most PORTION of each."""
+    async def lease(self, name: str, owner: str, seconds: float) -> bool:
+        """Take some work for a while; True unless another owner holds it."""
+        return await self._run(_LEASE, name, owner, seconds) == 1
+
+    async def forget(
+        self,
+        before: int,
+        *,
+        changes: int | None = None,
+        told: int | None = None,
+        contacts: int | None = None,
+    ) -> int:
+        """Remove the oldest decisions, what came of them, changes and contacts, at most PORTION of each."""
         found = await self._rows(_OLD, before, PORTION)
         old = [row[0] for row in found]
         gone = 0
         for table, column in (("responses", "decision"), ("waiting", "decision"), ("decisions", "id")):
             gone += await self._run(f"DELETE FROM {table} WHERE {column} = ANY($1::bytea[])", old)
-        return gone + await self._run(_FORGET, LAST if told is None else told, before, PORTION)
+        if contacts is not None:
+            gone += await self._run(_FORGET_CONTACTS, contacts, PORTION)
+        return gone + await self._run(
+            _FORGET, LAST if told is None else told, before if changes is None else changes, PORTION
+        )
+
+
+class WritingNext(Writing):
+    """The same over what is in the making."""
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(making.NextConnection(connection))
+        self._plain = connection
+
+    async def write(self, writes: Writes) -> None:
+        """Write what concerns customers in the making."""
+        await super().write(making.alone(writes))
 
 
 def _overtaken(what: str) -> EngineError:

@@ -16,6 +16,7 @@ from tilltal.core.operational import (
     Answered,
     ApiKey,
     Change,
+    Contacted,
     Decided,
     Identified,
     Logged,
@@ -23,6 +24,7 @@ from tilltal.core.operational import (
     Observed,
     Owned,
     Waiting,
+    Writes,
 )
 
 Row = Sequence[Any]
@@ -35,6 +37,7 @@ OWNER = "token, place, valid_from, valid_to, profile, is_plain"
 DECISION = "id, at, profile, body"
 RESPONSE = "id, decision, action, channel, kind, at, received"
 WAITING = "decision, action, ends"
+CONTACT = "id, token, at, last, body"
 API_KEY = "id, name, hash, scopes, created, expires, revoked"
 
 _pack = msgspec.msgpack.Encoder().encode
@@ -72,6 +75,11 @@ def logged(row: Row) -> Logged:
         body=body,
         position=position,
     )
+
+
+def seen_rows(writes: Writes) -> list[Row]:
+    """The ids of all messages of a batch, those without a row of the log among them."""
+    return [(event_id,) for event_id in sorted((*(item.event_id for item in writes.log), *writes.seen))]
 
 
 def change_row(change: Change) -> Row:
@@ -139,11 +147,7 @@ def owned(row: Row) -> Owned:
 
 def spans(rows: Iterable[Row]) -> dict[int, tuple[Owned, ...]]:
     """From OWNER in order of place: each token's spans."""
-    found: dict[int, tuple[Owned, ...]] = {}
-    for row in rows:
-        span = owned(row)
-        found[span.token] = (*found[span.token], span) if span.token in found else (span,)
-    return found
+    return {token: tuple(map(owned, group)) for token, group in groupby(rows, itemgetter(0))}
 
 
 def last_memberships(members: Iterable[Membership]) -> tuple[list[Row], list[Row]]:
@@ -184,6 +188,25 @@ def last_waiting(waiting: Iterable[Waiting]) -> tuple[list[Row], list[Row]]:
     waits: list[Row] = [(*key, last[key]) for key in sorted(last) if last[key] is not None]
     over: list[Row] = [key for key in sorted(last) if last[key] is None]
     return waits, over
+
+
+def contact_rows(contacts: Iterable[Contacted]) -> list[Row]:
+    """The columns of CONTACT, in order of key; the last of one id counts."""
+    last = {item.id: item for item in contacts}
+    return [
+        (name, last[name].token, last[name].at, last[name].last, last[name].body) for name in sorted(last)
+    ]
+
+
+def contacted(row: Row) -> Contacted:
+    """From CONTACT."""
+    name, token, at, last, body = row
+    return Contacted(id=name, token=token, at=at, last=last, body=body)
+
+
+def contacts_by(keyed: Iterable[Row]) -> dict[int, list[Contacted]]:
+    """From a key and CONTACT in order of key."""
+    return {key: [contacted(row[1:]) for row in group] for key, group in groupby(keyed, itemgetter(0))}
 
 
 def api_key_row(key: ApiKey) -> Row:

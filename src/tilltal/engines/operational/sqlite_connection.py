@@ -95,11 +95,12 @@ def explained(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        name = getattr(error, "sqlite_errorname", "")
-        raise _fault(path, name, str(error)) from error
+        raise explanation(path, error) from error
 
 
-def _fault(path: Path, name: str, text: str) -> EngineError:
+def explanation(path: Path, error: sqlite3.Error) -> EngineError:
+    """Return a failure of SQLite with what to do about it."""
+    name, text = getattr(error, "sqlite_errorname", ""), str(error)
     if name.startswith(("SQLITE_BUSY", "SQLITE_CONSTRAINT")):
         return EngineError.of(
             "E531", f"The operational store {path} was written at the same time: {text}.", hint="Try again."

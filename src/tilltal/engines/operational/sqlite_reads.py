@@ -6,7 +6,7 @@ Many keys go in as one JSON array or in lists of a few fixed lengths, so that SQ
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import cache
 
 import msgspec
@@ -15,6 +15,7 @@ from tilltal.core.operational import (
     Answered,
     ApiKey,
     Change,
+    Contacted,
     Decided,
     Identified,
     Logged,
@@ -65,6 +66,21 @@ def owners(connection: sqlite3.Connection, tokens: Iterable[int]) -> dict[int, t
     return rows.spans(_spans(found))
 
 
+_WHOSE = """
+    SELECT o.profile, p.state, p.due FROM owners AS o LEFT JOIN profiles AS p ON p.profile = o.profile
+    WHERE o.token = ?1 AND (o.place = 0 OR o.valid_from IS NULL OR o.valid_from <= ?2)
+    ORDER BY o.place DESC LIMIT 1"""
+
+
+def whose(connection: sqlite3.Connection, tokens: Sequence[int], at: int) -> tuple[int | None, State | None]:
+    """Return who owns the first of these tokens that is somebody's at an instant, and the state."""
+    for token in tokens:
+        found = connection.execute(_WHOSE, (token, at)).fetchone()
+        if found is not None and found[0] is not None:
+            return found[0], None if found[1] is None else State(*found)
+    return None, None
+
+
 def tokens_of(connection: sqlite3.Connection, profile: int) -> list[Owned]:
     """Return every span that a profile owns."""
     query = f"SELECT {rows.OWNER} FROM owners WHERE profile = ? ORDER BY token, place"
@@ -79,19 +95,34 @@ def identities(connection: sqlite3.Connection, tokens: Iterable[int]) -> dict[in
     return rows.identified(connection.execute(query, (_json(tokens),)))
 
 
-def component(connection: sqlite3.Connection, tokens: Iterable[int]) -> list[Observed]:
-    """Return all observations reachable from tokens."""
-    query = f"""
+_LEADS_ON = """
+          AND there.namespace IN (SELECT value FROM json_each(?2)) AND NOT EXISTS (
+            SELECT 1 FROM owners WHERE owners.token = there.token AND place = 0
+            AND profile IS NULL AND is_plain)"""
+
+
+@cache
+def _component(leads_on: str) -> str:
+    return f"""
         WITH RECURSIVE reached (token) AS (
-          SELECT value FROM json_each(?)
+          SELECT value FROM json_each(?1)
           UNION
           SELECT there.token FROM reached
           CROSS JOIN observations AS here ON here.token = reached.token
-          CROSS JOIN observations AS there ON there.id = here.id)
+          CROSS JOIN observations AS there ON there.id = here.id {leads_on})
         SELECT {rows.OBSERVATION} FROM observations WHERE id IN (
           SELECT here.id FROM reached CROSS JOIN observations AS here ON here.token = reached.token)
         ORDER BY id, place"""
-    return rows.observed(connection.execute(query, (_json(tokens),)))
+
+
+def component(
+    connection: sqlite3.Connection, tokens: Iterable[int], through: Collection[str] | None
+) -> list[Observed]:
+    """Return all observations reachable from tokens, through all namespaces or some."""
+    if through is None:
+        return rows.observed(connection.execute(_component(""), (_json(tokens),)))
+    names = _encode(sorted(through)).decode()
+    return rows.observed(connection.execute(_component(_LEADS_ON), (_json(tokens), names)))
 
 
 def observations_named(connection: sqlite3.Connection, ids: Sequence[str]) -> list[Observed]:
@@ -164,10 +195,34 @@ def decision(connection: sqlite3.Connection, decision_id: bytes) -> Decided | No
     return rows.decided(row) if row else None
 
 
+def decisions_before(connection: sqlite3.Connection, before: int, limit: int) -> list[Decided]:
+    """Return the oldest decisions of before an instant."""
+    query = f"SELECT {rows.DECISION} FROM decisions WHERE at < ? ORDER BY at, id LIMIT ?"
+    return [rows.decided(row) for row in connection.execute(query, (before, limit))]
+
+
+def decisions_after(
+    connection: sqlite3.Connection, after: bytes, limit: int, profile: int | None
+) -> list[Decided]:
+    """Return decisions after an id, of one profile if it is given."""
+    of, given = ("", (after, limit)) if profile is None else ("profile = ? AND ", (profile, after, limit))
+    query = f"SELECT {rows.DECISION} FROM decisions WHERE {of}id > ? ORDER BY id LIMIT ?"
+    return [rows.decided(row) for row in connection.execute(query, given)]
+
+
 def responses(connection: sqlite3.Connection, decision_id: bytes) -> list[Answered]:
     """Return the responses to a decision."""
     query = f"SELECT {rows.RESPONSE} FROM responses WHERE decision = ? ORDER BY at, id"
     return [rows.answered(row) for row in connection.execute(query, (decision_id,))]
+
+
+def responses_to(connection: sqlite3.Connection, decisions: Sequence[bytes]) -> list[Answered]:
+    """Return the responses to any of some decisions."""
+    found: list[Answered] = []
+    for chunk in _chunks(sorted(set(decisions))):
+        text = _where_in("responses", rows.RESPONSE, "decision", len(chunk))
+        found += (rows.answered(row) for row in connection.execute(text, chunk))
+    return found
 
 
 def waiting(connection: sqlite3.Connection, until: int, limit: int) -> list[Waiting]:
@@ -180,6 +235,45 @@ def waits(connection: sqlite3.Connection, decision_id: bytes) -> set[str]:
     """Return the actions of a decision that wait."""
     query = "SELECT action FROM waiting WHERE decision = ?"
     return {action for (action,) in connection.execute(query, (decision_id,))}
+
+
+_CONTACT = ", ".join(f"c.{name}" for name in rows.CONTACT.split(", "))
+_CONTACTS_OF = f"""
+    SELECT o.profile, {_CONTACT} FROM owners AS o
+    CROSS JOIN contacts AS c ON c.token = o.token AND c.last >= ?2
+    WHERE o.profile {{}} AND (o.place = 0 OR o.valid_from IS NULL OR o.valid_from <= c.at)
+      AND (o.valid_to IS NULL OR o.valid_to > c.at)
+    ORDER BY o.profile, c.at, c.id"""
+_CONTACTS_OF_ONE = _CONTACTS_OF.format("= ?1")
+_CONTACTS_OF_MANY = _CONTACTS_OF.format("IN (SELECT value FROM json_each(?1))")
+
+
+def contacts_of(
+    connection: sqlite3.Connection, profiles: Collection[int], since: int
+) -> dict[int, list[Contacted]]:
+    """Return contacts of the tokens that profiles own; of one profile at the least cost."""
+    if len(profiles) == 1:
+        return rows.contacts_by(connection.execute(_CONTACTS_OF_ONE, (*profiles, since)))
+    return rows.contacts_by(connection.execute(_CONTACTS_OF_MANY, (_json(profiles), since)))
+
+
+def contacts_under(
+    connection: sqlite3.Connection, tokens: Collection[int], since: int
+) -> dict[int, list[Contacted]]:
+    """Return contacts asked for under tokens."""
+    query = f"""
+        SELECT c.token, {_CONTACT} FROM json_each(?) AS asked
+        CROSS JOIN contacts AS c ON c.token = asked.value AND c.last >= ? ORDER BY c.token, c.at, c.id"""
+    return rows.contacts_by(connection.execute(query, (_json(tokens), since)))
+
+
+def contacts_named(connection: sqlite3.Connection, ids: Sequence[bytes]) -> dict[bytes, Contacted]:
+    """Return those of these contacts that are known."""
+    found: dict[bytes, Contacted] = {}
+    for chunk in _chunks(ids):
+        text = _where_in("contacts", rows.CONTACT, "id", len(chunk))
+        found.update((row[0], rows.contacted(row)) for row in connection.execute(text, chunk))
+    return found
 
 
 def adaptive(connection: sqlite3.Connection) -> dict[str, bytes]:

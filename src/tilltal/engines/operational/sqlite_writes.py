@@ -7,6 +7,7 @@ Python may keep the interpreter: row by row, a batch takes several times as long
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Collection, Sequence
 from functools import cache
 from itertools import chain
@@ -20,6 +21,10 @@ _FORGET = """
     DELETE FROM changes WHERE position <= ? AND position < (
       SELECT coalesce(min(position) FILTER (WHERE at >= ?), max(position) + 1)
       FROM (SELECT position, at FROM changes ORDER BY position LIMIT ?))"""
+
+_FORGET_CONTACTS = """
+    DELETE FROM contacts WHERE id IN (
+      SELECT id FROM contacts WHERE at < ?1 AND coalesce(last, at) < ?1 ORDER BY at LIMIT ?2)"""
 
 
 @cache
@@ -46,7 +51,7 @@ def write(connection: sqlite3.Connection, writes: Writes, known_due: dict[int, i
     _put_profiles(connection, writes, known_due)
     _put_answers(connection, writes)
     _append(connection, "changes", rows.CHANGE, [rows.change_row(change) for change in writes.changes])
-    put(connection, "INSERT INTO seen", sorted((item.event_id,) for item in writes.log))
+    put(connection, "INSERT INTO seen", rows.seen_rows(writes))
     _append(connection, "log", rows.LOG, [rows.log_row(item) for item in writes.log])
 
 
@@ -103,6 +108,8 @@ def _put_answers(connection: sqlite3.Connection, writes: Writes) -> None:
     waits, over = rows.last_waiting(writes.waiting)
     put(connection, f"INSERT OR REPLACE INTO waiting ({rows.WAITING})", waits)
     connection.executemany("DELETE FROM waiting WHERE decision = ? AND action = ?", over)
+    contacts = rows.contact_rows(writes.contacts)
+    put(connection, f"INSERT OR REPLACE INTO contacts ({rows.CONTACT})", contacts)
     put(connection, "INSERT OR REPLACE INTO adaptive (name, state)", list(writes.adaptive.items()))
     put(connection, "INSERT OR REPLACE INTO marks (name, value)", list(writes.marks.items()))
 
@@ -125,15 +132,27 @@ def drop_log(connection: sqlite3.Connection, until: int) -> int:
     return connection.execute(query, (until, PORTION)).rowcount
 
 
-def forget(connection: sqlite3.Connection, before: int, told: int) -> int:
-    """Remove old decisions, what came of them, and changes, at most PORTION of each; return how many."""
+def lease(connection: sqlite3.Connection, name: str, owner: str, seconds: float) -> bool:
+    """Take some work for a while; True unless another owner holds it."""
+    now = time.time_ns() // 1000
+    query = """
+        INSERT INTO leases VALUES (?, ?, ?) ON CONFLICT DO UPDATE
+        SET owner = excluded.owner, ends = excluded.ends
+        WHERE leases.owner = excluded.owner OR leases.ends <= ?"""
+    return connection.execute(query, (name, owner, now + round(seconds * 1e6), now)).rowcount == 1
+
+
+def forget(connection: sqlite3.Connection, before: int, changes: int, told: int, contacts: int | None) -> int:
+    """Remove old decisions, what came of them, changes and contacts, at most PORTION of each."""
     old = "SELECT id FROM decisions WHERE at < ? ORDER BY at, id LIMIT ?"
     queries = [
         f"DELETE FROM {table} WHERE {column} IN ({old})"
         for table, column in (("responses", "decision"), ("waiting", "decision"), ("decisions", "id"))
     ]
     gone = sum(connection.execute(query, (before, PORTION)).rowcount for query in queries)
-    return gone + connection.execute(_FORGET, (told, before, PORTION)).rowcount
+    if contacts is not None:
+        gone += connection.execute(_FORGET_CONTACTS, (contacts, PORTION)).rowcount
+    return gone + connection.execute(_FORGET, (told, changes, PORTION)).rowcount
 
 
 def run_script(connection: sqlite3.Connection, script: str) -> None:

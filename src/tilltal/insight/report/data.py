@@ -11,6 +11,7 @@ from typing import Literal
 import msgspec
 
 from tilltal.customers.micro_segments import MicroSegment
+from tilltal.insight.report.worth import WorthView
 from tilltal.models.quality.evaluation import Evaluation
 
 Unit = Literal["count", "share", "money", "periods"]
@@ -310,3 +311,4 @@ class ReportData(msgspec.Struct, frozen=True, kw_only=True):
     kpis: KpiView | None = None
     penetration: PenetrationView | None = None
     micro_segments: MicroSegmentView | None = None
+    worth: WorthView | None = None

@@ -6,10 +6,11 @@ from functools import cache
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from tilltal.insight.report import story, words
+from tilltal.insight.report import story, words, worth
 from tilltal.insight.report.charts.persona_map import key, persona_map
 from tilltal.insight.report.charts.plane import per_cent, short
 from tilltal.insight.report.charts.quality import gains, reliability
+from tilltal.insight.report.charts.steps import steps
 from tilltal.insight.report.charts.trend import sparkline, trend
 from tilltal.insight.report.data import ReportData
 from tilltal.insight.report.gather.kpis import title_of
@@ -41,5 +42,6 @@ def _environment() -> Environment:
         "story": story, "words": words, "steps": STEPS, "title_of": title_of,
         "trend": trend, "sparkline": sparkline, "short": short, "per_cent": per_cent,
         "gains": gains, "reliability": reliability, "persona_map": persona_map, "key": key,
+        "worth": worth, "steps_chart": steps,
     }  # fmt: skip
     return environment

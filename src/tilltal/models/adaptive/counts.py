@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import TypeAlias
 
-import msgspec
+import numpy as np
+import numpy.typing as npt
+
+Floats: TypeAlias = npt.NDArray[np.float64]
 
 _PER_HALF_LIFE = 4  # periods; counts of one period weigh alike
 _HALVINGS = 8  # what weighs less than 1/256 is forgotten
@@ -21,39 +25,36 @@ class Counts:
 
     def __init__(self, size: int, periods: Iterable[tuple[int, Sequence[int], Sequence[int]]] = ()) -> None:
         self.size = size
-        self._periods = {period: (list(yes), list(no)) for period, yes, no in periods}
+        self._periods = {period: np.array([yes, no], dtype=np.int64) for period, yes, no in periods}
 
-    def add(self, cells: Iterable[int], period: int, *, is_yes: bool, times: int = 1) -> None:
-        """Count an answer in each of some cells; `times` −1 takes it back."""
+    def add(self, cells: Sequence[int], period: int, *, is_yes: bool, times: int = 1) -> None:
+        """Count an answer in each of some cells, no two alike; `times` −1 takes it back."""
         if period not in self._periods:
-            self._periods[period] = ([0] * self.size, [0] * self.size)
-        column = self._periods[period][0 if is_yes else 1]
-        for cell in cells:
-            column[cell] += times
+            self._periods[period] = np.zeros((2, self.size), dtype=np.int64)
+        self._periods[period][0 if is_yes else 1, list(cells)] += times
 
     def merge(self, other: Counts) -> None:
         """Add all counts of another, of the same cells."""
         for period, yes, no in other.periods():
-            mine = self._periods.setdefault(period, ([0] * self.size, [0] * self.size))
-            mine[0][:] = map(int.__add__, mine[0], yes)
-            mine[1][:] = map(int.__add__, mine[1], no)
+            mine = self._periods.setdefault(period, np.zeros((2, self.size), dtype=np.int64))
+            mine += (yes, no)
 
     def periods(self, since: int | None = None) -> list[tuple[int, list[int], list[int]]]:
         """Return (period, yes, no) of each period from `since` on that counted anything, in order."""
         return [
-            (period, yes, no)
-            for period, (yes, no) in sorted(self._periods.items())
-            if (since is None or period >= since) and (any(yes) or any(no))
+            (period, *counts.tolist())
+            for period, counts in sorted(self._periods.items(), key=lambda item: item[0])
+            if (since is None or period >= since) and counts.any()
         ]
 
-    def weighted(self, period: int) -> tuple[list[float], list[float]]:
-        """Return yes and no by cell as they weigh in a period: half for each half-life of age."""
-        total_yes, total_no = [0.0] * self.size, [0.0] * self.size
-        for each, yes, no in self.periods(first_remembered(period)):
-            weight = 0.5 ** (max(period - each, 0) / _PER_HALF_LIFE)
-            total_yes = [sum_ + weight * count for sum_, count in zip(total_yes, yes, strict=True)]
-            total_no = [sum_ + weight * count for sum_, count in zip(total_no, no, strict=True)]
-        return total_yes, total_no
+    def weighted(self, period: int) -> Floats:
+        """Return yes and no by cell as they weigh in a period, (2, size): half for each half-life of age."""
+        since = first_remembered(period)
+        total = np.zeros((2, self.size))
+        for each, counts in sorted(self._periods.items(), key=lambda item: item[0]):
+            if each >= since:
+                total += 0.5 ** (max(period - each, 0) / _PER_HALF_LIFE) * counts
+        return total
 
 
 def period_of(at: int, half_life: int | None) -> int:
@@ -64,11 +65,3 @@ def period_of(at: int, half_life: int | None) -> int:
 def first_remembered(period: int) -> int:
     """Return the oldest period that still weighs anything."""
     return period - _HALVINGS * _PER_HALF_LIFE
-
-
-class Stored(msgspec.Struct, frozen=True, array_like=True):
-    """Counts as bytes: the layout they belong to, totals of yes and no by period, and the cells."""
-
-    layout: str
-    totals: list[tuple[int, int, int]]
-    periods: list[tuple[int, list[int], list[int]]]

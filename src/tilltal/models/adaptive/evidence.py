@@ -1,10 +1,12 @@
-"""From counts to a probability: naive Bayes with shrinkage, its overconfidence corrected by Platt's line.
+"""From counts to evidence: naive Bayes on groups of bins, as decisioning suites document it.
 
-Each bin of each predictor gives evidence c = logit(rate in the bin) − logit(rate of all), as naive Bayes
-sums it (Hand & Yu 2001, "Idiot's Bayes — not so stupid after all?"). Predictors that say the same are counted
-twice; so the sum is judged by what came of such sums before: log-odds = logit(rate) + b + a · Σ c (Platt
-1999), with a Gaussian prior about a = 1, b = 0. Shrinkage: the rate of all begins at the declared base rate,
-each bin at the rate of all (the mean of a Beta distribution). All is a function of the counts alone.
+A predictor with n groups; pos, neg of a group; Σ over its groups:
+contribution = ln(pos + 1/n) − ln(neg + 1/n) − ln(1 + Σpos) + ln(1 + Σneg). With P, N of all answers:
+score = [ln(1 + P) − ln(1 + N) + Σ contributions of active predictors] / (1 + number of active predictors).
+
+Bands hold Σ contributions alone: the rest of the score is the same for everybody, so the order is the same,
+and an average profile stays in its band while the rate of all moves. (Hand & Yu 2001, "Idiot's Bayes — not so
+stupid after all?", on why it works although predictors are no strangers to each other.)
 """
 
 from __future__ import annotations
@@ -13,80 +15,103 @@ import math
 from collections.abc import Sequence
 
 import msgspec
+import numpy as np
+import numpy.typing as npt
 
-from tilltal.models.adaptive.layout import BANDS, Layout, band_centre
+from tilltal.models.adaptive.bins import Borders
+from tilltal.models.adaptive.counts import Floats
+from tilltal.models.adaptive.grouping import grouped, least_mass
+from tilltal.models.adaptive.layout import Layout
+from tilltal.models.adaptive.model import GRAIN, Scoring
+from tilltal.models.adaptive.monotone import Prior, pools
+from tilltal.models.adaptive.selection import Choice, area_of_groups, by_chance, choose, correlation_of
 
-_BIN_POSITIVES = 2.0  # a bin's prior weighs as much as so many yes: log-odds of a bin spread by about 0.7
-_SLOPE_SPREAD, _SHIFT_SPREAD = 0.5, 0.5  # standard deviations of the priors of a and b
-_STEPEST = 2.0
-_CENTRES = tuple(band_centre(band) for band in range(BANDS))
+
+class Predictor(msgspec.Struct, frozen=True):
+    """A predictor: the group of each of its bins (−1: silent), answers and contribution by group."""
+
+    places: tuple[int, ...]
+    yes: tuple[float, ...]
+    no: tuple[float, ...]
+    contributions: tuple[float, ...]
 
 
 class Evidence(msgspec.Struct, frozen=True):
-    """Log-odds = intercept + slope × Σ of the cells' evidence; `rate` is the share of yes of all."""
+    """What counts say: predictors with their choices, and how the model answers.
 
-    rate: float
-    intercept: float
-    slope: float
-    cells: tuple[float, ...]
+    `contributions` are those of all cells, of predictors that are not active, too.
+    """
 
+    yes: float
+    no: float
+    predictors: tuple[Predictor, ...]
+    choices: tuple[Choice, ...]
+    contributions: tuple[float, ...]
+    scoring: Scoring
 
-def weigh(yes: Sequence[float], no: Sequence[float], layout: Layout) -> Evidence:
-    """Return the evidence in counts by cell; a count below 0 (a label of lost counts, revised) is none."""
-    yes, no = [max(count, 0.0) for count in yes], [max(count, 0.0) for count in no]
-    prior = layout.adaptive.evidence
-    rate = (yes[0] + prior * layout.adaptive.base_rate) / (yes[0] + no[0] + prior)
-    start = logit(rate)
-    pseudo = _BIN_POSITIVES / (rate * (1 - rate))
-    cells = [0.0] * layout.first_band
-    for cell in range(1, layout.first_band):
-        if seen := yes[cell] + no[cell]:
-            cells[cell] = logit((yes[cell] + pseudo * rate) / (seen + pseudo)) - start
-    first = layout.first_band
-    slope, shift = _line(yes[first:], no[first:], start)
-    return Evidence(rate, start + shift, slope, tuple(cells))
+    def score(self, total: float) -> float:
+        """Return the documented score of a profile, from the sum of its active contributions."""
+        active = sum(choice.is_active for choice in self.choices)
+        return (math.log(1 + self.yes) - math.log(1 + self.no) + total) / (1 + active)
 
 
-def logit(probability: float) -> float:
-    """Return log-odds."""
-    return math.log(probability / (1 - probability))
+def contributions(yes: Sequence[float], no: Sequence[float]) -> tuple[float, ...]:
+    """Return the contribution of each group of a predictor.
+
+    >>> [round(each, 4) for each in contributions([3, 1], [5, 11])]
+    [0.7718, -0.8131]
+    """
+    n = len(yes)
+    base = math.log(1 + sum(no)) - math.log(1 + sum(yes))
+    return tuple(math.log(y + 1 / n) - math.log(m + 1 / n) + base for y, m in zip(yes, no, strict=True))
 
 
-def _line(yes: Sequence[float], no: Sequence[float], start: float) -> tuple[float, float]:
-    """Fit slope and shift by Newton's method, from (1, 0); the penalised loss is convex."""
-    bands = [(x, y, y + n) for x, y, n in zip(_CENTRES, yes, no, strict=True) if y + n > 0]
-    if not bands:
-        return 1.0, 0.0
-    slope, shift = 1.0, 0.0
-    for _ in range(25):
-        step_slope, step_shift = _step(bands, start, slope, shift)
-        slope, shift = slope - step_slope, shift - step_shift
-        if abs(step_slope) + abs(step_shift) < 1e-10:
-            break
-    return min(max(slope, 0.0), _STEPEST), shift
+def weigh(counts: Floats, moments: npt.NDArray[np.int64], layout: Layout) -> Evidence:
+    """Return the evidence in counts by cell; a count below 0 (a label of lost counts, revised) is none.
 
-
-def _step(
-    bands: Sequence[tuple[float, float, float]], start: float, slope: float, shift: float
-) -> tuple[float, float]:
-    """Return the Newton step, at most 1 long in each direction."""
-    by_slope = (slope - 1) / _SLOPE_SPREAD**2
-    by_shift = shift / _SHIFT_SPREAD**2
-    h_slope, h_both, h_shift = 1 / _SLOPE_SPREAD**2, 0.0, 1 / _SHIFT_SPREAD**2
-    for x, y, seen in bands:
-        p = 1 / (1 + math.exp(-(start + shift + slope * x)))
-        error, curve = seen * p - y, seen * p * (1 - p)
-        by_slope += error * x
-        by_shift += error
-        h_slope += curve * x * x
-        h_both += curve * x
-        h_shift += curve
-    determinant = h_slope * h_shift - h_both * h_both
-    return (
-        _short((h_shift * by_slope - h_both * by_shift) / determinant),
-        _short((h_slope * by_shift - h_both * by_slope) / determinant),
+    Args:
+        counts: yes and no by cell of the layout, (2, cells).
+        moments: sums of products of (1, contribution of each predictor), as cases were decided.
+        layout: where counts lie.
+    """
+    counts = np.maximum(counts, 0.0)
+    yes, no = counts[:, 0].tolist()
+    least = least_mass(yes, no)
+    predictors = tuple(
+        _predictor(counts[:, start : start + bins.size], least, is_ordered=isinstance(bins, Borders))
+        for start, bins in zip(layout.starts, layout.bins, strict=True)
     )
+    areas = [area_of_groups(each.yes, each.no) for each in predictors]
+    excess = [by_chance(each.yes, each.no) for each in predictors]
+    choices = tuple(choose(areas, excess, correlation_of(moments)))
+    known, active = [0.0], [0.0]
+    for predictor, choice in zip(predictors, choices, strict=True):
+        by_group = (*predictor.contributions, 0.0)  # the last is that of silent bins, whose group is −1
+        cells = [by_group[place] for place in predictor.places]
+        known += cells
+        active += cells if choice.is_active else [0.0] * len(cells)
+    scoring = _calibrated(tuple(active), counts, layout, least)
+    return Evidence(yes, no, predictors, choices, tuple(known), scoring)
 
 
-def _short(step: float) -> float:
-    return min(max(step, -1.0), 1.0)
+def _predictor(counts: Floats, least: float, *, is_ordered: bool) -> Predictor:
+    places, size = grouped(counts.sum(axis=0).tolist(), least, is_ordered=is_ordered)
+    groups = np.array(places) + 1
+    yes, no = (np.bincount(groups, row, size + 1)[1:].tolist() for row in counts)
+    found = tuple([round(each / GRAIN) * GRAIN for each in contributions(yes, no)])
+    return Predictor(tuple(places), tuple(yes), tuple(no), found)
+
+
+def _calibrated(weights: tuple[float, ...], counts: Floats, layout: Layout, least: float) -> Scoring:
+    """Give each band its pool's probability; answers of earlier definitions lie in no band and are prior."""
+    adaptive, bands = layout.adaptive, counts[:, layout.first_band :]
+    elder_yes, elder_no = np.maximum(counts[:, 0] - bands.sum(axis=1), 0.0).tolist()
+    weight = adaptive.evidence + elder_yes + elder_no
+    prior = Prior((adaptive.evidence * adaptive.base_rate + elder_yes) / weight, weight)
+    steps: list[float] = []
+    evidence: list[float] = []
+    for pool in pools(bands[0].tolist(), bands[1].tolist(), prior, least):
+        width = pool.last + 1 - len(steps)
+        steps += [pool.probability(prior.base)] * width
+        evidence += [pool.answers] * width
+    return Scoring(0.0, weights, tuple(evidence), tuple(steps))

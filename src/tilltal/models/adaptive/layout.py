@@ -1,8 +1,8 @@
-"""The cells of an adaptive model: totals, each bin of each predictor, and bands of the summed evidence."""
+"""The cells of an adaptive model: totals, each bin of each predictor, and bands of the score."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 
 import msgspec
@@ -11,10 +11,10 @@ from tilltal.core.time import parse_duration
 from tilltal.models.adaptive.bins import AnyBins
 from tilltal.workspace.definitions.actions import Adaptive
 
-_BAND = 0.25  # of log-odds
-_REACH = 4.0  # bands from −4 to 4; what lies beyond counts in the outermost
+_PER_UNIT = 8  # bands of an eighth of log-odds
+_REACH = 6  # from −6 to 6; what lies beyond counts in the outermost
 
-BANDS = int(2 * _REACH / _BAND)
+BANDS = 2 * _REACH * _PER_UNIT
 
 
 class Layout(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,9 +36,23 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
         """How many cells there are."""
         return self.first_band + BANDS
 
-    def band(self, evidence: float) -> int:
-        """Return the cell of a sum of evidence, in log-odds."""
-        return self.first_band + min(max(int((evidence + _REACH) // _BAND), 0), BANDS - 1)
+    def cells(self, values: Sequence[object]) -> tuple[int, ...]:
+        """Return the cells of a profile's values, in the order of the features; None for NULL."""
+        return tuple(
+            [
+                start + bins.of(value)
+                for start, bins, value in zip(self.starts, self.bins, values, strict=True)
+            ]
+        )
+
+    def band(self, score: float) -> int:
+        """Return the band of a score in log-odds, from 0."""
+        return min(max(int((score + _REACH) * _PER_UNIT), 0), BANDS - 1)
+
+
+def banded(score: float) -> float:
+    """Return a score in widths of a band, counted from the lowest: its whole part is the band."""
+    return (score + _REACH) * _PER_UNIT
 
 
 def layout_of(adaptive: Adaptive, bins: Mapping[str, AnyBins]) -> Layout:
@@ -48,7 +62,7 @@ def layout_of(adaptive: Adaptive, bins: Mapping[str, AnyBins]) -> Layout:
     for each in chosen:
         starts.append(cell)
         cell += each.size
-    learned = msgspec.structs.replace(adaptive, wait="")  # how long to wait changes no count's meaning
+    learned = msgspec.structs.replace(adaptive, wait="", challenger=None)  # neither changes a count's meaning
     return Layout(
         id=blake2b(msgspec.msgpack.encode((learned, chosen)), digest_size=8).hexdigest(),
         adaptive=adaptive,
@@ -62,8 +76,3 @@ def layout_of(adaptive: Adaptive, bins: Mapping[str, AnyBins]) -> Layout:
 def microseconds(duration: str) -> int:
     """Return a duration's microseconds."""
     return round(parse_duration(duration).total_seconds() * 1_000_000)
-
-
-def band_centre(band: int) -> float:
-    """Return the evidence in the middle of a band, counted from 0."""
-    return (band + 0.5) * _BAND - _REACH

@@ -1,9 +1,14 @@
-"""Recalibration of a batch model's scores while its labels come in: `models.rolling`, one score at a time."""
+"""Recalibration of a batch model's probabilities while its labels come in: `models.rolling`, label by label.
+
+What is known of each case is kept under a key, so that a late answer takes the place of an earlier one. The
+state follows from what is known alone, not from the order in which it came.
+"""
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort_right
-from operator import attrgetter
+import math
+from bisect import bisect_left, insort
+from collections.abc import Iterable
 
 import msgspec
 import numpy as np
@@ -11,67 +16,91 @@ import numpy as np
 from tilltal.models.calibration import Platt
 from tilltal.models.rolling import fit_recent
 
+_LEAST = 1e-9  # probabilities stay strictly within (0, 1), as `calibration` has it
 
-class Known(msgspec.Struct, frozen=True, array_like=True):
-    """A score (log-odds), what came of it, and when that was known (microseconds)."""
 
+class Known(msgspec.Struct, frozen=True, array_like=True, order=True):
+    """What came of a case: when that was known (microseconds), its key, its score (log-odds), yes or no."""
+
+    at: int
+    key: bytes
     score: float
     label: bool
-    at: int
-
-
-class _State(msgspec.Struct, frozen=True, array_like=True):
-    known: list[Known]
-    scored: int
-    line: Platt
-
-
-_AT = attrgetter("at")
 
 
 class Recalibrator:
-    """Platt's line on the latest `window` labels, fitted again after `every` scores.
+    """Platt's line on the latest `window` labels: the probabilities that `rolling_platt` gives."""
 
-    The same probabilities as `rolling_platt` gives for the same rows; a label counts for scores after it.
-    """
+    __slots__ = ("_by_key", "_known", "_line", "_window")
 
-    __slots__ = ("_every", "_known", "_line", "_scored", "_window")
-
-    def __init__(self, *, window: int = 1500, every: int = 50) -> None:
+    def __init__(self, known: Iterable[Known] = (), *, window: int = 1500) -> None:
         self._window = window
-        self._every = every
-        self._known: list[Known] = []
-        self._line = Platt()
-        self._scored = 0
+        self._known = sorted(known)[-window:]
+        self._by_key = {one.key: one for one in self._known}
+        self._line: Platt | None = None
 
-    def add(self, score: float, label: bool, at: int) -> None:
-        """Learn a label, known at an instant; labels may come in any order."""
-        insort_right(self._known, Known(score, label, at), key=_AT)
+    def learn(self, key: bytes, score: float, label: bool, at: int) -> bool:
+        """Take in what is known of a case, in place of what was known of it before.
 
-    def apply(self, score: float, at: int) -> float:
-        """Return the probability of a score (log-odds) given at an instant."""
-        if self._scored % self._every == 0:
-            self._fit(at)
-        self._scored += 1
-        return float(self._line.probability(np.array([score]))[0])
+        Args:
+            key: names the case; whatever comes later under the same key revises it.
+            score: log-odds.
+            label: what came of it.
+            at: when that was known, microseconds.
+
+        Returns:
+            Whether that is news; it is none once the window has moved on.
+        """
+        new = Known(at, key, score, label)
+        old = self._by_key.get(key)
+        is_past = old is None and len(self._known) == self._window and new < self._known[0]
+        if old == new or is_past:
+            return False
+        if old is not None:
+            del self._known[bisect_left(self._known, old)]
+        insort(self._known, new)
+        self._by_key[key] = new
+        if len(self._known) > self._window:
+            del self._by_key[self._known.pop(0).key]
+        self._line = None
+        return True
+
+    @property
+    def line(self) -> Platt:
+        """The calibration of the next score; slope 1 and intercept 0 while an answer is rare."""
+        if self._line is None:
+            scores = np.array([one.score for one in self._known], dtype=np.float64)
+            self._line = fit_recent(scores, np.array([one.label for one in self._known], dtype=np.bool_))
+        return self._line
 
     def to_bytes(self) -> bytes:
         """Return the state."""
-        return msgspec.msgpack.encode(_State(self._known, self._scored, self._line))
+        return msgspec.msgpack.encode(self._known)
 
-    def load(self, data: bytes) -> None:
-        """Go on from a state.
 
-        Raises:
-            msgspec.DecodeError: if the bytes are no state.
-        """
-        state = msgspec.msgpack.decode(data, type=_State)
-        self._known, self._scored, self._line = state.known, state.scored, state.line
+def recalibrator_from(data: bytes, *, window: int = 1500) -> Recalibrator:
+    """Read a state.
 
-    def _fit(self, at: int) -> None:
-        """Fit on what is known; labels too old for the window are let go."""
-        upto = bisect_left(self._known, at, key=_AT)
-        del self._known[: max(upto - self._window, 0)]
-        recent = self._known[: min(upto, self._window)]
-        scores = np.array([each.score for each in recent], dtype=np.float64)
-        self._line = fit_recent(scores, np.array([each.label for each in recent], dtype=np.bool_))
+    Raises:
+        msgspec.DecodeError: if the bytes are no state.
+    """
+    return Recalibrator(msgspec.msgpack.decode(data, type=list[Known]), window=window)
+
+
+def log_odds(probability: float) -> float:
+    """Return the score of a probability, also of 0 and 1."""
+    inside = min(max(probability, _LEAST), 1 - _LEAST)
+    return math.log(inside / (1 - inside))
+
+
+def recalibrated(probability: float, line: Platt) -> float:
+    """Return what a line makes of a model's probability; of no probability, that itself.
+
+    >>> round(recalibrated(0.5, Platt(1.0, -1.0)), 3)
+    0.269
+    """
+    if not 0 <= probability <= 1:
+        return probability
+    odds = line.slope * log_odds(probability) + line.intercept
+    raised = 1 / (1 + math.exp(-odds)) if odds > -700 else 0.0
+    return min(max(raised, _LEAST), 1 - _LEAST)

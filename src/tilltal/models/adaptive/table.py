@@ -2,69 +2,137 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 from scipy.special import expit
 
+from tilltal.models.adaptive.bins import AnyBins
+from tilltal.models.adaptive.layout import BANDS, banded
 from tilltal.models.adaptive.model import AdaptiveModel, Case
+
+Floats = npt.NDArray[np.float64]
+_PER_UNIT = banded(1) - banded(0)
+
+
+class Known(msgspec.Struct, frozen=True):
+    """For a profile, by model: the probability of a yes, and how many answers stand behind it."""
+
+    rates: Floats
+    evidence: Floats
 
 
 class AdaptiveTable:
-    """The evidence of m models as a matrix: a row for each bin of each predictor, a column for each model.
+    """The weights of m models as a matrix: a row for each bin of each predictor, a column for each model.
 
-    `slots` says where each predictor lies among a profile's values. Models share the bins of a predictor.
+    `slots` says where each predictor lies among a profile's values. Models of different methods and bins
+    stand side by side. Scores lie in the matrix in widths of a band, so that the band of a model with steps
+    is the whole part of its sum.
     """
 
-    __slots__ = ("_features", "_matrix", "_models", "_rows", "_slots", "at")
+    __slots__ = (
+        "_evidence",
+        "_features",
+        "_first",
+        "_matrix",
+        "_models",
+        "_rows",
+        "_slots",
+        "_smooth",
+        "_steps",
+        "at",
+    )
 
     def __init__(self, models: Sequence[AdaptiveModel], slots: Mapping[str, int], at: int) -> None:
         self._models = tuple(models)
         self._slots = tuple(
             tuple(slots[name] for name in model.layout.adaptive.features) for model in self._models
         )
-        bins = {
-            name: each
-            for model in self._models
-            for name, each in zip(model.layout.adaptive.features, model.layout.bins, strict=True)
-        }
-        starts, row = {}, 1  # row 0 holds the intercepts
-        for name, each in bins.items():
-            starts[name] = row
-            row += each.size
-        self._features = tuple((slots[name], starts[name], each.of) for name, each in bins.items())
-        self._rows = tuple(_rows(model, starts) for model in self._models)
-        self._matrix = np.zeros((row, len(self._models)))
+        starts, self._features, size = _rows_of(self._models, slots)
+        self._rows = tuple(_cells(model, starts) for model in self._models)
+        self._matrix = np.zeros((size, len(self._models)))
+        self._steps, self._evidence = (np.zeros(BANDS * len(self._models)) for _ in range(2))
+        self._first = np.arange(0, BANDS * len(self._models), BANDS)
+        self._smooth = np.zeros(0, dtype=np.intp)
         self.at = at
         self.refresh(at)
 
     def refresh(self, at: int) -> None:
-        """Let every model's evidence weigh as at an instant (microseconds): after a while, not each time."""
+        """Let every model's answers weigh as at an instant (microseconds): after a while, not each time."""
         self.at = at
         for number in range(len(self._models)):
             self.update(number)
 
     def update(self, number: int) -> None:
         """Take over what a model has learned."""
-        model = self._models[number]
-        evidence = model.evidence(self.at)
-        self._matrix[0, number] = evidence.intercept
-        self._matrix[self._rows[number], number] = evidence.slope * np.asarray(evidence.cells[1:])
+        scoring = self._models[number].scoring(self.at)
+        bands = slice(BANDS * number, BANDS * (number + 1))
+        self._evidence[bands] = scoring.evidence
+        self._matrix[0, number] = banded(scoring.start)
+        self._matrix[self._rows[number], number] = _PER_UNIT * np.asarray(scoring.weights[1:])
+        others = self._smooth[self._smooth != number]
+        if scoring.steps:
+            self._steps[bands] = scoring.steps
+            self._smooth = others
+        else:
+            self._smooth = np.append(others, number)
 
-    def rates(self, values: Sequence[object]) -> npt.NDArray[np.float64]:
+    def rates(self, values: Sequence[object]) -> Floats:
         """Return the probability of each model for a profile's values by slot."""
-        rows = [0, *[start + bin_of(values[slot]) for slot, start, bin_of in self._features]]
-        odds = np.add.reduce(self._matrix.take(rows, 0), 0)
-        rates: npt.NDArray[np.float64] = expit(odds)
-        return rates
+        sums = self._sums(values)
+        rates: Floats = self._steps.take(self._bands(sums))
+        return self._smoothed(rates, sums)
+
+    def known(self, values: Sequence[object]) -> Known:
+        """Return the probability of each model and the evidence behind it, for a profile's values by slot."""
+        sums = self._sums(values)
+        bands = self._bands(sums)
+        return Known(self._smoothed(self._steps.take(bands), sums), self._evidence.take(bands))
 
     def case(self, number: int, values: Sequence[object], at: int) -> Case:
         """Return the case of a model for a profile's values by slot, to be kept with the decision."""
         return self._models[number].case([values[slot] for slot in self._slots[number]], at)
 
+    def _sums(self, values: Sequence[object]) -> Floats:
+        rows = [0, *[start + bin_of(values[slot]) for slot, start, bin_of in self._features]]
+        sums: Floats = np.add.reduce(self._matrix.take(rows, 0), 0)
+        return sums
 
-def _rows(model: AdaptiveModel, starts: Mapping[str, int]) -> list[int]:
+    def _bands(self, sums: Floats) -> npt.NDArray[np.intp]:
+        bands = sums.astype(np.intp)
+        np.maximum(bands, 0, out=bands)
+        np.minimum(bands, BANDS - 1, out=bands)
+        bands += self._first
+        return bands
+
+    def _smoothed(self, rates: Floats, sums: Floats) -> Floats:
+        if self._smooth.size:
+            rates[self._smooth] = expit((sums[self._smooth] - banded(0)) / _PER_UNIT)
+        return rates
+
+
+_BinOf = Callable[[object], int]
+
+
+def _rows_of(
+    models: Sequence[AdaptiveModel], slots: Mapping[str, int]
+) -> tuple[dict[tuple[str, AnyBins], int], tuple[tuple[int, int, _BinOf], ...], int]:
+    """Return the first row of each predictor with its bins, how to find its row, and how many rows."""
+    starts: dict[tuple[str, AnyBins], int] = {}
+    features: list[tuple[int, int, _BinOf]] = []
+    row = 1  # row 0 holds where each model starts
+    for model in models:
+        for name, bins in zip(model.layout.adaptive.features, model.layout.bins, strict=True):
+            if (name, bins) not in starts:
+                starts[name, bins] = row
+                features.append((slots[name], row, bins.of))
+                row += bins.size
+    return starts, tuple(features), row
+
+
+def _cells(model: AdaptiveModel, starts: Mapping[tuple[str, AnyBins], int]) -> list[int]:
     """Return the matrix row of each cell of a model's predictors, in order."""
     features = zip(model.layout.adaptive.features, model.layout.bins, strict=True)
-    return [starts[name] + place for name, each in features for place in range(each.size)]
+    return [starts[name, each] + place for name, each in features for place in range(each.size)]

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from tilltal.models.quality.evaluation import Evaluation
 from tilltal.models.quality.reliability import ReliabilityBin
 from tilltal.models.quality.report import FeatureUse
+from tilltal.models.uplift.findings import Trial
 
 _INK, _PALE, _ACCENT = "#1f2933", "#9aa5b1", "#0b6e99"
 _SIZE = (5.2, 4.0)
@@ -51,6 +52,16 @@ def reliability_picture(test: Evaluation) -> Picture:
     axes.errorbar(said, true, yerr=[low, high], color=_ACCENT, marker="o", capsize=2, label="after")
     axes.legend(loc="upper left", frameon=False)
     return _png("reliability.png", figure)
+
+
+def qini_picture(trial: Trial) -> Picture:
+    """Draw what treating the customers with the highest predicted effects adds, beside a random order."""
+    figure, axes = _axes("Share of customers treated, best first", "Added yes per 1,000 treated of all")
+    shares, found = zip(*trial.path, strict=True)
+    axes.plot([0, 1], [0, 1000 * found[-1]], color=_PALE, linestyle="--", label="at random")
+    axes.plot(shares, [1000 * gain for gain in found], color=_ACCENT, label="uplift model")
+    axes.legend(loc="lower right", frameon=False)
+    return _png("qini.png", figure)
 
 
 def importance_picture(features: Sequence[FeatureUse]) -> Picture:

@@ -8,9 +8,11 @@ import msgspec
 
 from tilltal.models.baseline import counted_positives, percent
 from tilltal.models.card.pictures import Picture, gains_picture, importance_picture, reliability_picture
+from tilltal.models.card.uplift import TENTH_COLUMNS, effect_lines, effect_pictures, tenth_rows
 from tilltal.models.model import Content
 from tilltal.models.quality.evaluation import Evaluation
 from tilltal.models.quality.report import Report, SnapshotQuality
+from tilltal.models.uplift.findings import Uplift
 from tilltal.workspace.definitions.models import Outcome
 
 _MOST_FEATURES = 20
@@ -22,6 +24,13 @@ _LIMITS = (
 )
 
 
+_UPLIFT_LIMITS = (
+    "It says what the treatment of the experiment added; another wording or price may add more, or less.",
+    "It was tested on customers of the same experiment and holds while customers and offers stay alike.",
+    "An effect that differs too little to be seen in this many customers is not there for it.",
+)
+
+
 class Card(msgspec.Struct, frozen=True, kw_only=True):
     """The text, and the pictures it refers to by file name."""
 
@@ -30,8 +39,10 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def write_card(content: Content) -> Card:
-    """Return the card of a trained model or of a base rate."""
+    """Return the card of a trained model, of a base rate, or of what an action adds."""
     report = content.report
+    if content.uplift is not None:
+        return _uplift_card(content, content.uplift)
     sections = [_head(content), _data(report)]
     pictures: tuple[Picture, ...] = ()
     if report.test is not None:
@@ -42,6 +53,17 @@ def write_card(content: Content) -> Card:
         )
         sections += [_quality(report, report.test), _calibration(report.test), _features(report)]
     sections += [_watch(report), _section("Limits", _bullets(_LIMITS))]
+    return Card(text="\n\n".join(sections) + "\n", pictures=pictures)
+
+
+def _uplift_card(content: Content, known: Uplift) -> Card:
+    pictures = effect_pictures(known)
+    sections = [_head(content), _section("What the experiment shows", _bullets(effect_lines(known)))]
+    if known.trial is not None:
+        picture = "![Qini curve: answers of yes gained by share of customers treated](qini.png)"
+        table = _table(TENTH_COLUMNS, tenth_rows(known.trial.tenths))
+        sections.append(_section("By tenths of the predicted effect, per 1,000 customers", picture, table))
+    sections += [_watch(content.report), _section("Limits", _bullets(_UPLIFT_LIMITS))]
     return Card(text="\n\n".join(sections) + "\n", pictures=pictures)
 
 

@@ -68,7 +68,7 @@ def decide_anew(
     with open_snapshot(workspace) as snapshot:
         plan = decision_plan(workspace, snapshot.clock)
         refuse_stale(snapshot, plan)
-        open_input(snapshot.engine, workspace, plan, snapshot.clock, "profiles")
+        open_input(snapshot.engine, workspace, plan, snapshot.clock, "profiles", context=context)
         decided = decide_all(snapshot.engine, plan, snapshot.clock, snapshot.models, context, progress)
         snapshot.engine.register("decided", decided.table)
         shares = first_actions(snapshot, "decided")

@@ -9,9 +9,10 @@ import pyarrow as pa
 from tilltal.core.errors import DataError
 from tilltal.core.ids import profile_text
 from tilltal.decisions.arbitration import Context
-from tilltal.decisions.explanation import Explanation, chosen_actions, other_actions
+from tilltal.decisions.explanation import Explanation, chosen_actions, other_actions, speaker_of
 from tilltal.decisions.plan import DecisionPlan
 from tilltal.decisions.single import Row, as_row, decide
+from tilltal.decisions.words.saying import DEFAULT
 from tilltal.models.model import TrainedModel
 from tilltal.runtime.answers.snapshot import Snapshot, find_profile, open_snapshot, refuse_stale
 from tilltal.runtime.refresh.deciding import INPUT, decision_plan, open_input
@@ -21,29 +22,34 @@ from tilltal.workspace.workspace import Workspace
 _SEGMENTS = ("lifecycle.", "value.", "persona.", "audience.", "leading_product")
 
 
-def explain(workspace: Workspace, customer: str, context: Context) -> Explanation:
+def explain(workspace: Workspace, customer: str, context: Context, language: str = DEFAULT) -> Explanation:
     """Explain what one customer gets, why, and why nothing else.
 
     Args:
         workspace: definitions that passed their check.
         customer: profile id, `namespace:value` or a bare value such as a customer number.
         context: what is known of the moment.
+        language: of the words, ISO 639-1; models name their features as the workspace does.
 
     Raises:
         DataError: E507 without a snapshot; E514 if it lacks what the actions ask for; P365 for an unknown
             customer, P366 for a device that is nobody's.
+        TilltalError: C129 if there are no words in that language.
     """
     with open_snapshot(workspace) as snapshot:
         profile = find_profile(snapshot, customer)
         plan = decision_plan(workspace, snapshot.clock)
         refuse_stale(snapshot, plan)
-        open_input(snapshot.engine, workspace, plan, snapshot.clock, "profiles", only_known=False)
+        open_input(
+            snapshot.engine, workspace, plan, snapshot.clock, "profiles", only_known=False, context=context
+        )
         table = snapshot.engine.arrow(f"SELECT * FROM {INPUT} WHERE profile = {profile}")
         row = as_row(table.to_pylist()[0], plan.schema)
         if row["is_known"] is not True:
             raise DataError.of(
                 "P366", f"{customer!r} is a device of nobody known: nothing is decided for it."
             )
+        speaker = speaker_of(plan, language)
         decision = decide(plan, row, snapshot.clock, context)
         because = _because(snapshot, plan, table, [entry.action for entry in decision.ranking.ranked])
         return Explanation(
@@ -57,8 +63,8 @@ def explain(workspace: Workspace, customer: str, context: Context) -> Explanatio
                 for name, value in sorted(row.items())
                 if name.startswith("score.") and isinstance(value, int | float)
             },
-            chosen=chosen_actions(plan, decision, because),
-            not_chosen=other_actions(plan, decision),
+            chosen=chosen_actions(plan, decision, because, speaker=speaker),
+            not_chosen=other_actions(plan, decision, speaker),
         )
 
 

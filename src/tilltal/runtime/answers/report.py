@@ -25,6 +25,7 @@ from tilltal.insight.report.gather.tables import Tables
 from tilltal.insight.report.gather.value import value_grid
 from tilltal.insight.report.gather.why_not import why_not
 from tilltal.insight.report.page import render
+from tilltal.insight.report.worth import WorthView
 from tilltal.models.model import Content, from_bytes
 from tilltal.rules.clock import Clock
 from tilltal.runtime.intake.ingest import store_of
@@ -46,12 +47,13 @@ class Taken(msgspec.Struct, frozen=True, kw_only=True):
     definitions: str
 
 
-def write_report(workspace: Workspace, target: Path | None = None) -> Path:
+def write_report(workspace: Workspace, target: Path | None = None, worth: WorthView | None = None) -> Path:
     """Write the page of the snapshot in force; return where it lies.
 
     Args:
         workspace: definitions that passed their check.
         target: the file to write; `report.html` in the workspace if None.
+        worth: what each step is worth, where the truth is known.
 
     Raises:
         DataError: E507 if there is no snapshot yet.
@@ -59,7 +61,7 @@ def write_report(workspace: Workspace, target: Path | None = None) -> Path:
     """
     snapshot = store_of(workspace).current_snapshot()
     chosen = target or Path(workspace.root) / FILE
-    page = render(read_snapshot(workspace, snapshot))
+    page = render(msgspec.structs.replace(read_snapshot(workspace, snapshot), worth=worth))
     with disk.explained():
         disk.write(chosen, page.encode())
     return chosen

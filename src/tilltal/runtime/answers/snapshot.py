@@ -13,7 +13,7 @@ import msgspec
 from tilltal.core.errors import DataError, nearest
 from tilltal.core.ids import parse_profile
 from tilltal.core.names import literal, quote
-from tilltal.decisions.contact import COUNTERS
+from tilltal.decisions.contacting.checks import READINGS
 from tilltal.decisions.plan import DecisionPlan
 from tilltal.engines.duckdb import DuckDBEngine
 from tilltal.governance.normalise import Normaliser
@@ -23,7 +23,10 @@ from tilltal.runtime.intake.ingest import open_vault, store_of
 from tilltal.runtime.refresh.manifest import Manifest
 from tilltal.runtime.refresh.run import HISTORY_TABLES, workspace_engine
 from tilltal.runtime.refresh.views import open_history, open_views
+from tilltal.workspace.decision_names import CONTEXT, HISTORY
 from tilltal.workspace.workspace import Workspace
+
+_OF_DECISION = (READINGS, CONTEXT, HISTORY)  # how names begin that no snapshot holds
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,7 +93,7 @@ def refuse_stale(snapshot: Snapshot, plan: DecisionPlan) -> None:
         DataError: E514, with the names that are missing.
     """
     present = {row[0] for row in snapshot.engine.rows("DESCRIBE profiles")}
-    missing = sorted(name for name in plan.names - present if not name.startswith(COUNTERS))
+    missing = sorted(name for name in plan.names - present if not name.startswith(_OF_DECISION))
     if missing:
         raise DataError.of(
             "E514",
@@ -109,7 +112,7 @@ def find_profile(snapshot: Snapshot, text: str) -> int:
         asked = parse_profile(text)
     except ValueError:
         asked = -1
-    tokens = [asked, *_tokens(snapshot.workspace, text)]
+    tokens = [asked, *tokens_meant(snapshot.workspace, text)]
     listed = ", ".join(str(token) for token in tokens)
     known = snapshot.engine.rows(
         f"SELECT profile, profile FROM profiles WHERE profile IN ({listed}) "
@@ -129,7 +132,7 @@ def find_profile(snapshot: Snapshot, text: str) -> int:
     )
 
 
-def _tokens(workspace: Workspace, text: str) -> list[int]:
+def tokens_meant(workspace: Workspace, text: str) -> list[int]:
     """Return the tokens the text may stand for, in the order of the namespaces' priority."""
     normaliser = Normaliser(workspace.identity, date(9999, 12, 31))
     namespace, _, value = text.partition(":")

@@ -103,7 +103,7 @@ def _run(workspace: Workspace, case: Case, story: CaseStory) -> Iterator[str]:
         nodes = [node for node in dependencies(workspace) if not node.startswith("action.")]
         builder.build("profiles", frozenset(nodes) - {"micro_segments"})
         plan = decision_plan(workspace, clock)
-        open_input(engine, workspace, plan, clock, "profiles", only_known=False)
+        open_input(engine, workspace, plan, clock, "profiles", only_known=False, context=case.context)
         row = as_row(engine.arrow(f"SELECT * FROM {INPUT}").to_pylist()[0], plan.schema)
     ranking = decide(plan, row, clock, case.context).ranking
     yield from _profile_differences(case, row)

@@ -227,7 +227,7 @@ def _written(
     for view in history.views(name, source, types, now=desk.now, zone=zone):
         parts.append(_copy_part(desk, view.folder, view.query, draft.id))
     names = [namespace.name for namespace in namespaces]
-    parts.append(_copy_part(desk, "observations", history.observations(name, names), draft.id))
+    parts.append(_copy_part(desk, "observations", history.observations(name, source.kind, names), draft.id))
     known = [*desk.store.accepted("identities"), *(p for p in earlier if _view_of(desk, p) == "identities")]
     fresh = history.identities(namespaces, [str(part) for part in known])
     desk.engine.run(f"CREATE OR REPLACE TEMP TABLE fresh AS {fresh}")

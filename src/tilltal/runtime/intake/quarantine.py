@@ -8,8 +8,10 @@ any other. A row that comes again is the same entry: its id follows from its con
 from __future__ import annotations
 
 import base64
+import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -130,11 +132,39 @@ def write(path: Path, found: Iterable[Entry]) -> int:
     return count
 
 
+def append(path: Path, found: Iterable[Entry], size: int) -> tuple[int, int]:
+    """Append entries to a file that is `size` bytes long; returns how many, and how long it is then.
+
+    Raises:
+        OSError: if the disk refuses; the file is as long as it was.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        lines = _lines(found)
+        with path.open("ab") as file:
+            file.writelines(lines)
+    except OSError:
+        cut(path, size)
+        raise
+    return len(lines), size + sum(map(len, lines))
+
+
+def _lines(found: Iterable[Entry]) -> list[bytes]:
+    return [msgspec.json.encode(entry) + b"\n" for entry in found]
+
+
+def cut(path: Path, size: int) -> None:
+    """Make a file as long as it was: what came after was never told to be stored."""
+    with suppress(OSError):
+        os.truncate(path, size)
+
+
 def _all(store: Store, source: str | None) -> Iterator[Entry]:
     for manifest in store.manifests(source):
         if manifest.quarantine:
             with (store.root / manifest.quarantine).open("rb") as lines:
-                yield from (msgspec.json.decode(line, type=Entry) for line in lines)
+                whole = (line for line in lines if line.endswith(b"\n"))  # a crash may cut the last one
+                yield from (msgspec.json.decode(line, type=Entry) for line in whole)
 
 
 def _context(entry: str) -> bytes:

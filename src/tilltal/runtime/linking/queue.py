@@ -1,12 +1,15 @@
 """The review queue: pairs that a person should look at, and what became of every pair so far.
 
-`links/queue.jsonl` is what the last run found: tokens, probabilities, reasons. What the records say is
-read from the vault when somebody looks, so it is always as of now and lies nowhere twice.
+`links/queue.jsonl` is what the last run found, and servers since: tokens, probabilities, reasons. What the
+records say is read from the vault when somebody looks, so it is always as of now and lies nowhere twice.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import fcntl
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Literal
 
 import msgspec
@@ -14,7 +17,7 @@ import msgspec
 from tilltal.core.errors import DataError, nearest
 from tilltal.customers.identity.linking.judging import CONTRADICTION, MAX_RECORDS, UNDONE
 from tilltal.customers.identity.links import KEPT
-from tilltal.runtime.linking.verdicts import Evidence, evidence, folder, verdicts
+from tilltal.runtime.linking.verdicts import Ends, Evidence, evidence, folder, verdicts
 from tilltal.runtime.storage import disk
 from tilltal.runtime.storage.store import Store
 
@@ -54,8 +57,40 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     observation: str = ""
 
 
-def write_queue(store: Store, proposals: Iterable[Proposal]) -> None:
-    """Replace the queue. Only for who holds the store's lock."""
+def ends_of(proposals: Iterable[Proposal]) -> list[Ends]:
+    """Return the two identifiers of each pair."""
+    return [((one.namespace_a, one.a), (one.namespace_b, one.b)) for one in proposals]
+
+
+def write_queue(store: Store, found: Sequence[Proposal], is_kept: Callable[[Proposal], bool]) -> None:
+    """Replace the queue by what a run found; of what was there before, other pairs may be kept."""
+    with _alone(store):
+        ids = {one.id for one in found}
+        rest = [one for one in read_queue(store) if one.id not in ids and is_kept(one)]
+        _write(store, [*found, *rest])
+
+
+def add_to_queue(store: Store, found: Sequence[Proposal]) -> None:
+    """Add pairs to the queue; what is known of one already is replaced."""
+    with _alone(store):
+        ids = {one.id for one in found}
+        _write(store, [*(one for one in read_queue(store) if one.id not in ids), *found])
+
+
+@contextmanager
+def _alone(store: Store) -> Iterator[None]:
+    """Be the only one that writes the queue, for a moment: servers write without the store's lock."""
+    place = folder(store)
+    place.mkdir(parents=True, exist_ok=True)
+    handle = os.open(place / "queue.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _write(store: Store, proposals: Iterable[Proposal]) -> None:
     lines = b"".join(msgspec.json.encode(one) + b"\n" for one in proposals)
     disk.write(folder(store) / "queue.jsonl", lines, mode=0o600)
 

@@ -98,3 +98,16 @@ def _latest(source: str, fields: list[str]) -> str:
         for field in fields
     )
     return f"SELECT identity{columns} FROM history.{quote(view_name('records/' + source))} GROUP BY identity"
+
+
+def latest_statements(source: str, fields: Iterable[str]) -> str:
+    """Return a SELECT of each token of a record source: token, and per field its latest text and its instant.
+
+    Instants are microseconds. What `read_told` reads, with the time it was said.
+    """
+    columns = "".join(
+        f', arg_max(CAST({quote(field)} AS VARCHAR), "at") FILTER ({quote(field)} IS NOT NULL), '
+        f'epoch_us(max("at") FILTER ({quote(field)} IS NOT NULL))'
+        for field in fields
+    )
+    return f"SELECT identity{columns} FROM history.{quote(view_name('records/' + source))} GROUP BY identity"

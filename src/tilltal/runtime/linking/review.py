@@ -1,4 +1,7 @@
-"""What a person does with pairs: look, accept, reject, undo. Each takes effect with the next refresh."""
+"""What a person does with pairs: look, accept, reject, undo.
+
+Each takes effect with the next refresh, and within seconds for customers whom a server keeps.
+"""
 
 from __future__ import annotations
 

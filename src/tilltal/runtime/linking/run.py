@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
@@ -11,28 +11,20 @@ import msgspec
 
 from tilltal.core.errors import DataError
 from tilltal.customers.identity.corrections import Corrections, declared
-from tilltal.customers.identity.linking.judging import Holder, Judge, best_per_people, holders_of
-from tilltal.customers.identity.linking.plan import LinkPlan, Values
+from tilltal.customers.identity.linking.judging import holders_of
+from tilltal.customers.identity.linking.plan import LinkPlan
 from tilltal.customers.identity.linking.scoring import PairScorer
-from tilltal.customers.identity.linking.weights import Weights, fitting, probability, weight_of
-from tilltal.customers.identity.links import KEPT
+from tilltal.customers.identity.linking.weights import Weights, fitting, weight_of
 from tilltal.customers.identity.rules import compile_rules
 from tilltal.engines.duckdb import DuckDBEngine
 from tilltal.governance.vault import Vault
 from tilltal.rules.clock import Clock
 from tilltal.runtime.intake.ingest import open_vault, store_of
 from tilltal.runtime.linking import batch
-from tilltal.runtime.linking.queue import Proposal, read_queue, write_queue
+from tilltal.runtime.linking.judgement import Known, Scored, judged, last_said
+from tilltal.runtime.linking.queue import Proposal, ends_of, write_queue
 from tilltal.runtime.linking.records import comparable_records, plan_of, read_told
-from tilltal.runtime.linking.verdicts import (
-    Verdict,
-    evidence,
-    folder,
-    keep_evidence,
-    link_id,
-    verdicts,
-    with_verdicts,
-)
+from tilltal.runtime.linking.verdicts import evidence, folder, keep_evidence, verdicts, with_verdicts
 from tilltal.runtime.live.history.compaction import hot_of
 from tilltal.runtime.progress import Progress
 from tilltal.runtime.refresh.identities import resolve_identities
@@ -42,8 +34,6 @@ from tilltal.runtime.storage import disk
 from tilltal.runtime.storage.still import StillStore
 from tilltal.runtime.storage.store import Store
 from tilltal.workspace.workspace import Workspace
-
-Scored = tuple[int, int, float]  # two tokens and their weight, the prior included
 
 
 class LinkReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,19 +45,6 @@ class LinkReport(msgspec.Struct, frozen=True, kw_only=True):
     refused: int
     trained: bool
     seconds: float
-
-
-class Known(msgspec.Struct, frozen=True, kw_only=True):
-    """Records to compare, and whose they are by now."""
-
-    records: Mapping[int, Values]
-    holders: tuple[Holder, ...]
-    namespace: Mapping[int, str]
-
-    @property
-    def profile(self) -> dict[int, int]:
-        """Token → profile."""
-        return {one.token: one.profile for one in self.holders}
 
 
 def link(workspace: Workspace, *, now: datetime, progress: Progress, retrain: bool = False) -> LinkReport:
@@ -92,27 +69,27 @@ def link(workspace: Workspace, *, now: datetime, progress: Progress, retrain: bo
         with _private_engine(workspace) as private:
             weights, is_new, pairs = _scored(private, store, plan, known, now, progress, retrain=retrain)
         progress.start("links", None)
-        judge = Judge(
-            _concerned(known, pairs),
-            compile_rules(workspace.identity),
-            corrections,
-            _concerned_records(known, pairs),
+        found = judged(
+            pairs,
+            known,
             plan,
             PairScorer(plan, weights),
-            [(one.a, one.b) for one in _last_said(store).values() if one.said == "undone"],
+            compile_rules(workspace.identity),
+            corrections,
+            last_said(verdicts(store)),
+            now,
         )
-        proposals, sure = _sorted_out(pairs, known, judge, plan, store, now)
-        if sure:
-            with disk.explained():
-                ends = [((one.namespace_a, one.a), (one.namespace_b, one.b)) for one in sure]
-                keep_evidence(store, ends, now)
         with disk.explained():
-            write_queue(store, [*proposals, *sure, *_settled(store, [*proposals, *sure])])
+            if found.sure:
+                keep_evidence(store, ends_of(found.sure), now)
+            every = [*found.proposals, *found.sure]
+            decided = _decided(store)
+            write_queue(store, every, lambda one: one.id in decided or _is_since(one, now))
     return LinkReport(
         records=len(known.records),
-        linked=len(sure),
-        waiting=sum(not one.is_refused for one in proposals),
-        refused=sum(one.is_refused for one in proposals),
+        linked=len(found.sure),
+        waiting=sum(not one.is_refused for one in found.proposals),
+        refused=sum(one.is_refused for one in found.proposals),
         trained=is_new,
         seconds=round(time.perf_counter() - started, 1),
     )
@@ -184,16 +161,14 @@ def _private_engine(workspace: Workspace) -> DuckDBEngine:
     return engine
 
 
-def _last_said(store: Store) -> dict[str, Verdict]:
-    """Return the last word on each pair that was ever decided against."""
-    return {one.link: one for one in verdicts(store)}
+def _decided(store: Store) -> set[str]:
+    """Return the pairs that were ever linked or decided against: what was found out about them is kept."""
+    return {one.link for one in evidence(store)} | {one.link for one in verdicts(store)}
 
 
-def _settled(store: Store, found: list[Proposal]) -> list[Proposal]:
-    """Return earlier finds that were decided since: what a run knew of them is kept."""
-    decided = {one.link for one in evidence(store)} | {one.link for one in verdicts(store)}
-    decided -= {one.id for one in found}
-    return [one for one in read_queue(store) if one.id in decided]
+def _is_since(one: Proposal, began: datetime) -> bool:
+    """True for a find of a server since a run began, which cannot know of it."""
+    return datetime.fromisoformat(one.found) >= began
 
 
 def _scored(
@@ -223,57 +198,3 @@ def _scored(
     profile = known.profile
     pairs = [(a, b, weight) for a, b, weight in zip(*columns, strict=True) if profile[a] != profile[b]]
     return weights, is_new, pairs
-
-
-def _concerned(known: Known, pairs: list[Scored]) -> list[Holder]:
-    """Return the identifiers of people that a pair speaks of: of millions, those that matter."""
-    profile = known.profile
-    people = {profile[token] for pair in pairs for token in pair[:2]}
-    return [one for one in known.holders if one.profile in people]
-
-
-def _concerned_records(known: Known, pairs: list[Scored]) -> dict[int, Values]:
-    """Return the records of everybody that a pair speaks of."""
-    concerned = (one.token for one in _concerned(known, pairs))
-    return {token: known.records[token] for token in concerned if token in known.records}
-
-
-def _sorted_out(
-    pairs: list[Scored], known: Known, judge: Judge, plan: LinkPlan, store: Store, now: datetime
-) -> tuple[list[Proposal], list[Proposal]]:
-    """Return what to review and what is sure; what a person took back is never sure again."""
-    said = _last_said(store)
-    least = weight_of(plan.auto_link)
-    sure, rest = [], []
-    for a, b, weight in pairs:
-        name = link_id(a, b)
-        is_rejected = name in said and said[name].said == "rejected"
-        if is_rejected or judge.person(a) is judge.person(b):
-            continue
-        objection = KEPT
-        if weight >= least:
-            objection = judge.take(a, b)
-            if objection == KEPT:
-                sure.append(_proposal(known, (a, b, weight), now, ""))
-                continue
-        rest.append((a, b, weight, objection))
-    first = {(a, b): objection for a, b, _, objection in rest}
-    waiting = best_per_people([one[:3] for one in rest], judge)
-    proposals = [
-        _proposal(known, one, now, judge.conflict(one[0], one[1]) or first[one[0], one[1]]) for one in waiting
-    ]
-    return proposals, sure
-
-
-def _proposal(known: Known, pair: Scored, now: datetime, objection: str) -> Proposal:
-    a, b, weight = pair
-    return Proposal(
-        id=link_id(a, b),
-        a=a,
-        namespace_a=known.namespace[a],
-        b=b,
-        namespace_b=known.namespace[b],
-        probability=probability(weight),
-        found=now.astimezone(UTC).isoformat(),
-        objection=objection,
-    )

@@ -8,10 +8,11 @@ line of `links/verdicts.jsonl`. Both files and history name tokens only.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import secrets
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 import pyarrow as pa
@@ -20,7 +21,7 @@ import pyarrow.parquet as pq
 from tilltal.customers.identity.bulk import OBSERVATIONS
 from tilltal.customers.identity.corrections import Corrections
 from tilltal.runtime.storage import disk
-from tilltal.runtime.storage.store import Manifest, Store
+from tilltal.runtime.storage.store import LIVE, Manifest, Store
 
 SOURCE = "tilltal.link"  # no source of a workspace can be called so: its name has a dot
 
@@ -78,21 +79,24 @@ def keep_verdicts(store: Store, new: Sequence[Verdict]) -> None:
 
 def evidence(store: Store) -> tuple[Evidence, ...]:
     """Return all links in history, oldest first."""
-    found = []
-    for manifest in store.manifests(SOURCE):
-        for part in manifest.parts:
-            for row in pq.read_table(store.root / part).to_pylist():
-                one, other = row["ids"]
-                name = str(row["observation"])
-                found.append(
-                    Evidence(
-                        observation=name,
-                        link=name.partition(":")[2].partition(".")[0],
-                        at=row["at"].replace(tzinfo=UTC),
-                        ends=((one["namespace"], one["token"]), (other["namespace"], other["token"])),
-                    )
-                )
-    return tuple(found)
+    return tuple(one for manifest in store.manifests(SOURCE) for one in evidence_in(store, manifest))
+
+
+def evidence_in(store: Store, manifest: Manifest) -> list[Evidence]:
+    """Return the links that were made at once."""
+    rows = [row for part in manifest.parts for row in pq.read_table(store.root / part).to_pylist()]
+    return [_evidence(row) for row in rows]
+
+
+def _evidence(row: Mapping[str, Any]) -> Evidence:
+    one, other = row["ids"]
+    name = str(row["observation"])
+    return Evidence(
+        observation=name,
+        link=name.partition(":")[2].partition(".")[0],
+        at=row["at"].replace(tzinfo=UTC),
+        ends=((one["namespace"], one["token"]), (other["namespace"], other["token"])),
+    )
 
 
 def keep_evidence(store: Store, links: Sequence[Ends], now: datetime) -> None:
@@ -103,8 +107,26 @@ def keep_evidence(store: Store, links: Sequence[Ends], now: datetime) -> None:
         links: the two identifiers of each link.
         now: the time of the links: evidence found today does not tell yesterday who somebody was.
     """
+    stamp = f"{now.astimezone(UTC):%Y%m%dT%H%M%S%f}-{len(store.manifests(SOURCE))}"
+    _keep(store, links, now, stamp, [one.link for one in evidence(store)])
+
+
+def keep_live_evidence(store: Store, links: Sequence[Ends], now: datetime) -> None:
+    """Make links part of history as `keep_evidence` does, beside whoever holds the store's lock.
+
+    Of pairs that nobody ever decided against: their names are the plain ones, so that the same link twice is
+    the same observation.
+    """
+    _keep(store, links, now, f"{LIVE}{now.astimezone(UTC):%Y%m%dT%H%M%S%f}-{secrets.token_hex(4)}", ())
+
+
+def observation_of(link: str) -> str:
+    """Return the name of the first observation that links a pair."""
+    return f"{SOURCE}:{link}"
+
+
+def _keep(store: Store, links: Sequence[Ends], now: datetime, stamp: str, earlier: Sequence[str]) -> None:
     at = now.astimezone(UTC).replace(tzinfo=None)
-    earlier = [one.link for one in evidence(store)]
     rows = [
         {
             "observation": _name(link_id(ends[0][1], ends[1][1]), earlier),
@@ -114,8 +136,8 @@ def keep_evidence(store: Store, links: Sequence[Ends], now: datetime) -> None:
         }
         for ends in links
     ]
-    stamp = f"{at:%Y%m%dT%H%M%S%f}-{len(store.manifests(SOURCE))}"
-    path = store.history / "observations" / f"{SOURCE}-{stamp}-0.parquet"
+    name = stamp if stamp.startswith(LIVE) else f"{SOURCE}-{stamp}"
+    path = store.history / "observations" / f"{name}-0.parquet"
     path.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.Table.from_pylist(rows, schema=OBSERVATIONS), path, compression="zstd")
     manifest = Manifest(
@@ -149,4 +171,4 @@ def with_verdicts(store: Store, corrections: Corrections[int]) -> Corrections[in
 def _name(link: str, earlier: Sequence[str]) -> str:
     """A pair linked once more after its link was withdrawn gets a name of its own."""
     number = earlier.count(link)
-    return f"{SOURCE}:{link}.{number}" if number else f"{SOURCE}:{link}"
+    return f"{observation_of(link)}.{number}" if number else observation_of(link)

@@ -8,17 +8,22 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from datetime import date, datetime
-from typing import Literal, Protocol
+from typing import Annotated, Literal, Protocol
 
 import msgspec
 
-from tilltal.decisions.explanation import Chosen, NotChosen
+from tilltal.runtime.live.answers.account import DecisionAccount
+from tilltal.runtime.live.contacts.contract import ContactCount, ContactService
 
 MessageType = Literal["identify", "track", "page", "screen", "group", "alias"]
 Scope = Literal["collect", "decide", "read", "read-identity", "admin"]
-ResponseKind = Literal["impression", "click", "accept", "reject", "conversion", "dismiss"]
+ResponseKind = Literal[
+    "delivered", "failed", "impression", "click", "accept", "reject", "conversion", "dismiss"
+]
 Stored = Literal["accepted", "duplicate", "rejected"]
 Scalar = str | int | float | bool
+_Text = Annotated[str, msgspec.Meta(max_length=1000)]
+_Whole = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 
 
 class Busy(Exception):  # noqa: N818 - a state, not a fault: the caller comes back later
@@ -99,20 +104,22 @@ class Collected(msgspec.Struct, frozen=True, kw_only=True):
     rejected: tuple[Rejection, ...] = ()
 
 
-class DecideRequest(msgspec.Struct, frozen=True, kw_only=True):
+class DecideRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Who asks for what.
 
     `identity`: namespace → value, several are one person's. `placement` (where it is shown), `channel`: None
     = any. `context` is what is known of the moment. `count` is the most actions wanted and `budget_ms` the
-    milliseconds after which the declared fallback is answered; None = as the workspace says.
+    milliseconds after which the declared fallback is answered; None = as the workspace says. `reserve`: are
+    the contacts shown to be reserved? None = as the contact policy says of their channels.
     """
 
-    identity: dict[str, str]
+    identity: Annotated[dict[str, _Text], msgspec.Meta(max_length=20)]
     placement: str | None = None
     channel: str | None = None
-    context: dict[str, Scalar] = {}
-    count: int | None = None
-    budget_ms: float | None = None
+    context: Annotated[dict[_Text, _Text | _Whole | float | bool], msgspec.Meta(max_length=100)] = {}
+    count: Annotated[int, msgspec.Meta(ge=1, le=1000)] | None = None
+    budget_ms: Annotated[float, msgspec.Meta(gt=0, le=60_000)] | None = None
+    reserve: bool | None = None
 
 
 class Treatment(msgspec.Struct, frozen=True, kw_only=True):
@@ -133,7 +140,7 @@ class Factors(msgspec.Struct, frozen=True):
 
 
 class Advised(msgspec.Struct, frozen=True, kw_only=True):
-    """One action of a decision, best first (`rank` from 1). `reasons` are sentences."""
+    """One action, best first (`rank` from 1). `reasons` are sentences, `contact` is its reservation."""
 
     rank: int
     action: str
@@ -143,12 +150,14 @@ class Advised(msgspec.Struct, frozen=True, kw_only=True):
     factors: Factors
     treatment: Treatment | None = None
     reasons: tuple[str, ...] = ()
+    contact: str | None = None
 
 
 class DecideAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """A decision. `profile` is None for somebody not known; `definitions` is the hash of those that decided.
 
-    `is_fallback`: time was over or too much was under way, so these are the mandatory and default actions.
+    `is_fallback`: time was over before it was decided, so these are the mandatory and default actions.
+    `is_logged`: it is on disk; else it could not be stored, so it can neither be answered to nor explained.
     """
 
     decision_id: str
@@ -158,12 +167,13 @@ class DecideAnswer(msgspec.Struct, frozen=True, kw_only=True):
     actions: tuple[Advised, ...]
     definitions: str
     is_fallback: bool = False
+    is_logged: bool = True
 
 
-class Response(msgspec.Struct, frozen=True, kw_only=True):
+class Response(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What came of a decision. The same `id` twice counts once; late is fine. `at` None = when received."""
 
-    id: str
+    id: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
     decision_id: str
     action: str
     kind: ResponseKind
@@ -178,22 +188,6 @@ class ResponseOutcome(msgspec.Struct, frozen=True, kw_only=True):
     outcome: Stored
     code: str = ""
     reason: str = ""
-
-
-class DecisionAccount(msgspec.Struct, frozen=True, kw_only=True):
-    """A logged decision and what came of it; `has_changed`: by other definitions, so only what was stored."""
-
-    decision_id: str
-    at: datetime
-    profile: str | None
-    is_fallback: bool
-    definitions: str
-    has_changed: bool = False
-    known: dict[str, object] = {}
-    scores: dict[str, float] = {}
-    chosen: tuple[Chosen, ...] = ()
-    not_chosen: tuple[NotChosen, ...] = ()
-    responses: tuple[Response, ...] = ()
 
 
 class ConsentAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -238,10 +232,14 @@ class ProfileAnswer(msgspec.Struct, frozen=True, kw_only=True):
     holdings: tuple[HoldingAnswer, ...] = ()
     audiences: dict[str, datetime | None] = {}
     identities: tuple[KnownBy, ...] = ()
+    contacts: dict[str, ContactCount] = {}
 
 
 class TimelineEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """Something that a message told: an event, a record, a consent, a holding."""
+    """Something that a message told: an event, a record, a consent, a holding; or a contact made here.
+
+    `fields` are typed as history keeps them; amounts of money are numbers of the workspace's currency.
+    """
 
     at: datetime
     kind: str
@@ -285,7 +283,7 @@ class ChangeNotice(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class KeyInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """An API key without its secret. `id` never changes; a rotated key is a new one."""
+    """An API key without its secret. A rotation makes a new one, and the old one's `revoked` is its end."""
 
     id: str
     name: str
@@ -324,7 +322,7 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     suffix: Literal["", "_bucket", "_sum", "_count"] = ""
 
 
-class LiveService(Protocol):
+class LiveService(ContactService, Protocol):
     """The running server without its HTTP face."""
 
     async def collect(
@@ -336,16 +334,21 @@ class LiveService(Protocol):
         """
 
     async def decide(self, request: DecideRequest) -> DecideAnswer:
-        """Decide for somebody, known or not, and log the decision.
-
-        Raises as `collect`, and TilltalError for a namespace, placement or channel that does not exist.
-        """
+        """Decide for somebody, known or not, and log it; raises as `collect`, and TilltalError for a name."""
 
     async def respond(self, responses: Sequence[Response], received: datetime) -> list[ResponseOutcome]:
         """Store responses and return, once durable, what became of each, in order. Raises as `collect`."""
 
-    async def explain(self, decision_id: str) -> DecisionAccount | None:
-        """Return why a logged decision came out as it did, or None if there is no such decision."""
+    async def explain(self, decision_id: str, language: str = "en") -> DecisionAccount | None:
+        """Return why a logged decision came out as it did, or None if there is no such decision.
+
+        Raises TilltalError for a language without words.
+        """
+
+    async def decisions(
+        self, namespace: str, value: str, *, limit: int = 10, language: str = "en"
+    ) -> list[DecisionAccount] | None:
+        """Return a customer's latest decisions, explained, or None for nobody; raises as `profile`."""
 
     async def profile(
         self,
@@ -365,10 +368,7 @@ class LiveService(Protocol):
     async def timeline(
         self, namespace: str, value: str, *, before: datetime | None = None, limit: int = 100
     ) -> Timeline | None:
-        """Return what happened before an instant (None = up to now), or None if nobody is known.
-
-        Raises TilltalError for an unknown namespace.
-        """
+        """Return what happened before an instant (None = now), or None for nobody; raises as `profile`."""
 
     async def members(
         self, audience: str, *, after: str | None = None, limit: int = 1000

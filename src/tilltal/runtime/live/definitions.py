@@ -6,25 +6,27 @@ A reload makes a new one and swaps it in; requests under way finish on the one t
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import timedelta
 
 import msgspec
 
 from tilltal.core.errors import TilltalError, nearest
-from tilltal.core.time import Unit, Window, parse_duration
 from tilltal.customers.identity.corrections import Corrections, declared
 from tilltal.customers.identity.online.resolver import OnlineIdentity
 from tilltal.customers.identity.rules import compile_rules
-from tilltal.customers.live.profile import ProfileProgram, ProfileState
+from tilltal.customers.live.profile import ProfileProgram
 from tilltal.customers.live.program import Reference
-from tilltal.customers.live.traits.families import Family
-from tilltal.decisions.contact_counts import ContactCounts, PastContact
 from tilltal.decisions.live.decider import LiveDecider, Shown
+from tilltal.decisions.live.reasons import grounds
 from tilltal.decisions.plan import DecisionPlan
+from tilltal.decisions.words.en import WORDS
 from tilltal.governance.vault import Vault
 from tilltal.rules.clock import Clock
 from tilltal.runtime.linking.verdicts import with_verdicts
+from tilltal.runtime.live.answers.archive import Origin, origin_of
+from tilltal.runtime.live.answers.exploring import Exploring
 from tilltal.runtime.live.answers.learning import Learning
+from tilltal.runtime.live.answers.recalibrating import Recalibrating
+from tilltal.runtime.live.contacting import LiveContacts
 from tilltal.runtime.live.instants import moment
 from tilltal.runtime.live.intake.collecting import Reception
 from tilltal.runtime.live.intake.facts import FactReader
@@ -34,12 +36,15 @@ from tilltal.runtime.refresh.deciding import decision_plan
 from tilltal.sources.casts import Context
 from tilltal.sources.online.contract import OnlineContract
 from tilltal.sources.online.router import Router
-from tilltal.workspace.definitions.policies import Cap
 from tilltal.workspace.workspace import Workspace
 
 
 class InForce(msgspec.Struct, kw_only=True):
-    """Definitions in force, compiled. Only `learning` changes while they are."""
+    """Definitions in force, compiled.
+
+    While they are, only `learning` and `recalibrating` change, and `identity` when somebody decides against a
+    link.
+    """
 
     workspace: Workspace
     reception: Reception
@@ -49,10 +54,17 @@ class InForce(msgspec.Struct, kw_only=True):
     reader: FactReader
     decider: LiveDecider
     fallback: LiveDecider
-    counts: ContactCounts | None
-    contacts: Family | None
+    contacts: LiveContacts
     names: tuple[str, ...]
+    living: tuple[str, ...]
+    grounds: Mapping[str, tuple[str, ...]]
+    editions: Mapping[str, str]
+    origin: Origin
+    origin_id: str
+    lacks_models: bool
     learning: Learning
+    exploring: Exploring
+    recalibrating: Recalibrating
 
     @property
     def version(self) -> str:
@@ -83,17 +95,22 @@ class InForce(msgspec.Struct, kw_only=True):
         return self.desk.token(namespace, value)
 
     def learn_from(self, adaptive: Mapping[str, bytes], now: int) -> None:
-        """Take up the stored states of the adaptive models anew."""
+        """Take up the stored states of all that learns anew."""
         self.learning = Learning(self.decider, adaptive, now)
+        self.recalibrating = Recalibrating(
+            self.decider, self.workspace.settings.server.recalibration, self.editions, adaptive
+        )
 
-    def past_contacts(self, state: ProfileState) -> list[PastContact]:
-        """Return the contacts that a customer had, as far back as a cap looks."""
-        if self.contacts is None:
-            return []
-        return [
-            PastContact(moment(one.at), *map(_text, one.fields))
-            for one in self.program.occurrences(state, self.contacts)
-        ]
+    def catch_up(self, adaptive: Mapping[str, bytes]) -> None:
+        """Take up what others taught the stored states meanwhile."""
+        self.learning.catch_up(adaptive)
+        self.recalibrating.catch_up(adaptive)
+
+    @property
+    def lacks(self) -> tuple[str, ...]:
+        """What decisions do without, as codes: a model that could not be used, lessons that were damaged."""
+        models = ("model_missing",) if self.lacks_models else ()
+        return (*models, "adaptive_damaged") if self.learning.damaged else models
 
     def language_of(self, row: Mapping[str, object]) -> str:
         """Return the language a customer reads, as far as an attribute `language` tells, else the first."""
@@ -101,13 +118,23 @@ class InForce(msgspec.Struct, kw_only=True):
         languages = self.workspace.settings.languages
         return language if isinstance(language, str) and language in languages else languages[0]
 
-    def notes(self, shown: Shown, *, has_learned: bool) -> tuple[str, ...]:
-        """Return what is to be said of a shown action beside its factors, whether models gave P or not."""
-        definition = self.workspace.actions[shown.action]
-        notes = ("mandatory: goes before all others",) if definition.mandatory else ()
-        if has_learned and shown.pair >= 0:
-            return (*notes, f"{shown.P:.1%} of such customers say yes, as learned from answers so far")
-        return notes
+    def notes(self, shown: Shown, drawn_from: float | None = None, *, has_learned: bool) -> tuple[str, ...]:
+        """Return what is to be said of a shown action beside its factors.
+
+        Args:
+            shown: the action.
+            drawn_from: the probability that was known, if P was drawn to explore.
+            has_learned: whether models gave P.
+        """
+        notes = self.grounds[shown.action]
+        if shown.pair < 0:
+            return notes
+        if drawn_from is not None:
+            notes = (*notes, WORDS.drawn.format(share=f"{shown.P:.1%}"))
+        if has_learned:
+            share = shown.P if drawn_from is None else drawn_from
+            return (*notes, WORDS.learned.format(share=f"{share:.1%}"))
+        return (*notes, WORDS.assumed)
 
 
 def in_force(
@@ -130,23 +157,33 @@ def in_force(
         WorkspaceError: with the faults of expressions.
     """
     plan = decision_plan(workspace, Clock(moment(now), workspace.zone))
-    contacts = _contact_family(workspace)
-    program = ProfileProgram(workspace, reference, [] if contacts is None else [contacts])
+    contacts = LiveContacts(workspace, plan)
+    origin = origin_of(reference)
+    program = ProfileProgram(workspace, reference, contacts.families)
     desk = Desk(workspace.identity, vault, moment(now).astimezone(workspace.zone).date())
     decider = LiveDecider(plan)
     return InForce(
         workspace=workspace,
         reception=Reception(_router(workspace), desk),
         desk=desk,
-        identity=_identity(workspace, vault),
+        identity=identity_of(workspace, vault),
         program=program,
         reader=FactReader(workspace),
         decider=decider,
-        fallback=LiveDecider(_only(plan, workspace)),
-        counts=_counts(workspace, plan),
+        fallback=LiveDecider(fallback_of(plan, workspace)),
         contacts=contacts,
         names=_names(workspace, plan, program),
+        living=tuple(sorted(plan.living & program.names.keys())),
+        grounds={action.name: grounds(action) for action in plan.actions},
+        editions=reference.editions,
+        origin=origin,
+        origin_id=origin.digest,
+        lacks_models=any(action.model in origin.missing for action in plan.actions),
         learning=Learning(decider, adaptive, now),
+        exploring=Exploring(decider),
+        recalibrating=Recalibrating(
+            decider, workspace.settings.server.recalibration, reference.editions, adaptive
+        ),
     )
 
 
@@ -161,7 +198,8 @@ def _router(workspace: Workspace) -> Router:
     )
 
 
-def _identity(workspace: Workspace, vault: Vault) -> OnlineIdentity:
+def identity_of(workspace: Workspace, vault: Vault) -> OnlineIdentity:
+    """Return the rules of identity, with corrections declared and what was decided against links by now."""
     rules = compile_rules(workspace.identity)
     corrections: Corrections[int] = declared(workspace.identity.corrections, rules).translated(
         lambda identifier: vault.pseudonymiser.token(identifier.namespace, identifier.value)
@@ -175,38 +213,8 @@ def _names(workspace: Workspace, plan: DecisionPlan, program: ProfileProgram) ->
     return tuple(sorted(wanted & program.names.keys()))
 
 
-def _only(plan: DecisionPlan, workspace: Workspace) -> DecisionPlan:
+def fallback_of(plan: DecisionPlan, workspace: Workspace) -> DecisionPlan:
     """Return the plan of mandatory actions and those declared as fallback."""
     kept = workspace.settings.server.fallback
     actions = tuple(one for one in plan.actions if one.definition.mandatory or one.name in kept)
     return msgspec.structs.replace(plan, actions=actions)
-
-
-def _counts(workspace: Workspace, plan: DecisionPlan) -> ContactCounts | None:
-    caps = workspace.contact.caps
-    return ContactCounts(plan.contacts, caps, workspace.actions) if caps else None
-
-
-def _contact_family(workspace: Workspace) -> Family | None:
-    """Return what must be remembered of past contacts for the caps, or None where nothing caps them."""
-    contact = workspace.contact
-    if not contact.caps or not contact.events:
-        return None
-    days = max(map(_days, contact.caps))
-    return Family(
-        types=tuple(sorted(contact.events)),
-        windows=(Window(days, Unit.DAYS),),
-        is_whole=True,
-        fields=("action", "channel"),
-    )
-
-
-def _days(cap: Cap) -> int:
-    """Return how many local days back a cap may look, today included."""
-    if cap.rolling is None:
-        return 31
-    return parse_duration(cap.rolling) // timedelta(days=1) + 2
-
-
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) else None

@@ -11,12 +11,11 @@ import msgspec
 
 from tilltal.core.errors import DataError
 from tilltal.customers.live.profile import ProfileProgram
-from tilltal.runtime.storage.store import LIVE, Store
+from tilltal.runtime.storage.store import Store
 from tilltal.workspace.definitions.identity import Identity
 from tilltal.workspace.workspace import Workspace
 
 MADE = "taken over"  # the mark that says by which definitions customers were made
-FILES = "files"  # the mark that says of which files
 
 
 def files_of(workspace: Workspace) -> Store:
@@ -57,9 +56,3 @@ def made_by(program: ProfileProgram, identity: Identity) -> bytes:
     """
     rules = msgspec.structs.replace(identity, corrections=(), linking=None)
     return hashlib.sha256(program.fingerprint.encode() + msgspec.json.encode(rules)).digest()
-
-
-def sealed(store: Store) -> bytes:
-    """Return a digest of the files that were ingested: differs once more of them are."""
-    names = sorted(one.id for one in store.manifests() if not one.id.startswith(LIVE))
-    return hashlib.sha256("\n".join(names).encode()).digest()

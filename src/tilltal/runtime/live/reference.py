@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import logging
+from collections.abc import Mapping
+from datetime import date
+from pathlib import Path
+
 import msgspec
 import pyarrow as pa
 
@@ -9,10 +15,24 @@ from tilltal.core.errors import DataError
 from tilltal.core.names import quote
 from tilltal.customers.live.program import Reference
 from tilltal.customers.value import Borders, borders_of, value_steps
+from tilltal.models.model import Scorer, from_bytes
+from tilltal.rules.types import Type
 from tilltal.runtime.answers.snapshot import Snapshot, open_snapshot
 from tilltal.runtime.refresh.personas import PersonaMemory
 from tilltal.workspace.names import products, profile_schema
 from tilltal.workspace.workspace import Workspace
+
+_UNTRAINED = "it was never trained"
+_COLUMNS: dict[Type, pa.DataType] = {
+    Type.BOOLEAN: pa.bool_(),
+    Type.INTEGER: pa.int64(),
+    Type.NUMBER: pa.float64(),
+    Type.TEXT: pa.string(),
+    Type.DATE: pa.date32(),
+    Type.TIMESTAMP: pa.timestamp("us"),
+    Type.ANY: pa.string(),
+}
+_log = logging.getLogger("tilltal.server")
 
 
 class Snapshotted(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,24 +61,52 @@ def snapshotted(workspace: Workspace) -> Snapshotted:
 def bare_reference(workspace: Workspace) -> Reference:
     """Return what there is without a snapshot: fixed borders alone."""
     borders = None if workspace.value is None else borders_of(workspace.value, [])
-    return Reference(borders=borders, centroids=None, product_order={}, models={}, version="")
+    missing = dict.fromkeys(sorted(workspace.models), _UNTRAINED)
+    return Reference(borders=borders, centroids=None, product_order={}, models={}, faulty=missing, version="")
 
 
 def reference_of(snapshot: Snapshot) -> Reference:
-    """Return what a snapshot gives.
-
-    Raises:
-        DataError: M406, M407 if a model is damaged.
-    """
+    """Return what a snapshot gives; a model that cannot be used is left out, and told of with the reason."""
     workspace = snapshot.workspace
     memory = PersonaMemory(snapshot.folder, may_learn=False)
+    models, faulty = usable_models(snapshot.folder, workspace)
+    for name, reason in faulty.items():
+        _log.warning("the model %s cannot be used: %s", name, reason)
     return Reference(
         borders=_borders(snapshot),
         centroids=memory.centroids,
         product_order=_product_order(snapshot),
-        models={name: model for name, model in snapshot.models.items() if name in workspace.models},
+        models=models,
+        editions={name: hashlib.sha256(one.to_bytes()).hexdigest()[:16] for name, one in models.items()},
+        faulty=faulty,
+        as_of=snapshot.manifest.as_of,
         version=snapshot.folder.name,
     )
+
+
+def usable_models(folder: Path, workspace: Workspace) -> tuple[dict[str, Scorer], dict[str, str]]:
+    """Return a snapshot's models that fit the profiles of a workspace, and why each other one does not."""
+    models: dict[str, Scorer] = {}
+    faulty: dict[str, str] = {}
+    nobody = _nobody(profile_schema(workspace))
+    for name in sorted(workspace.models):
+        try:
+            model = from_bytes((folder / "models" / name / "model").read_bytes())
+            model.score(nobody, date(2000, 1, 1))
+        except FileNotFoundError:
+            faulty[name] = _UNTRAINED
+        except OSError as error:
+            faulty[name] = f"its file cannot be read: {error.strerror or error}"
+        except DataError as error:
+            faulty[name] = str(error)
+        else:
+            models[name] = model
+    return models, faulty
+
+
+def _nobody(schema: Mapping[str, Type]) -> pa.Table:
+    """Return a profile of which nothing is known: it tells whether a model finds its names and types."""
+    return pa.table({name: pa.nulls(1, _COLUMNS[kind]) for name, kind in schema.items()})
 
 
 def lookalikes_of(snapshot: Snapshot) -> dict[int, frozenset[str]]:

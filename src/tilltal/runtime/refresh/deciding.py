@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 
 import msgspec
 import numpy as np
@@ -14,7 +15,9 @@ from tilltal.core.names import quote
 from tilltal.core.ports import BatchEngine
 from tilltal.decisions.arbitration import Context
 from tilltal.decisions.batch import BatchDecision, input_sql, rank
-from tilltal.decisions.contact import counts_sql
+from tilltal.decisions.contacting.batch import readings
+from tilltal.decisions.context import context_columns
+from tilltal.decisions.history.batch import history_sql, with_history
 from tilltal.decisions.plan import DecisionPlan, Policies, plan_decisions
 from tilltal.models.model import Scorer, TrainedModel
 from tilltal.rules.clock import Clock
@@ -23,6 +26,7 @@ from tilltal.workspace.names import profile_schema
 from tilltal.workspace.workspace import Workspace
 
 INPUT = "decision_input"
+_NO_CONTEXT: Context = MappingProxyType({})
 _CHUNK = 200_000  # customers ranked at once: 30 actions of four factors are 200 MB
 _REASONS = 3
 
@@ -73,10 +77,14 @@ def decision_plan(workspace: Workspace, clock: Clock) -> DecisionPlan:
         WorkspaceError: with the faults of their expressions.
     """
     policies = Policies(
-        arbitration=workspace.arbitration, consent=workspace.consent, caps=workspace.contact.caps
+        arbitration=workspace.arbitration,
+        consent=workspace.consent,
+        contact=workspace.contact,
+        engagement=workspace.engagement,
     )
     channels = {name: channels_of(workspace, name) for name in workspace.actions}
-    return plan_decisions(workspace.actions, channels, profile_schema(workspace), policies, clock)
+    uplifts = frozenset(name for name, model in workspace.models.items() if model.uplift is not None)
+    return plan_decisions(workspace.actions, channels, profile_schema(workspace), policies, clock, uplifts)
 
 
 def channels_of(workspace: Workspace, action: str) -> tuple[str, ...]:
@@ -94,18 +102,22 @@ def open_input(
     relation: str,
     *,
     only_known: bool = True,
+    context: Context = _NO_CONTEXT,
 ) -> None:
-    """Make the view `decision_input`: profiles, of known customers only, with counters of past contacts."""
-    counts = counts_sql(
-        plan.contacts, workspace.contact.caps, workspace.contact.events, workspace.actions, clock
+    """Make the view `decision_input`: profiles, known ones only, with all else that deciding reads.
+
+    That is what stands against contacts, the history of contacts and outcomes, and the context, the same for
+    all.
+    """
+    found = with_history(
+        readings(plan.contacts, workspace.contact, workspace.consent, workspace.actions, clock, relation),
+        history_sql(plan, workspace.contact, workspace.actions, clock),
+        context_columns(workspace.engagement, context),
     )
-    if counts is None:
-        select = f"SELECT * FROM {relation}"
-    else:
-        engine.run(f"CREATE OR REPLACE TABLE contact_counts AS {counts}")
-        select = f"SELECT * FROM {relation} LEFT JOIN contact_counts USING (profile)"
+    for name, select in found.tables.items():
+        engine.run(f"CREATE OR REPLACE TABLE {name} AS {select}")
     condition = "is_known" if only_known else "TRUE"
-    engine.run(f"CREATE OR REPLACE VIEW {INPUT} AS {select} WHERE {condition}")
+    engine.run(f"CREATE OR REPLACE VIEW {INPUT} AS {found.select(relation)} WHERE {condition}")
 
 
 def decide_all(

@@ -18,6 +18,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """What a snapshot says of itself. Instants are ISO 8601 in UTC.
 
+    `definitions` is the hash of all definitions, `profiled` of those that profiles are made from.
     `base_rates`: models that answer with the base rate, for no better one was accepted. `warnings`: models
     that could not be trained, and why.
     """
@@ -27,6 +28,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     as_of: str
     created: str
     definitions: str
+    profiled: str = ""
     profiles: int
     customers: int
     dropped_links: int

@@ -7,8 +7,11 @@ current schema.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable
 from graphlib import TopologicalSorter
+
+import msgspec
 
 from tilltal.core.money import minor_per_major
 from tilltal.core.names import quote
@@ -65,6 +68,27 @@ def event_reader(kind: EventType) -> Callable[[str], str]:
         return quote(name) if divisor is None else f"(CAST({quote(name)} AS DOUBLE) / {float(divisor)!r})"
 
     return read
+
+
+def profile_hash(workspace: Workspace) -> str:
+    """Return a hash of all that profiles are made from; actions and most policies are not among it."""
+    parts = (
+        workspace.settings.time_zone,
+        workspace.currency,
+        workspace.settings.channels,
+        workspace.identity,
+        workspace.profile,
+        workspace.sources,
+        workspace.traits,
+        workspace.audiences,
+        workspace.lifecycle,
+        workspace.value,
+        workspace.personas,
+        workspace.models,
+        workspace.micro_segments.products,
+        sorted(workspace.consent.purposes),
+    )
+    return hashlib.sha256(msgspec.json.encode(parts, order="deterministic")).hexdigest()
 
 
 class ProfileBuilder:

@@ -22,7 +22,7 @@ from tilltal.customers.micro_segments import MicroSegment, describe, describing,
 from tilltal.engines.duckdb import DuckDBEngine
 from tilltal.insight.kpi_tables import kpi_steps
 from tilltal.insight.penetration import penetration_steps
-from tilltal.models.model import BaseRate, Scorer
+from tilltal.models.model import Scorer
 from tilltal.rules.clock import Clock
 from tilltal.runtime.intake.ingest import store_of
 from tilltal.runtime.live.history.compaction import hot_of
@@ -31,7 +31,7 @@ from tilltal.runtime.refresh.deciding import Decided, decide_all, decision_plan,
 from tilltal.runtime.refresh.identities import resolve_identities
 from tilltal.runtime.refresh.manifest import Manifest, Step
 from tilltal.runtime.refresh.personas import PersonaMemory
-from tilltal.runtime.refresh.profiles import ProfileBuilder, event_type_schemas
+from tilltal.runtime.refresh.profiles import ProfileBuilder, event_type_schemas, profile_hash
 from tilltal.runtime.refresh.scoring import score_table
 from tilltal.runtime.refresh.training import Trainer, earlier_models, write_models
 from tilltal.runtime.refresh.views import event_span, open_history, open_views
@@ -125,11 +125,12 @@ class Refresh:
             as_of=clock.now.isoformat(),
             created=self._created.isoformat(),
             definitions=workspace.content_hash,
+            profiled=profile_hash(workspace),
             profiles=self._count("profiles"),
             customers=decided.customers,
             dropped_links=dropped,
             trained=trained,
-            base_rates=tuple(name for name, model in sorted(models.items()) if isinstance(model, BaseRate)),
+            base_rates=tuple(name for name, model in sorted(models.items()) if not model.report.is_accepted),
             warnings=(*memory.faults, *self._warnings),
             steps=tuple(self._steps),
         )

@@ -10,13 +10,13 @@ import pyarrow as pa
 
 from tilltal.core.names import quote
 from tilltal.core.ports import BatchEngine
-from tilltal.models.model import Scorer, TrainedModel
+from tilltal.models.model import Scorer
 from tilltal.rules.clock import Clock
 
 
 def score_table(engine: BatchEngine, scorer: Scorer, name: str, relation: str, clock: Clock) -> str:
     """Make the table of `profile` and `score.<name>`; return its quoted name."""
-    names = scorer.content.encoding.names if isinstance(scorer, TrainedModel) else ()
+    names = scorer.content.encoding.names
     columns = "".join(f", {quote(each)}" for each in names)
     table = engine.arrow(f"SELECT profile{columns} FROM {relation} WHERE is_known")
     scores = pa.array(scorer.score(table, clock.today, 0), from_pandas=True)  # NaN: nothing is known, NULL

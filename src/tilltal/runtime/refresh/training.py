@@ -17,12 +17,15 @@ import pyarrow as pa
 from tilltal.core.errors import DataError, Fault
 from tilltal.core.names import quote
 from tilltal.core.ports import BatchEngine
+from tilltal.core.time import parse_window
 from tilltal.models.card.text import write_card
 from tilltal.models.dataset.labels import eligible_sql, outcome_sql, training_rows_sql
 from tilltal.models.dataset.snapshots import Snapshot, plan_snapshots
 from tilltal.models.fitting import Task
 from tilltal.models.model import Scorer, from_bytes
 from tilltal.models.training import base_rate_only, train
+from tilltal.models.uplift.assigned import TREATED, Round, answered_sql, assigned_rows_sql, assigned_sql
+from tilltal.models.uplift.train import no_effect, train_uplift
 from tilltal.rules.clock import Clock
 from tilltal.rules.expression import parse
 from tilltal.rules.sql import to_sql
@@ -32,7 +35,7 @@ from tilltal.runtime.refresh.identities import resolve_identities
 from tilltal.runtime.refresh.personas import PersonaMemory
 from tilltal.runtime.refresh.profiles import ProfileBuilder, event_reader, event_type_schemas
 from tilltal.runtime.refresh.views import open_views
-from tilltal.workspace.definitions.models import Model
+from tilltal.workspace.definitions.models import Model, Uplift
 from tilltal.workspace.graph import dependencies, needed_by, node_of
 from tilltal.workspace.names import matching, profile_schema
 from tilltal.workspace.workspace import Workspace
@@ -77,6 +80,11 @@ def earlier_models(workspace: Workspace, snapshot: Path | None) -> dict[str, Sco
     return found
 
 
+_NO_ROWS = pa.schema(
+    {"profile": pa.int64(), "snapshot": pa.date32(), "label": pa.bool_(), TREATED: pa.bool_()}
+).empty_table()
+
+
 class Trainer:
     """Trains the models of a workspace; leaves the engine's current schema as it was."""
 
@@ -119,12 +127,19 @@ class Trainer:
                 threads=self._workspace.settings.engine.threads or 0,
             )
             try:
-                trained[name] = train(rows[name], task, undated=self._undated())
+                trained[name] = self._trained(rows[name], task)
             except DataError as error:  # one model's leak must not keep the others from being used
                 self.faults += error.faults
-                trained[name] = base_rate_only(rows[name], task, error.faults[0].message.rstrip("."))
+                fallback = base_rate_only if model.uplift is None else no_effect
+                trained[name] = fallback(rows[name], task, error.faults[0].message.rstrip("."))
             self._progress.advance()
         return trained
+
+    def _trained(self, rows: pa.Table, task: Task) -> Scorer:
+        design = task.definition.uplift
+        if design is None:
+            return train(rows, task, undated=self._undated())
+        return train_uplift(rows, task, design, undated=self._undated())
 
     def _undated(self) -> frozenset[str]:
         """Return the attributes of records without a time of their own: they may be of later."""
@@ -144,12 +159,12 @@ class Trainer:
             self._profiles_at(at, tuple(users))
             self._engine.run(f"SET search_path = '{present}'")
             for name, snapshot in users.items():
-                parts[name].append(self._engine.arrow(self._rows_sql(name, snapshot)))
+                later = [other.at for other in plans[name] if other.at > snapshot.at]
+                until = min(later, default=self._clock.now)
+                parts[name].append(self._engine.arrow(self._rows_sql(name, snapshot, until)))
             self._engine.run(f"DROP SCHEMA {PAST} CASCADE")
             self._progress.advance()
-        empty = pa.table({"profile": pa.array([], pa.int64()), "snapshot": pa.array([], pa.date32())})
-        empty = empty.append_column("label", pa.array([], pa.bool_()))
-        return {name: pa.concat_tables(tables) if tables else empty for name, tables in parts.items()}
+        return {name: pa.concat_tables(tables) if tables else _NO_ROWS for name, tables in parts.items()}
 
     def _plan(self, name: str, earliest: datetime | None) -> tuple[Snapshot, ...]:
         model = self._workspace.models[name]
@@ -174,13 +189,15 @@ class Trainer:
         builder.build("profiles", frozenset(wanted))
 
     def _sample(self, names: tuple[str, ...]) -> str:
+        if any(self._workspace.models[name].uplift for name in names):
+            return "TRUE"  # an experiment is a small part of all: a sample would miss most of it
         wanted = _SPARE * max(self._workspace.models[name].snapshots.sample for name in names)
         everybody = int(self._engine.rows("SELECT count(*) FROM history.people_spine")[0][0])
         if everybody <= wanted:
             return "TRUE"
         return f"profile % 10000 < {max(1, wanted * 10000 // everybody)}"
 
-    def _rows_sql(self, name: str, snapshot: Snapshot) -> str:
+    def _rows_sql(self, name: str, snapshot: Snapshot, until: datetime) -> str:
         model = self._workspace.models[name]
         leaving = self._workspace.lifecycle.names.regain if self._workspace.lifecycle else ""
         outcome = model.outcome
@@ -191,15 +208,37 @@ class Trainer:
             eligible = to_sql(parse(model.eligible, self._schema, want=Type.BOOLEAN), quote, clock=clock)
         present = [row[0] for row in self._engine.rows(f"DESCRIBE {PAST}.profiles")]
         excluded = matching(model.exclude, present)
+        columns = [column for column in matching(model.features, present) if column not in excluded]
+        if model.uplift is not None:
+            span = Round(
+                snapshot=snapshot, until=until, horizon=parse_window(model.horizon), clock=self._clock
+            )
+            return assigned_rows_sql(
+                _AS_KNOWN_TODAY,
+                columns,
+                self._assigned(model.uplift, span),
+                answered_sql(outcome, span, where=where, leaving_stage=leaving),
+                span,
+                eligible=eligible_sql(outcome, eligible, leaving_stage=leaving),
+                sample=model.snapshots.sample,
+                seed=model.seed,
+            )
         return training_rows_sql(
             _AS_KNOWN_TODAY,
-            [column for column in matching(model.features, present) if column not in excluded],
+            columns,
             outcome_sql(outcome, snapshot, where=where, leaving_stage=leaving),
             snapshot,
             eligible=eligible_sql(outcome, eligible, leaving_stage=leaving),
             sample=model.snapshots.sample,
             seed=model.seed,
         )
+
+    def _assigned(self, design: Uplift, span: Round) -> str:
+        treated, control = (
+            {event: self._where(event, group.where) for event in group.events if group.where}
+            for group in (design.treated, design.control)
+        )
+        return assigned_sql(design.treated, design.control, span, (treated, control))
 
     def _where(self, event: str, condition: str | None) -> str:
         kind = self._schemas[event]

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from zoneinfo import ZoneInfo
 
 from tilltal.core.errors import Fault
 from tilltal.core.time import parse_duration, parse_instant
-from tilltal.rules.types import Type
 from tilltal.workspace.absent import may_define
-from tilltal.workspace.checks.scope import At, Scope
+from tilltal.workspace.checks.scope import At, Scope, read_span
+from tilltal.workspace.decision_names import kinds_of
 from tilltal.workspace.definitions.actions import Action, Adaptive, Learned
-from tilltal.workspace.definitions.policies import ActionScope, AppliesTo, Cap
-from tilltal.workspace.names import Schema, event_fields
+from tilltal.workspace.definitions.policies import ActionScope, Influencer
+from tilltal.workspace.names import event_fields
 
 _UTC = ZoneInfo("UTC")
 _STAGES = ("eligibility", "applicability", "suitability")
@@ -43,9 +42,12 @@ def check_actions(scope: Scope) -> Iterator[Fault]:
 
 def _adaptive(scope: Scope, at: At, adaptive: Adaptive) -> Iterator[Fault]:
     path = ("propensity", "adaptive")
-    yield from at.all_known("name", adaptive.features, scope.profile, *path, "features")
+    yield from at.all_known("name", adaptive.features, scope.decision, *path, "features")
     yield from at.readable(adaptive.wait, parse_duration, *path, "wait")
     yield from at.readable(adaptive.half_life, parse_duration, *path, "half_life")
+    if adaptive.challenger is not None and adaptive.challenger.method == adaptive.method:
+        message = f"The challenger learns by {adaptive.method!r}, as the champion does."
+        yield at.fault("W133", message, *path, "challenger", "method", hint="Name another method.")
 
 
 def _times(at: At, action: Action) -> Iterator[Fault]:
@@ -83,12 +85,8 @@ def _treatments(scope: Scope) -> Iterator[Fault]:
 
 
 def check_policies(scope: Scope) -> Iterator[Fault]:
-    """Yield the faults of all files in `policies/`."""
+    """Yield the faults of arbitration and data use."""
     yield from _arbitration(scope)
-    yield from _contact(scope)
-    consent = At(scope.workspace, "policies/consent.yaml")
-    for purpose in scope.workspace.consent.purposes:
-        yield from consent.plain("purpose", purpose, "purposes", purpose)
     data_use = At(scope.workspace, "policies/data_use.yaml")
     purposes = scope.workspace.consent.purposes
     for label, forbidden in scope.workspace.data_use.forbid.items():
@@ -101,49 +99,28 @@ def _arbitration(scope: Scope) -> Iterator[Fault]:
         yield from _narrowed(scope, at, rule.applies_to, "context_rules", index, "applies_to")
     for key in ("action", "group", "issue"):
         for name in getattr(arbitration.levers, key):
-            yield from at.unknown(key, name, _of_actions(scope, key), "levers", key, name)
+            yield from at.unknown(key, name, of_actions(scope, key), "levers", key, name)
+    for channel in arbitration.costs:
+        yield from at.unknown("channel", channel, scope.workspace.settings.channels, "costs", channel)
+    for index, influencer in enumerate(arbitration.influencers):
+        yield from _influencer(scope, at, influencer, index)
 
 
-def _contact(scope: Scope) -> Iterator[Fault]:
-    at, contact = At(scope.workspace, "policies/contact.yaml"), scope.workspace.contact
-    yield from at.all_known("event type", contact.events, scope.events, "events")
-    for index, event in enumerate(contact.events):
-        yield from _countable(at, event, scope.events.get(event), index)
-    if at.states("default_channel"):
-        channels = scope.workspace.settings.channels
-        yield from at.unknown("channel", contact.default_channel, channels, "default_channel")
-    for name, count in Counter(cap.name for cap in contact.caps).items():
-        if count > 1:
-            yield at.fault("W133", f"Two caps are called {name!r}.", "caps")
-    for index, cap in enumerate(contact.caps):
-        yield from _cap(scope, at, cap, index)
-
-
-def _countable(at: At, event: str, fields: Schema | None, index: int) -> Iterator[Fault]:
-    """Yield a fault for each field that a contact is counted by and this event type lacks."""
-    for name in ("action", "channel"):
-        if fields is None or may_define(at.workspace.faulty, "field", name):
-            continue
-        if fields.get(name) is not Type.TEXT:
-            message = f"Contacts are counted by action and channel; {event!r} has no text field {name!r}."
-            yield at.fault("W130", message, "events", index, hint=f"Add a field {name!r} to its source.")
-
-
-def _cap(scope: Scope, at: At, cap: Cap, index: int) -> Iterator[Fault]:
-    yield from at.one_of({"rolling": cap.rolling, "calendar": cap.calendar}, "caps", index)
-    yield from at.readable(cap.rolling, parse_duration, "caps", index, "rolling")
-    yield from at.all_known("dimension", cap.each, AppliesTo.__struct_fields__, "caps", index, "each")
-    yield from _narrowed(scope, at, cap.applies_to, "caps", index, "applies_to")
+def _influencer(scope: Scope, at: At, influencer: Influencer, index: int) -> Iterator[Fault]:
+    path = ("influencers", index)
+    yield from at.unknown("outcome", influencer.on, kinds_of(scope.workspace.contact), *path, "on")
+    yield from at.readable(influencer.half_life, read_span, *path, "half_life")
+    yield from _narrowed(scope, at, influencer.applies_to, *path, "applies_to")
 
 
 def _narrowed(scope: Scope, at: At, applies: ActionScope, *path: str | int) -> Iterator[Fault]:
     for key in applies.__struct_fields__:
         name = getattr(applies, key)
         if name is not None:
-            yield from at.unknown(key, name, _of_actions(scope, key), *path, key)
+            yield from at.unknown(key, name, of_actions(scope, key), *path, key)
 
 
-def _of_actions(scope: Scope, key: str) -> tuple[str, ...]:
+def of_actions(scope: Scope, key: str) -> tuple[str, ...]:
     """Return what an action can have as its `key`: the names a policy may narrow by."""
     workspace = scope.workspace
     if key == "action":

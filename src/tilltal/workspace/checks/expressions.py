@@ -23,7 +23,8 @@ def check_expressions(scope: Scope) -> Iterator[Fault]:
     closed = closed_names(scope.workspace)
     unsure = unsure_names(scope)
     for one in expressions(scope.workspace):
-        schema = scope.profile if one.events is None else events_schema(scope.events, one.events)
+        about = scope.decision if one.in_decision else scope.profile
+        schema = about if one.events is None else events_schema(scope.events, one.events)
         if one.events is not None and not set(one.events) & scope.events.keys():
             continue  # an unknown event type is a fault of its own; its fields are not known
         found = [*_faults(scope, one, schema, unsure)]

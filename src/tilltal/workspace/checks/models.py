@@ -9,7 +9,7 @@ from tilltal.core.time import parse_window
 from tilltal.workspace.absent import may_fit
 from tilltal.workspace.checks.scope import At, Scope
 from tilltal.workspace.checks.segments import patterns
-from tilltal.workspace.definitions.models import Model, Outcome
+from tilltal.workspace.definitions.models import Model, Outcome, Uplift
 from tilltal.workspace.names import matching
 
 
@@ -18,6 +18,7 @@ def check_models(scope: Scope) -> Iterator[Fault]:
     for name, model in scope.workspace.models.items():
         at = At(scope.workspace, f"models/{name}.yaml")
         yield from _outcome(scope, at, model.outcome)
+        yield from _uplift(scope, at, model.uplift)
         yield from at.readable(model.horizon, parse_window, "horizon")
         yield from at.readable(model.snapshots.every, parse_window, "snapshots", "every")
         yield from _features(scope, at, model)
@@ -38,6 +39,15 @@ def _outcome(scope: Scope, at: At, outcome: Outcome) -> Iterator[Fault]:
     if outcome.closes and is_open and "lifecycle.yaml" not in scope.workspace.faulty:
         hint = "Say in lifecycle.yaml what `closed` or `notice` is."
         yield at.fault("W121", "Nothing says when a relation ends.", "outcome", "closes", hint=hint)
+
+
+def _uplift(scope: Scope, at: At, uplift: Uplift | None) -> Iterator[Fault]:
+    if uplift is None:
+        return
+    for key, group in (("treated", uplift.treated), ("control", uplift.control)):
+        yield from at.all_known("event type", group.events, scope.events, "uplift", key, "events")
+        if not group.events:
+            yield at.fault("W121", "A group needs at least one event type.", "uplift", key, "events")
 
 
 def _features(scope: Scope, at: At, model: Model) -> Iterator[Fault]:

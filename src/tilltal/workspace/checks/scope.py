@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import timedelta
 
 import msgspec
 
 from tilltal.core.errors import Fault, nearest
 from tilltal.core.names import is_name
-from tilltal.core.time import zone_of
+from tilltal.core.time import parse_duration, zone_of
 from tilltal.workspace import names
 from tilltal.workspace.absent import may_define
+from tilltal.workspace.decision_names import decision_schema
 from tilltal.workspace.names import Schema
 from tilltal.workspace.workspace import Workspace
 
@@ -21,21 +23,30 @@ _SHOWN = 12  # so many valid names are listed in full, of more only the nearest
 
 
 class Scope(msgspec.Struct, frozen=True, kw_only=True):
-    """A workspace and the names it offers, computed once for all checks."""
+    """A workspace and the names it offers, computed once for all checks; `decision`: those of conditions."""
 
     workspace: Workspace
     events: dict[str, Schema]
     profile: Schema
     products: tuple[str, ...]
+    decision: Schema
 
 
 def scope_of(workspace: Workspace) -> Scope:
     """Compute the names of a workspace."""
+    profile = names.profile_schema(workspace)
     return Scope(
         workspace=workspace,
         events=names.event_schemas(workspace),
-        profile=names.profile_schema(workspace),
+        profile=profile,
         products=names.products(workspace),
+        decision=decision_schema(
+            profile,
+            workspace.actions,
+            workspace.settings.channels,
+            workspace.engagement,
+            workspace.contact,
+        ),
     )
 
 
@@ -107,6 +118,14 @@ class At(msgspec.Struct, frozen=True):
             read(text)
         except ValueError as error:
             yield self.fault("W122", f"{str(error).rstrip('.')}.", *path)
+
+
+def read_span(text: str) -> timedelta:
+    """Read a duration longer than nothing; another text is a ValueError."""
+    span = parse_duration(text)
+    if not span:
+        raise ValueError(f"{text!r} is no time at all; write one such as '7 days'")
+    return span
 
 
 def read_zone(text: str) -> object:

@@ -26,6 +26,8 @@ def check_settings(scope: Scope) -> Iterator[Fault]:
         yield at.fault("W122", message, "currency", valid=_currencies_like(settings.currency))
     yield from at.readable(settings.as_of, _read_as_of, "as_of")
     yield from at.readable(settings.engine.memory_limit, _read_memory, "engine", "memory_limit")
+    yield from at.readable(settings.server.keep_decisions, parse_duration, "server", "keep_decisions")
+    yield from at.readable(settings.server.keep_changes, parse_duration, "server", "keep_changes")
     if settings.engine.threads is not None and settings.engine.threads < 1:
         yield at.fault("W114", "`threads` must be at least 1.", "engine", "threads")
     for key, items in (("languages", settings.languages), ("channels", settings.channels)):

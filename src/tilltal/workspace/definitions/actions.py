@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta
 
@@ -15,11 +15,31 @@ class Condition(Definition, frozen=True, kw_only=True):
     name: str
     when: Rule
     description: str = ""
+    words: Annotated[
+        dict[Literal["sv", "nb", "en", "ru"], str],
+        Meta(description="What it asks for, as a customer would understand it, by language."),
+    ] = {}
+
+
+Method = Literal["naive_bayes", "bayesian_logistic"]
+
+
+class Challenger(Definition, frozen=True, kw_only=True):
+    """Another method that learns from the same responses, and takes over once it is surely better."""
+
+    method: Method
+    most_share: Annotated[
+        float, Meta(ge=0, le=0.5, description="The largest share of decisions it may serve before it wins.")
+    ] = 0.2
 
 
 class Adaptive(Definition, frozen=True, kw_only=True):
     """A propensity that learns from every response, per channel of the action."""
 
+    method: Annotated[Method, Meta(description="How it learns.")] = "naive_bayes"
+    challenger: Annotated[Challenger | None, Meta(description="What might learn better; none if absent.")] = (
+        None
+    )
     base_rate: Annotated[float, Meta(gt=0, lt=1, description="The share of yes to begin with.")]
     evidence: Annotated[
         float, Meta(gt=0, description="The base rate weighs as much as so many answered impressions.")
@@ -59,6 +79,10 @@ class Action(Definition, frozen=True, kw_only=True):
     value: Annotated[
         Rule | float | int, Meta(description="What a yes is worth to the bank, in major currency units.")
     ] = 0
+    cost: Annotated[
+        Annotated[float, Meta(ge=0)] | None,
+        Meta(description="What a contact costs, in place of its channel's `costs`; major currency units."),
+    ] = None
     mandatory: bool = False
     starts: Annotated[str | None, Meta(description="First instant; ISO 8601.")] = None
     ends: Annotated[str | None, Meta(description="First instant after it; ISO 8601.")] = None

@@ -36,10 +36,35 @@ class Acceptance(Definition, frozen=True, kw_only=True):
     ] = 0.98
 
 
+class Group(Definition, frozen=True, kw_only=True):
+    """Events that put a customer into a group of an experiment."""
+
+    events: Names
+    where: Rule | None = None
+
+
+class Uplift(Definition, frozen=True, kw_only=True):
+    """The experiment that shows what an action changes."""
+
+    treated: Annotated[Group, Meta(description="Who was treated.")]
+    control: Annotated[Group, Meta(description="Who could have been, and was kept out.")]
+    learner: Annotated[Literal["t", "x", "dr"], Meta(description="T-, X- or DR-learner.")] = "x"
+    randomised: Annotated[
+        bool,
+        Meta(description="Chance alone decided; tested. If false, rows are weighted by what features show."),
+    ] = True
+    holdout: Annotated[
+        float, Meta(ge=0.2, le=0.8, description="Share of the experiment kept to test what was learned.")
+    ] = 0.5
+
+
 class Model(Definition, frozen=True, kw_only=True):
-    """A propensity or churn model."""
+    """A propensity, churn or uplift model."""
 
     outcome: Outcome
+    uplift: Annotated[
+        Uplift | None, Meta(description="If given, the score is what treatment adds to the probability.")
+    ] = None
     horizon: WindowText
     eligible: Annotated[Rule | None, Meta(description="Who can have the outcome; everybody if absent.")] = (
         None

@@ -1,4 +1,4 @@
-"""`policies/*.yaml`: arbitration, consent, contact policy, data use."""
+"""`policies/*.yaml`: arbitration, consent, data use; and `kpis.yaml`."""
 
 from __future__ import annotations
 
@@ -15,13 +15,6 @@ class ActionScope(Definition, frozen=True, kw_only=True):
     action: str | None = None
     group: str | None = None
     issue: str | None = None
-
-
-class AppliesTo(ActionScope, frozen=True, kw_only=True):
-    """Narrows a rule to contacts; what is not stated matches everything."""
-
-    channel: str | None = None
-    purpose: str | None = None
 
 
 class ContextRule(Definition, frozen=True, kw_only=True):
@@ -57,6 +50,53 @@ class Defaults(Definition, frozen=True, kw_only=True):
     value: float = 0
 
 
+class Nothing(Definition, frozen=True, kw_only=True):
+    """Saying nothing is an action too: what would be worth less is not said, unless it is mandatory."""
+
+    below: Annotated[float, Meta(description="The priority of saying nothing.")]
+
+
+class Influencer(Definition, frozen=True, kw_only=True):
+    """Per cent added to L for each past outcome of the same action, group or issue, fading with its age."""
+
+    on: Annotated[
+        str,
+        Meta(
+            description="`contact`, a kind of response, or a kind that `outcomes` of policies/contact.yaml "
+            "gives an event type."
+        ),
+    ]
+    scope: Annotated[
+        Literal["action", "group", "issue"],
+        Meta(description="What the outcome's contact shares with the actions it is about."),
+    ] = "action"
+    weight: Annotated[float, Meta(description="Per cent right after the outcome; negative lowers.")]
+    half_life: Annotated[
+        DurationText,
+        Meta(description="After so long half of the weight is left; after ten times as long, nothing."),
+    ]
+    applies_to: Annotated[ActionScope, Meta(description="The actions whose L changes.")] = ActionScope()
+
+
+class Exploration(Definition, frozen=True, kw_only=True):
+    """How actions that are little known get their chance."""
+
+    method: Annotated[
+        Literal["none", "thompson"],
+        Meta(
+            description="`thompson`: P of an adaptive propensity is drawn from what is known of it, anew in "
+            "each decision."
+        ),
+    ] = "none"
+    opening: Annotated[
+        bool,
+        Meta(
+            description="New adaptive actions begin with 2 % of customers and reach all of them with 200 "
+            "positive answers."
+        ),
+    ] = False
+
+
 class Arbitration(Definition, frozen=True, kw_only=True):
     """`policies/arbitration.yaml`: how candidates are ranked."""
 
@@ -65,43 +105,57 @@ class Arbitration(Definition, frozen=True, kw_only=True):
     defaults: Defaults = Defaults()
     factors: Factors = Factors()
     offer_only_positive: bool = False
+    nothing: Annotated[Nothing | None, Meta(description="When saying nothing is better.")] = None
     max_per_group: Annotated[int, Meta(ge=1)] | None = None
+    max_per_issue: Annotated[int, Meta(ge=1)] | None = None
     context_rules: tuple[ContextRule, ...] = ()
     levers: Levers = Levers()
+    influencers: tuple[Influencer, ...] = ()
+    costs: Annotated[
+        dict[str, Annotated[float, Meta(ge=0)]],
+        Meta(description="Channel → what a contact costs, in major currency units: taken off V."),
+    ] = {}
+    exploration: Exploration = Exploration()
+    channels: Annotated[
+        Literal["first", "best"],
+        Meta(
+            description="By which allowed channel an action is said: the first in order of preference, or "
+            "the one whose learned probability is highest."
+        ),
+    ] = "first"
+
+
+Basis = Literal["required", "unless_refused", "not_required"]
 
 
 class Purpose(Definition, frozen=True, kw_only=True):
-    """A purpose of processing; `required`: no record means no."""
+    """A purpose of processing. `required`: no answer means no; `unless_refused`: only a refusal does."""
 
-    consent: Literal["required", "not_required"] = "required"
+    consent: Basis = "required"
+    channels: Annotated[
+        dict[str, Basis], Meta(description="Channel → what it needs instead, where it differs.")
+    ] = {}
     description: str = ""
+
+    def basis(self, channel: str) -> Basis:
+        """Return what a contact by a channel needs."""
+        return self.channels.get(channel, self.consent)
 
 
 class Consent(Definition, frozen=True, kw_only=True):
-    """`policies/consent.yaml`: the purposes."""
+    """`policies/consent.yaml`: the purposes, and where the law asks for more or less than they say."""
 
     purposes: dict[str, Purpose]
-
-
-class Cap(Definition, frozen=True, kw_only=True):
-    """At most `limit` contacts in a window. Exactly one of `rolling` and `calendar`."""
-
-    name: str
-    limit: Annotated[int, Meta(ge=0)]
-    rolling: DurationText | None = None
-    calendar: Literal["day", "week", "month"] | None = None
-    applies_to: AppliesTo = AppliesTo()
-    each: Annotated[Names, Meta(description="Count separately per channel, group or action.")] = ()
-
-
-class Contact(Definition, frozen=True, kw_only=True):
-    """`policies/contact.yaml`: how often a customer is contacted. Contacts are events of type `events`."""
-
-    caps: tuple[Cap, ...] = ()
-    events: Annotated[
-        Names, Meta(description="Event types that are contacts; with the text fields `action` and `channel`.")
-    ] = ()
-    default_channel: str = "email"
+    jurisdiction: Annotated[
+        str | None, Meta(description="Text of the profile that says whose law holds for a customer.")
+    ] = None
+    jurisdictions: Annotated[
+        dict[str, dict[str, Purpose]],
+        Meta(
+            description="Value of `jurisdiction` → purpose → what it needs there. Anywhere else a consent is "
+            "required, unless the purpose never needs one."
+        ),
+    ] = {}
 
 
 class DataUse(Definition, frozen=True, kw_only=True):

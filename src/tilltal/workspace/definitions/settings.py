@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from tilltal.workspace.definitions.base import Definition, Names
+from tilltal.workspace.definitions.base import Definition, DurationText, Names
 
 
 class Store(Definition, frozen=True, kw_only=True):
@@ -52,6 +52,19 @@ class Placement(Definition, frozen=True, kw_only=True):
     count: Annotated[int, Meta(ge=1, description="How many actions fit.")] = 1
 
 
+class Recalibration(Definition, frozen=True, kw_only=True):
+    """How what becomes of shown actions corrects the probabilities of models while the server runs.
+
+    It is for actions whose propensity is a model: adaptive ones learn by themselves.
+    """
+
+    enabled: bool = True
+    wait: Annotated[
+        DurationText, Meta(description="An impression without an answer for so long is a no.")
+    ] = "7 days"
+    window: Annotated[int, Meta(ge=100, description="The latest answers of a model that count.")] = 1500
+
+
 class Server(Definition, frozen=True, kw_only=True):
     """What `tilltal serve` does where a request or an option says nothing."""
 
@@ -63,6 +76,18 @@ class Server(Definition, frozen=True, kw_only=True):
     fallback: Annotated[
         Names, Meta(description="Actions that may be answered, beside mandatory ones, when time is over.")
     ] = ()
+    keep_decisions: Annotated[
+        DurationText,
+        Meta(description="How long decisions can be answered; then they and their responses go to Parquet."),
+    ] = "P400D"
+    keep_changes: Annotated[
+        DurationText,
+        Meta(
+            description="How long entries, exits and transitions can be asked for; those that a webhook was "
+            "not told of stay."
+        ),
+    ] = "P30D"
+    recalibration: Recalibration = Recalibration()
     placements: dict[str, Placement] = {}
     webhooks: dict[str, Webhook] = {}
 

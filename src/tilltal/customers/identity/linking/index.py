@@ -1,17 +1,15 @@
-"""Linking one record at a time: an index of blocking keys in memory, scored with the trained weights.
+"""Linking one record at a time where nobody else knows who is who: records, and whose they are so far.
 
-It holds names in clear, in memory only, and is made again from the vault at start. Nothing of it is written.
+A server has the identity graph for that, and asks `candidates` alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import msgspec
 
+from tilltal.customers.identity.linking.candidates import RecordIndex
 from tilltal.customers.identity.linking.plan import LinkPlan, Values
-from tilltal.customers.identity.linking.scoring import PairScorer
-from tilltal.customers.identity.linking.weights import Weights, fitting, probability, weight_of
+from tilltal.customers.identity.linking.weights import Weights, probability
 
 
 class Match(msgspec.Struct, frozen=True):
@@ -47,22 +45,17 @@ class LinkIndex:
             DataError: P372 for weights trained under other definitions.
         """
         self._plan = plan
-        self._scorer = PairScorer(plan, fitting(weights, plan))
-        self._auto, self._review = weight_of(plan.auto_link), weight_of(min(plan.review, plan.auto_link))
-        self._values: dict[int, Values] = {}
+        self._index = RecordIndex(plan, weights)
+        self._scorer = self._index.scorer
         self._person: dict[int, int] = {}
         self._records: dict[int, list[int]] = {}
-        self._blocks: dict[str, list[int]] = {}
 
     def __len__(self) -> int:
-        return len(self._values)
+        return len(self._index)
 
     def put(self, record: int, person: int, values: Values) -> None:
         """Add a record (`LinkPlan.values` of its fields), or replace it."""
-        self.remove(record)
-        self._values[record] = self._scorer.prepared(values)
-        for key in self._plan.blocks(values):
-            self._blocks.setdefault(key, []).append(record)
+        self._index.put(record, values)
         self.assign(record, person)
 
     def assign(self, record: int, person: int) -> None:
@@ -84,28 +77,14 @@ class LinkIndex:
 
     def remove(self, record: int) -> None:
         """Forget a record; one that is not there is no error."""
-        values = self._values.pop(record, None)
-        if values is None:
-            return
-        for key in self._plan.blocks(values):
-            self._blocks[key].remove(record)
-            if not self._blocks[key]:
-                del self._blocks[key]
-        self._leave(record)
-        del self._person[record]
-
-    def candidates(self, values: Values) -> Iterator[int]:
-        """Give each record that shares a key with these values; keys of too many records find nobody."""
-        seen: set[int] = set()
-        for key in self._plan.blocks(values):
-            block = self._blocks.get(key, ())
-            if len(block) < self._plan.max_block:
-                seen.update(block)
-        return iter(seen)
+        if record in self._index:
+            self._index.remove(record)
+            self._leave(record)
+            del self._person[record]
 
     def score(self, a: int, b: int) -> float:
         """Return the probability that two records of the index are of one person."""
-        return probability(self._scorer.weight(self._values[a], self._values[b]))
+        return self._index.score(a, b)
 
     def matches(self, values: Values, person: int | None = None) -> tuple[Match, ...]:
         """Return the best match of each person from `review` on, most probable first, `person` left out."""
@@ -125,7 +104,7 @@ class LinkIndex:
         mine = self._scorer.prepared(values)
         found = self._matches(mine, values, person)
         own = self._records.get(person, ()) if person is not None else ()
-        whole = [self._values[one] for one in own] or [mine]
+        whole = [self._index.prepared(one) for one in own] or [mine]
         sure = []
         for match in found:
             if match.probability >= self._plan.auto_link and self._joins(whole, match.person):
@@ -135,10 +114,10 @@ class LinkIndex:
         return Review(found) if found else None
 
     def _matches(self, mine: Values, values: Values, person: int | None) -> tuple[Match, ...]:
-        known, whose = self._values, self._person
-        others = ((one, known[one]) for one in self.candidates(values) if whose[one] != person)
+        whose = self._person
+        others = (one for one in self._index.candidates(values) if whose[one] != person)
         best: dict[int, tuple[float, int]] = {}
-        for weight, record in self._scorer.best(mine, others, self._review):
+        for weight, record in self._index.best(mine, others):
             found = best.get(whose[record])
             if found is None or (-weight, record) < (-found[0], found[1]):
                 best[whose[record]] = weight, record
@@ -147,7 +126,7 @@ class LinkIndex:
 
     def _joins(self, whole: list[Values], person: int) -> bool:
         """Add a person's records to a whole if there is room and nothing speaks against it."""
-        theirs = [self._values[one] for one in self._records[person]]
+        theirs = [self._index.prepared(one) for one in self._records[person]]
         if len(theirs) + len(whole) > self._plan.max_records:
             return False
         if any(self._scorer.evidence(one, other) <= 0 for one in whole for other in theirs):

@@ -58,7 +58,7 @@ class _Reach(msgspec.Struct, frozen=True, kw_only=True):
 
 def resolve_component(evidence: Evidence, terms: Terms) -> Component:
     """Take the links of a component in order, and tell whose its devices were when."""
-    links = _links(evidence)
+    links = [*_links(evidence), *_known_links(evidence)]
     usable = [link for link in links if link.a not in evidence.shared and link.b not in evidence.shared]
     dropped = [link for link in links if link.a in evidence.shared or link.b in evidence.shared]
     reach = _reach(evidence.nodes, usable, terms)
@@ -80,11 +80,22 @@ def _links(evidence: Evidence) -> list[Link]:
         first, last = min(one.times), max(one.times)
         anchor = (evidence.usable(one) or one.nodes)[0]
         for node in one.nodes:
-            if node != anchor:
+            if node != anchor and not (anchor in evidence.elsewhere and node in evidence.elsewhere):
                 pair = (anchor, node) if anchor < node else (node, anchor)
                 known = times.get(pair, (first, last))
                 times[pair] = min(first, known[0]), max(last, known[1])
     return [Link(a, b, first, last) for (a, b), (first, last) in times.items()]
+
+
+def _known_links(evidence: Evidence) -> list[Link]:
+    """Return links that join people who are settled already as they are known to be joined."""
+    first: dict[int, int] = {}  # profile → node
+    pairs = [
+        (first.setdefault(profile, node), node)
+        for node, profile in sorted(evidence.elsewhere.items())
+        if node not in evidence.shared
+    ]
+    return [Link(a, b, 0, 0) for a, b in pairs if a != b]
 
 
 def _reach(nodes: Nodes, links: Sequence[Link], terms: Terms) -> _Reach:
@@ -103,7 +114,9 @@ def _reach(nodes: Nodes, links: Sequence[Link], terms: Terms) -> _Reach:
 def _first_of_each(same: Sequence[int], pairs: Iterable[tuple[int, int]]) -> list[int]:
     """Return each node's component by its first node, all pairs taken."""
     members = _merged(range(len(same)), same, pairs)
-    first = {id(one): min(one) for one in members.values()}
+    first: dict[int, int] = {}
+    for node, one in members.items():  # in order: the first to come is the least
+        first.setdefault(id(one), node)
     return [first[id(one)] for one in members.values()]
 
 

@@ -24,7 +24,7 @@ class Terms:
 
     `value`: token → the smallest of the tokens that are one value by decision; `tied`: token → all of them.
     `shares`: priority number → with how many customers its values identify nobody.
-    `is_timed`: logins vouch for a while only.
+    `is_timed`: logins vouch for a while only. `has_walls`: see `regions`.
     """
 
     def __init__(self, rules: Rules, corrections: Corrections[int]) -> None:
@@ -41,6 +41,7 @@ class Terms:
             if one.shared_after and rules.unique and at != rules.unique[0]
         }
         self.is_timed = not rules.is_current_holder and not (rules.vouch_us is rules.lookback_us is None)
+        self.has_walls = _has_walls(rules)
         self.value = same_values(corrections)
         self.forbidden = corrections.forbid
         pairs = [(self.value.get(a, a), self.value.get(b, b)) for a, b in sorted(corrections.forbid)]
@@ -49,6 +50,7 @@ class Terms:
         for token, value in self.value.items():
             members[value].append(token)
         self.tied = {token: frozenset(members[value]) for token, value in self.value.items()}
+        self.corrected = self.tied.keys() | {token for pair in corrections.forbid for token in pair}
 
     def number_of(self, namespace: str) -> int:
         """Return a namespace's priority number.
@@ -58,6 +60,16 @@ class Terms:
         """
         number = self.number.get(namespace)
         return self.rules.number(namespace) if number is None else number
+
+
+def _has_walls(rules: Rules) -> bool:
+    """True if no rule lets a device tell whose another identifier is."""
+    devices = [at for at, one in enumerate(rules.namespaces) if not one.is_person]
+    people = [at for at, one in enumerate(rules.namespaces) if one.is_person]
+    if not devices or not people or rules.is_bridging or rules.max_ids is not None:
+        return False
+    is_bound = any(rules.namespaces[at].is_unique or rules.namespaces[at].limit for at in devices)
+    return max(people) < min(devices) and not is_bound
 
 
 class Together(msgspec.Struct, frozen=True):
@@ -71,7 +83,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     """A component in numbers. Node 0 has the highest priority.
 
     `tokens`: of each node. `seen`: what counts. `refused`: observation, reason. `shared`: nodes that identify
-    nobody.
+    nobody. `elsewhere`: node → profile, of people who are settled already.
     """
 
     tokens: Sequence[int]
@@ -79,6 +91,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     seen: Sequence[Together]
     refused: Sequence[tuple[str, str]]
     shared: frozenset[int]
+    elsewhere: Mapping[int, int] = {}
 
     def usable(self, seen: Together) -> tuple[int, ...]:
         """Return the nodes that are not shared; the first is the anchor."""
@@ -92,6 +105,7 @@ def gather(
     known: Mapping[int, tuple[Owned, ...]],
     shared: Collection[int],
     terms: Terms,
+    elsewhere: Mapping[int, int] | None = None,
 ) -> Evidence:
     """Number the identifiers of a component and judge what was seen.
 
@@ -100,6 +114,7 @@ def gather(
         known: spans as they are, to know since when identifiers are known; others may be there too.
         shared: tokens known to be shared, whose other observations are left out.
         terms: rules and corrections.
+        elsewhere: token → profile, of identifiers of people who are settled already.
 
     Raises:
         DataError: P350 for an identifier of an undeclared namespace.
@@ -128,6 +143,7 @@ def gather(
         seen=seen,
         refused=[(one.id, reason) for one in every if (reason := reasons[one.ids])],
         shared=_shared(seen, nodes, {node[one] for one in shared if one in node}, terms),
+        elsewhere={node[token]: one for token, one in (elsewhere or {}).items() if token in node},
     )
 
 

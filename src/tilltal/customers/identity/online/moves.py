@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
 from tilltal.core.operational import Owned
-from tilltal.customers.identity.online.spans import owner_at, since
+from tilltal.customers.identity.online.spans import since
 
 Spans = Mapping[int, tuple[Owned, ...]]
 
@@ -37,7 +37,8 @@ class Passage(msgspec.Struct, frozen=True):
 class Moves(msgspec.Struct, frozen=True, kw_only=True):
     """What must be done besides writing the owners.
 
-    `owners`: the tokens whose spans are written anew. `gone`: profiles that own nothing any more.
+    `owners`: the tokens whose spans are written anew. `gone`: profiles, named by one of these tokens,
+    that own nothing any more.
     """
 
     owners: dict[int, tuple[Owned, ...]]
@@ -70,7 +71,8 @@ def changes(before: Spans, after: Spans) -> Moves:
         owners={token: spans for token, spans in after.items() if before.get(token) != spans},
         whole=tuple(whole),
         passages=tuple(passages),
-        gone=_profiles(before[token] for token in after if token in before) - _profiles(after.values()),
+        gone=(_profiles(before[token] for token in after if token in before) - _profiles(after.values()))
+        & after.keys(),
     )
 
 
@@ -101,9 +103,18 @@ def _pieces(token: int, before: Sequence[Owned], after: Sequence[Owned]) -> list
     """Cut time, from when the token was first known, where either owner changes."""
     start = since(before)
     cuts = sorted({start, *(max(start, since([span])) for span in (*before, *after))})
+    owners = zip(cuts, _at_each(before, cuts), _at_each(after, cuts), (*cuts[1:], None), strict=True)
     pieces: list[Passage] = []
-    for at, until in zip(cuts, (*cuts[1:], None), strict=True):
-        old, new = owner_at(before, at), owner_at(after, at)
+    for at, old, new, until in owners:
         is_more = pieces and (pieces[-1].old, pieces[-1].new) == (old, new)
         pieces.append(Passage(token, pieces.pop().since if is_more else at, until, old, new))
     return pieces
+
+
+def _at_each(spans: Sequence[Owned], instants: Sequence[int]) -> Iterator[int | None]:
+    """Yield the owner at each of some instants, in order of time."""
+    place = 0
+    for at in instants:
+        while (end := spans[place].valid_to) is not None and end <= at:
+            place += 1
+        yield spans[place].profile

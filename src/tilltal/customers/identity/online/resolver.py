@@ -20,6 +20,7 @@ from tilltal.customers.identity.links import KEPT
 from tilltal.customers.identity.online.component import Component, resolve_component
 from tilltal.customers.identity.online.evidence import Terms, gather
 from tilltal.customers.identity.online.moves import Move, Moves, Passage, changes
+from tilltal.customers.identity.online.regions import Walls
 from tilltal.customers.identity.online.spans import cut, is_shared, owner_at, since, span_at, vouched
 from tilltal.customers.identity.ownership import Span
 from tilltal.customers.identity.rules import Rules
@@ -153,7 +154,11 @@ class OnlineIdentity:
         return Owned(token, at, None, token)
 
     def settle(
-        self, observations: Iterable[Observed], known: Spans | None = None, shared: Collection[int] = ()
+        self,
+        observations: Iterable[Observed],
+        known: Spans | None = None,
+        shared: Collection[int] = (),
+        elsewhere: Mapping[int, int] | None = None,
     ) -> Settled:
         """Resolve a component, or several together, exactly as a refresh does.
 
@@ -162,11 +167,13 @@ class OnlineIdentity:
                 any order; what holds a single identifier says only when it was seen.
             known: the spans of its identifiers as they are, of those that have any; others do no harm.
             shared: tokens that `is_shared` tells of, whose other observations were left out.
+            elsewhere: token → profile, of identifiers of people beyond a wall (see `regions`), which stay as
+                they are and are left out of the answer.
 
         Raises:
             DataError: P350 for an identifier of an undeclared namespace.
         """
-        evidence = gather(observations, known or {}, shared, self._terms)
+        evidence = gather(observations, known or {}, shared, self._terms, elsewhere)
         component = resolve_component(evidence, self._terms)
         profile = _profiles(component)
         return Settled(
@@ -176,14 +183,20 @@ class OnlineIdentity:
             refused=tuple(evidence.refused),
         )
 
+    @property
+    def walls(self) -> Walls | None:
+        """What a component need not be read past, where the rules allow any: see `regions`."""
+        return Walls(self._terms) if self._terms.has_walls else None
+
     def changes(self, before: Spans, after: Spans) -> Moves:
         """Return what must move: see `moves.changes`."""
         return changes(before, after)
 
     def _known(self, component: Component, profile: Sequence[int]) -> dict[int, bool]:
         known: dict[int, bool] = {}
+        others = {component.group[node] for node in component.evidence.elsewhere}
         for node, one in enumerate(profile):
-            if node not in component.evidence.shared:
+            if node not in component.evidence.shared and component.group[node] not in others:
                 is_person = self._terms.is_person[component.evidence.nodes.namespace[node]]
                 known[one] = known.get(one, False) or is_person
         return known
@@ -203,7 +216,8 @@ def _profiles(component: Component) -> list[int]:
         if nodes.namespace[node] == nodes.namespace[group]:
             mine = (nodes.first_us[node], tokens[node])
             leader[group] = min(mine, leader.get(group, mine))
-    return [leader[group][1] for group in component.group]
+    known = {component.group[node]: one for node, one in component.evidence.elsewhere.items()}
+    return [known.get(group, leader[group][1]) for group in component.group]
 
 
 def _owners(component: Component, profile: Sequence[int]) -> dict[int, tuple[Owned, ...]]:
@@ -211,6 +225,8 @@ def _owners(component: Component, profile: Sequence[int]) -> dict[int, tuple[Own
     profiles = {one for node, one in enumerate(profile) if node not in evidence.shared}
     owners: dict[int, tuple[Owned, ...]] = {}
     for node, token in enumerate(evidence.tokens):
+        if node in evidence.elsewhere:
+            continue
         first, is_plain = evidence.nodes.first_us[node], component.is_plain[node]
         if node in evidence.shared:
             owners[token] = (Owned(token, first, None, None, is_plain=True),)

@@ -5,6 +5,7 @@ They begin when the identifier was first seen, leave no gap, and the last is ope
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 
 from tilltal.core.operational import Owned
@@ -17,16 +18,18 @@ _LAST_INSTANT = 253_402_300_799_999_999  # 9999-12-31 23:59:59.999999
 
 def since(spans: Sequence[Owned]) -> int:
     """Return when an identifier was first seen."""
-    start = spans[0].valid_from
-    return ALWAYS if start is None else start
+    return _start_of(spans[0])
 
 
 def span_at(spans: Sequence[Owned], at: int) -> Owned:
     """Return the span that holds an instant; before the first span, the first."""
-    for span in spans:
-        if span.valid_to is None or at < span.valid_to:
-            return span
-    return spans[-1]
+    if len(spans) == 1:
+        return spans[0]
+    return spans[bisect_right(spans, at, lo=1, key=_start_of) - 1]
+
+
+def _start_of(span: Owned) -> int:
+    return ALWAYS if span.valid_from is None else span.valid_from
 
 
 def owner_at(spans: Sequence[Owned], at: int) -> int | None:

@@ -15,6 +15,7 @@ from tilltal.customers.live.traits.local_days import micros
 from tilltal.workspace.definitions.policies import Purpose
 
 _ALL = "*"
+_NONE = "not_required"
 _NO_ANSWER = 1  # odd, as a refusal is
 
 
@@ -46,13 +47,15 @@ class ConsentPlan:
         self._always: dict[str, object] = {
             consent_name(purpose, channel): True
             for purpose, terms in purposes.items()
-            if terms.consent == "not_required"
             for channel in channels
+            if terms.basis(channel) == _NONE
         }
         self._needed = [
-            (purpose, [(channel, consent_name(purpose, channel)) for channel in channels])
+            (
+                purpose,
+                [(each, consent_name(purpose, each)) for each in channels if terms.basis(each) != _NONE],
+            )
             for purpose, terms in purposes.items()
-            if terms.consent == "required"
         ]
 
     def add(self, state: ConsentState, fact: ConsentFact) -> bool:

@@ -23,10 +23,13 @@ _FIXED = {
     "eligibility:not_started": "The action has not begun yet",
     "eligibility:expired": "The action has ended",
     "contact_policy:no_channel": "No wording for any channel",
+    "contact_policy:quiet_hours": "Quiet hours",
     "invalid_propensity": "The probability is no probability",
     "invalid_value": "The value is no amount",
     "not_positive": "Nothing to gain",
+    "below_nothing": "Saying nothing is worth more",
 }
+_CONTACT_RULES = {"cap": "Contact limit", "cooldown": "Left alone after an answer", "holdout": "Held out"}
 
 
 def why_not(tables: Tables, actions: dict[str, Action], known: int) -> WhyNot | None:
@@ -76,8 +79,8 @@ def in_words(reason: str, action: Action | None) -> str:
     if step == "contact_policy" and kind == "no_consent":
         purpose, _, channel = detail.partition("/")
         return f"Consent for {words.inline(purpose)} by {words.channel(channel)}"
-    if step == "contact_policy" and kind == "cap":
-        return f"Contact limit: {words.inline(detail)}"
+    if step == "contact_policy" and kind in _CONTACT_RULES:
+        return f"{_CONTACT_RULES[kind]}: {words.inline(detail)}"
     condition = next((each for each in _conditions(action, step) if each.name == rule), None)
     return condition.description.rstrip(".") if condition and condition.description else words.name(rule)
 

@@ -6,33 +6,28 @@ those that had happened and arrived by then, folded again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-import numpy as np
-
 from tilltal.core.errors import TilltalError, nearest
 from tilltal.core.ids import parse_profile, profile_text
+from tilltal.core.money import minor_per_major
 from tilltal.core.operational import Logged, OperationalStore, Owned
 from tilltal.customers.identity.online.resolver import owner_at
 from tilltal.customers.live.facts.consent_answers import ConsentFact
 from tilltal.customers.live.facts.holding_facts import HoldingFact
 from tilltal.customers.live.profile import ProfileState
-from tilltal.decisions.explanation import Chosen, NotChosen, chosen_actions, other_actions
 from tilltal.rules.clock import Clock
-from tilltal.rules.types import Type
-from tilltal.runtime.live.answers.deciding import Logged as LoggedDecision
-from tilltal.runtime.live.answers.deciding import read_logged
+from tilltal.runtime.live.contacts.entries import Entry
+from tilltal.runtime.live.contacts.told import contacts_of, counted, line
 from tilltal.runtime.live.contract import (
     ConsentAnswer,
-    DecisionAccount,
     HoldingAnswer,
     KnownBy,
     Member,
     MemberPage,
     ProfileAnswer,
-    Response,
     Timeline,
     TimelineEntry,
 )
@@ -40,7 +35,7 @@ from tilltal.runtime.live.definitions import InForce
 from tilltal.runtime.live.history.past import Past, rows_of
 from tilltal.runtime.live.instants import micros, moment
 from tilltal.runtime.live.intake.facts import message_of
-from tilltal.workspace.names import expanded_traits, record_attributes
+from tilltal.workspace.names import event_fields, expanded_traits, kept_fields, record_attributes
 
 PROFILE = "profile"  # the namespace of pseudonyms
 _SEGMENTS = ("lifecycle", "value", "persona", "leading_product", "holdings")
@@ -78,84 +73,6 @@ async def members(
         members=tuple(Member(profile=profile_text(one), since=moment(since)) for one, since in rows),
         next_after=profile_text(rows[-1][0]) if len(rows) == limit else None,
     )
-
-
-async def explain(store: OperationalStore, force: InForce, decision_id: str) -> DecisionAccount | None:
-    """Return a logged decision, why each action was or was not chosen, and what came of it."""
-    try:
-        key = bytes.fromhex(decision_id)
-    except ValueError:
-        return None
-    decided = await store.decision(key)
-    if decided is None:
-        return None
-    logged = read_logged(decided.body)
-    has_changed = logged.definitions != force.version
-    reasons = _stored(force, logged) if has_changed else _decided_again(force, logged, moment(decided.at))
-    responses = await store.responses(key)
-    return DecisionAccount(
-        decision_id=decision_id,
-        at=moment(decided.at),
-        profile=None if decided.profile is None else profile_text(decided.profile),
-        is_fallback=logged.is_fallback,
-        definitions=logged.definitions,
-        has_changed=has_changed,
-        known={name: value for name, value in logged.values.items() if not name.startswith("score.")},
-        scores=_scores(logged.values),
-        chosen=reasons[0],
-        not_chosen=reasons[1],
-        responses=tuple(
-            Response(
-                id=one.id.decode(errors="replace"),
-                decision_id=decision_id,
-                action=one.action,
-                kind=one.kind,  # type: ignore[arg-type]
-                channel=one.channel,
-                at=moment(one.at),
-            )
-            for one in responses
-        ),
-    )
-
-
-_Reasons = tuple[tuple[Chosen, ...], tuple[NotChosen, ...]]
-
-
-def _decided_again(force: InForce, logged: LoggedDecision, at: datetime) -> _Reasons:
-    """Return why actions were chosen or not, from the same decision on the same values."""
-    decider = force.fallback if logged.is_fallback else force.decider
-    row = {name: _typed(value, decider.plan.schema.get(name)) for name, value in logged.values.items()}
-    again = decider.decide(
-        decider.values_of(row),
-        Clock(at, force.workspace.zone),
-        logged.context,
-        count=logged.count,
-        channel=logged.channel,
-        rates=np.frombuffer(logged.rates) if logged.rates else None,
-    ).explain()
-    chosen = chosen_actions(decider.plan, again, {}, has_learned=bool(logged.rates))
-    return chosen, other_actions(decider.plan, again)
-
-
-def _stored(force: InForce, logged: LoggedDecision) -> _Reasons:
-    """Return what was stored of a decision: by other definitions it could come out otherwise."""
-    actions = force.workspace.actions
-    chosen = tuple(
-        Chosen(
-            rank=shown.rank,
-            action=shown.action,
-            title=actions[shown.action].title if shown.action in actions else shown.action,
-            channel=shown.channel,
-            priority=shown.priority,
-            P=shown.P,
-            C=shown.C,
-            V=shown.V,
-            L=shown.L,
-            because=("the definitions have changed since; these are the factors it was decided by",),
-        )
-        for shown in logged.shown
-    )
-    return chosen, ()
 
 
 class Reader:
@@ -197,30 +114,48 @@ class Reader:
             holdings=_holdings(self._facts(rows, clock)),
             audiences=await self._audiences(profile, values, as_of),
             identities=await self._identities(spans, with_identity=with_identity) if is_whole else (),
+            contacts=counted(await contacts_of(self._store, profile), micros(as_of)) if is_whole else {},
         )
 
-    async def timeline(self, profile: int, before: datetime, limit: int) -> Timeline:
-        """Return what happened before an instant, latest first."""
+    async def timeline(self, profile: int, before: datetime, limit: int, now: datetime) -> Timeline:
+        """Return what happened before an instant, latest first; contacts as they stand now."""
         spans = await self._store.tokens_of(profile)
-        rows = [row for row in await self._rows(profile, spans) if row.at < micros(before)]
-        rows.sort(key=lambda row: (row.at, row.position), reverse=True)
+        found: list[Logged | Entry] = [
+            *await self._rows(profile, spans),
+            *await contacts_of(self._store, profile),
+        ]
+        rows = [row for row in found if row.at < micros(before)]
+        rows.sort(key=_when, reverse=True)
         page = rows[:limit]
         if len(rows) > limit:  # no instant is on two pages
             page += [row for row in rows[limit:] if row.at == page[-1].at]
         return Timeline(
             profile=profile_text(profile),
             entries=tuple(
-                TimelineEntry(
-                    at=moment(row.at),
-                    kind=row.kind,
-                    name=row.name,
-                    source=row.source,
-                    fields=message_of(row.body)[1],
-                )
-                for row in page
+                line(row, micros(now)) if isinstance(row, Entry) else self._line(row) for row in page
             ),
             next_before=moment(page[-1].at) if len(rows) > len(page) else None,
         )
+
+    def _line(self, row: Logged) -> TimelineEntry:
+        divisor = minor_per_major(self._force.workspace.currency)
+        return TimelineEntry(
+            at=moment(row.at),
+            kind=row.kind,
+            name=row.name,
+            source=row.source,
+            fields=_in_major(message_of(row.body)[1], self._money_of(row), divisor),
+        )
+
+    def _money_of(self, row: Logged) -> frozenset[str]:
+        """Return the fields of a row that hold money."""
+        workspace = self._force.workspace
+        if row.kind == "event":
+            fields = event_fields(workspace).get(row.name, {})
+        else:
+            source = workspace.sources.get(row.source)
+            fields = {} if source is None else kept_fields(source)
+        return frozenset(name for name, kind in fields.items() if kind == "money")
 
     async def _state(self, profile: int, spans: Sequence[Owned], clock: Clock) -> ProfileState:
         """Return a customer's state: the stored one, or for a past instant one made anew."""
@@ -279,6 +214,18 @@ class Reader:
         return tuple(sorted([*plain, *self._force.desk.direct(direct)]))
 
 
+def _when(row: Logged | Entry) -> tuple[int, int]:
+    return row.at, row.position if isinstance(row, Logged) else -1
+
+
+def _in_major(fields: Mapping[str, object], money: Collection[str], divisor: int) -> dict[str, object]:
+    """Return fields with their money, which is kept in whole minor units, as numbers of the currency."""
+    return {
+        name: value / divisor if name in money and isinstance(value, int) else value
+        for name, value in fields.items()
+    }
+
+
 def _part(values: Mapping[str, object], names: Iterable[str]) -> dict[str, object]:
     return {name: values[name] for name in names if name in values}
 
@@ -321,14 +268,6 @@ def _holdings(facts: Iterable[Any]) -> tuple[HoldingAnswer, ...]:
         HoldingAnswer(product=fact.product, opened=fact.opened, closed=fact.closed)
         for _, fact in sorted(latest.items())
     )
-
-
-def _typed(value: object, kind: Type | None) -> object:
-    """Return a value that JSON holds as a text as what it was."""
-    if isinstance(value, str) and kind in (Type.DATE, Type.TIMESTAMP):
-        instant = datetime.fromisoformat(value)
-        return instant.date() if kind is Type.DATE else instant
-    return value
 
 
 def _profile(text: str) -> int:

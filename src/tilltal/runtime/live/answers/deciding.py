@@ -1,4 +1,4 @@
-"""Deciding for whoever asks, and taking in what came of it.
+"""Deciding for whoever asks.
 
 A decision is a row of the store before it is answered: values, context and probabilities are kept, so that it
 can be explained, and a response can teach what was seen then.
@@ -7,38 +7,61 @@ can be explained, and a response can teach what was seen then.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
+from functools import partial
+from types import MappingProxyType
+from typing import Literal
 
 import msgspec
+import numpy as np
 
 from tilltal.core.errors import TilltalError, nearest
 from tilltal.core.ids import profile_text
-from tilltal.core.operational import Answered, Decided, Transaction, Waiting, Writes
+from tilltal.core.operational import Decided
+from tilltal.decisions.contacting.permission import Answer, Permit, answers_of
+from tilltal.decisions.contacting.policy import Moment, Past
+from tilltal.decisions.context import context_values
 from tilltal.decisions.live.decider import LiveDecision, Shown
-from tilltal.models.adaptive.model import Case
+from tilltal.decisions.live.exploring import Explored
+from tilltal.decisions.live.reasons import Pair
+from tilltal.decisions.words.en import WORDS
+from tilltal.models.adaptive.recalibration import recalibrated
+from tilltal.models.adaptive.team import TeamCase
+from tilltal.models.calibration import Platt
 from tilltal.rules.clock import Clock
-from tilltal.runtime.live.answers.learning import told
+from tilltal.runtime.live.answers.recalibrating import Scored
 from tilltal.runtime.live.contract import (
     Advised,
     DecideAnswer,
     DecideRequest,
     Factors,
-    Response,
-    ResponseOutcome,
     Scalar,
     Treatment,
 )
 from tilltal.runtime.live.definitions import InForce
 from tilltal.runtime.live.instants import micros
 
+Shortcut = Literal["late", "error", "store"]
+"""Why the fallback is answered: time was over, it could not be decided, the store cannot be used."""
 
-class Logged(msgspec.Struct, frozen=True, kw_only=True):
+_NOTHING = Past()
+_NOTHING_BARRED: Mapping[Pair, str] = MappingProxyType({})
+
+
+class Logged(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A decision as the store keeps it: enough to explain it, and to learn from its responses.
 
     `values` are by the names of the decider's slots, without those that are NULL; `rates` are the
     probabilities of adaptive pairs as float64, empty where nothing learns; `cases` are those of shown
-    actions that learn.
+    actions that learn. `scored` is, by shown action, what its model said; `lines` are slope and intercept of
+    the models whose probabilities were corrected. `origin` names where scores came from (`archive.Origin`);
+    `damaged` are adaptive models whose stored states could not be read. `tokens` are whom the request named,
+    where contacts count; `permits` is what permits each contact shown, `barred` why contacts may not be
+    made, both by `action/channel`. `shortcut` says why it is a fallback. Where probabilities were drawn,
+    `rates` are the draws and `explored` says what was known before.
+
+    What is at its default is not written, so that a field added later leaves old rows as they are.
     """
 
     definitions: str
@@ -50,13 +73,29 @@ class Logged(msgspec.Struct, frozen=True, kw_only=True):
     values: dict[str, object]
     rates: bytes
     shown: list[Shown]
-    cases: dict[str, Case] = {}
+    cases: dict[str, TeamCase] = {}
     language: str = ""
+    scored: dict[str, Scored] = {}
+    lines: dict[str, tuple[float, float]] = {}
+    origin: str = ""
+    damaged: tuple[str, ...] = ()
+    shortcut: Shortcut | None = None
+    tokens: tuple[int, ...] = ()
+    permits: dict[str, Permit] = {}
+    barred: dict[str, str] = {}
+    explored: Explored | None = None
 
 
-_encode = msgspec.msgpack.Encoder().encode
+written = msgspec.msgpack.Encoder().encode
+"""Writes what a decision's row holds."""
 read_logged = msgspec.msgpack.Decoder(Logged).decode
 """Reads what a decision's row holds."""
+
+
+def barred_of(logged: Logged) -> dict[Pair, str]:
+    """Return the pairs of action and channel that a decision could not use, with reasons."""
+    split = ((name.partition("/"), reason) for name, reason in logged.barred.items())
+    return {(action, channel): reason for (action, _, channel), reason in split}
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
@@ -106,6 +145,7 @@ class Made(msgspec.Struct, frozen=True, kw_only=True):
 
     answer: DecideAnswer
     row: Decided
+    asked: Asked | None = None  # if it shows what must be reserved first
 
     @property
     def weight(self) -> int:
@@ -113,23 +153,74 @@ class Made(msgspec.Struct, frozen=True, kw_only=True):
         return 1
 
 
-def decide(force: InForce, asked: Asked, profile: int | None, data: bytes | None, now: datetime) -> Made:
-    """Decide for a profile, given its state; for nobody known where there is none."""
+def decide(
+    force: InForce,
+    asked: Asked,
+    profile: int | None,
+    data: bytes | None,
+    now: datetime,
+    reserved: Past = _NOTHING,
+    barred: Mapping[Pair, str] = _NOTHING_BARRED,
+) -> Made:
+    """Decide for a profile, given its state; for nobody known where there is none.
+
+    Args:
+        force: the definitions.
+        asked: the request.
+        profile: whom it names, if anybody.
+        data: the state.
+        now: the instant.
+        reserved: contacts that were asked for here and count, and what came of contacts.
+        barred: pairs of action and channel that may not be used, with the contact policy's reason.
+    """
     clock = Clock(now, force.workspace.zone)
     program = force.program
     state = program.new() if data is None else program.decode(data)
     values = program.values(state, clock, force.names)
-    if force.counts is not None:
-        values.update(force.counts.count(force.past_contacts(state), clock))
-    return _made(force, asked, profile, values, clock, is_known=state.is_known, is_fallback=False)
+    moment = force.contacts.moment(values, clock, profile)
+    past = force.contacts.past(program, state, moment.now, reserved)
+    values.update(force.contacts.readings(past, moment))
+    answers = tuple(answers_of(program.answers(state)))
+    allowed = Allowed(partial(_permit, force, answers, moment), barred)
+    return _made(force, asked, profile, values, clock, allowed, is_known=state.is_known)
 
 
-def fall_back(force: InForce, asked: Asked, now: datetime) -> Made:
-    """Decide without a profile, among mandatory and default actions: what is answered when time is over."""
+def fall_back(force: InForce, asked: Asked, now: datetime, why: Shortcut = "late") -> Made:
+    """Decide without a profile, among mandatory and default actions: what is answered when time is over.
+
+    What must be reserved is not among them: there is no time for it.
+    """
     clock = Clock(now, force.workspace.zone)
     state = force.program.new()
     values = force.program.values(state, clock, force.names)
-    return _made(force, asked, None, values, clock, is_known=False, is_fallback=True)
+    moment = force.contacts.moment(values, clock, None)
+    values.update(force.contacts.readings(Past(), moment))
+    allowed = Allowed(partial(_permit, force, (), moment), _unreserved(force, asked))
+    return _made(force, asked, None, values, clock, allowed, is_known=False, shortcut=why)
+
+
+def _permit(force: InForce, answers: tuple[Answer, ...], moment: Moment, shown: Shown) -> Permit | None:
+    contact = force.contacts.contact(shown.action, shown.channel)
+    return force.contacts.policy.permit(contact, answers, moment)
+
+
+def _unreserved(force: InForce, asked: Asked) -> Mapping[Pair, str]:
+    pairs = ((action.name, each.name) for action in force.fallback.plan.actions for each in action.channels)
+    return {pair: "no_time_to_reserve" for pair in pairs if must_reserve(force, asked, pair[1])}
+
+
+def must_reserve(force: InForce, asked: Asked, channel: str) -> bool:
+    """True if what a decision shows in a channel is reserved first."""
+    if asked.request.reserve is not None:
+        return asked.request.reserve and bool(asked.tokens)
+    return force.contacts.counts and channel in force.workspace.contact.reserve and bool(asked.tokens)
+
+
+class Allowed(msgspec.Struct, frozen=True):
+    """What permits a shown contact, and which pairs of action and channel are barred, with reasons."""
+
+    permit: Callable[[Shown], Permit | None]
+    barred: Mapping[Pair, str]
 
 
 def _made(
@@ -138,20 +229,46 @@ def _made(
     profile: int | None,
     row: Mapping[str, object],
     clock: Clock,
+    allowed: Allowed,
     *,
     is_known: bool,
-    is_fallback: bool,
+    shortcut: Shortcut | None = None,
 ) -> Made:
-    at = micros(clock.now)
+    at, is_fallback = micros(clock.now), shortcut is not None
     decider = force.fallback if is_fallback else force.decider
-    values = decider.values_of(row)
-    rates = None if is_fallback else force.learning.rates(values, at)
     context = dict(asked.request.context)
-    decision = decider.decide(values, clock, context, count=asked.count, channel=asked.channel, rates=rates)
+    told = context_values(force.workspace.engagement, context)
+    values = decider.values_of({**row, **told} if told else row)
+    decision_id = decision_id_of(at)
+    answers = None if is_fallback else force.learning.ask(values, decision_id, at)
+    if not is_fallback:
+        who = int.from_bytes(decision_id[-8:], "big") if profile is None else profile
+        force.exploring.close(values, who, force.learning)
+    rates = None if answers is None else answers.rates
+    lines = {} if is_fallback else force.recalibrating.lines
+    decision = decider.decide(
+        values,
+        clock,
+        context,
+        count=asked.count,
+        channel=asked.channel,
+        rates=rates,
+        lines=lines,
+        barred=allowed.barred,
+        chance=force.exploring.chance(answers, decision_id),
+    )
+    permits = {
+        f"{one.action}/{one.channel}": permit for one in decision.shown if (permit := allowed.permit(one))
+    }
     cases = {
         f"{shown.action}/{shown.channel}": case
         for shown in decision.shown
-        if not is_fallback and (case := force.learning.case(shown.pair, values, at)) is not None
+        if not is_fallback and (case := force.learning.case(shown.pair, values, answers, at)) is not None
+    }
+    scored = {
+        shown.action: found
+        for shown in decision.shown
+        if not is_fallback and (found := force.recalibrating.scored(shown.action, values)) is not None
     }
     language = force.language_of(row)
     logged = Logged(
@@ -162,15 +279,25 @@ def _made(
         is_known=is_known,
         is_fallback=is_fallback,
         values={name: values[slot] for name, slot in decider.slots.items() if values[slot] is not None},
-        rates=b"" if rates is None else rates.tobytes(),
+        rates=b"" if rates is None else np.asarray(decision.moment.rates).tobytes(),
+        explored=decision.explored,
         shown=list(decision.shown),
         cases=cases,
         language=language,
+        scored=scored,
+        lines={name: (line.slope, line.intercept) for name, line in lines.items()},
+        origin=force.origin_id,
+        damaged=() if is_fallback else tuple(sorted(force.learning.damaged)),
+        shortcut=shortcut,
+        tokens=asked.tokens if force.contacts.counts and not is_fallback else (),
+        permits=permits,
+        barred={f"{action}/{channel}": reason for (action, channel), reason in allowed.barred.items()},
     )
-    decision_id = decision_id_of(at)
+    is_reserving = any(must_reserve(force, asked, one.channel) for one in decision.shown)
     return Made(
         answer=_answer(force, decision_id, logged, decision, profile, clock.now),
-        row=Decided(id=decision_id, at=at, profile=profile, body=_encode(logged)),
+        row=Decided(id=decision_id, at=at, profile=profile, body=written(logged)),
+        asked=asked if is_reserving else None,
     )
 
 
@@ -200,7 +327,9 @@ def _answer(
 
 def _advised(force: InForce, shown: Shown, logged: Logged) -> Advised:
     definition = force.workspace.actions[shown.action]
-    notes = force.notes(shown, has_learned=bool(logged.rates))
+    known = {} if logged.explored is None else logged.explored.known()
+    share = known[shown.pair][0] if shown.pair in known else None
+    notes = (*force.notes(shown, share, has_learned=bool(logged.rates)), *correction(shown, logged))
     return Advised(
         rank=shown.rank,
         action=shown.action,
@@ -213,6 +342,15 @@ def _advised(force: InForce, shown: Shown, logged: Logged) -> Advised:
     )
 
 
+def correction(shown: Shown, logged: Logged) -> tuple[str, ...]:
+    """Return what a shown action's model said before answers corrected it, in words; nothing if none did."""
+    said = logged.scored.get(shown.action)
+    if said is None or said.model not in logged.lines:
+        return ()
+    before, after = said.probability, recalibrated(said.probability, Platt(*logged.lines[said.model]))
+    return (WORDS.corrected.format(before=f"{before:.1%}", after=f"{after:.1%}"),)
+
+
 def _treatment(force: InForce, shown: Shown, language: str) -> Treatment | None:
     treatments = force.workspace.treatments.get(shown.action, {})
     languages = (language, *force.workspace.settings.languages)
@@ -221,102 +359,3 @@ def _treatment(force: InForce, shown: Shown, language: str) -> Treatment | None:
         if found is not None:
             return Treatment(channel=shown.channel, language=one, content=msgspec.structs.asdict(found))
     return None
-
-
-class Replies(msgspec.Struct, frozen=True, kw_only=True):
-    """Responses that came in one call, with when."""
-
-    responses: tuple[Response, ...]
-    received: datetime
-
-    @property
-    def weight(self) -> int:
-        """How much it is to a group commit."""
-        return max(1, len(self.responses))
-
-
-async def take_replies(tx: Transaction, force: InForce, replies: Replies) -> list[ResponseOutcome]:
-    """Store responses and teach the adaptive models, which know what is stored; the caller commits."""
-    outcomes = []
-    for one in replies.responses:
-        outcomes.append(await _take(tx, force, one, micros(replies.received)))
-    return outcomes
-
-
-async def _take(tx: Transaction, force: InForce, one: Response, received: int) -> ResponseOutcome:
-    try:
-        decision_id = bytes.fromhex(one.decision_id)
-    except ValueError:
-        return _rejected(one, "C113", f"{one.decision_id!r} is no decision id.")
-    decided = await tx.decision(decision_id)
-    if decided is None:
-        return _rejected(one, "C113", f"There is no decision {one.decision_id}.")
-    logged = read_logged(decided.body)
-    shown = next((each for each in logged.shown if each.action == one.action), None)
-    if shown is None:
-        valid = ", ".join(each.action for each in logged.shown) or "none"
-        return _rejected(one, "C114", f"The decision did not show {one.action!r}; it showed {valid}.")
-    key = response_key(one.id)
-    if await tx.known_responses([key]):
-        return ResponseOutcome(id=one.id, outcome="duplicate")
-    before = [each for each in await tx.responses(decision_id) if each.action == one.action]
-    at = received if one.at is None else min(micros(one.at), received)
-    answered = Answered(
-        id=key,
-        decision=decision_id,
-        action=one.action,
-        channel=shown.channel,
-        kind=one.kind,
-        at=at,
-        received=received,
-    )
-    is_waiting = one.action in await tx.waits(decision_id)
-    case = logged.cases.get(f"{shown.action}/{shown.channel}")
-    writes = Writes(responses=[answered])
-    if case is not None:
-        known = told(before, is_waiting=is_waiting)
-        lesson = force.learning.learn(case, known, [*before, answered], received)
-        writes.adaptive = lesson.states
-        if is_waiting or lesson.ends is not None:
-            writes.waiting.append(Waiting(decision_id, one.action, lesson.ends))
-    await tx.write(writes)
-    return ResponseOutcome(id=one.id, outcome="accepted")
-
-
-class Overdue(msgspec.Struct, frozen=True, kw_only=True):
-    """Actions that waited for an answer until now."""
-
-    waiting: tuple[Waiting, ...]
-    now: datetime
-
-    @property
-    def weight(self) -> int:
-        """How much it is to a group commit."""
-        return max(1, len(self.waiting))
-
-
-async def take_overdue(tx: Transaction, force: InForce, overdue: Overdue) -> None:
-    """Let adaptive models, which know what is stored, take silence for an answer; the caller commits."""
-    for one in overdue.waiting:
-        if one.action in await tx.waits(one.decision):  # no answer came meanwhile
-            await tx.write(await _silence(tx, force, one, micros(overdue.now)))
-
-
-async def _silence(tx: Transaction, force: InForce, one: Waiting, now: int) -> Writes:
-    """Return what is to be written of an action that waited."""
-    decided = await tx.decision(one.decision)
-    responses = [each for each in await tx.responses(one.decision) if each.action == one.action]
-    if decided is None or not responses:  # forgotten
-        return Writes(waiting=[Waiting(one.decision, one.action, None)])
-    logged = read_logged(decided.body)
-    lesson = force.learning.learn(logged.cases[f"{one.action}/{responses[0].channel}"], None, responses, now)
-    return Writes(adaptive=lesson.states, waiting=[Waiting(one.decision, one.action, lesson.ends)])
-
-
-def response_key(text: str) -> bytes:
-    """Return a response's id as the store keeps it."""
-    return text.encode()
-
-
-def _rejected(one: Response, code: str, reason: str) -> ResponseOutcome:
-    return ResponseOutcome(id=one.id, outcome="rejected", code=code, reason=reason)

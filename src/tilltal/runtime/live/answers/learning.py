@@ -7,26 +7,24 @@ the decision, so a late or repeated answer revises exactly what the first one co
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
-from typing import TypeAlias
 
 import msgspec
-import numpy as np
-import numpy.typing as npt
 
 from tilltal.core.operational import Answered
 from tilltal.decisions.live.decider import LiveDecider
-from tilltal.models.adaptive.bins import plain_bins
-from tilltal.models.adaptive.layout import layout_of, microseconds
-from tilltal.models.adaptive.model import AdaptiveModel, Case, model_from
+from tilltal.models.adaptive.layout import microseconds
+from tilltal.models.adaptive.model import AdaptiveModel
 from tilltal.models.adaptive.outcomes import outcome, time_out
-from tilltal.models.adaptive.table import AdaptiveTable
-from tilltal.workspace.definitions.actions import Learned
+from tilltal.models.adaptive.serving import Answers, TeamTable
+from tilltal.models.adaptive.team import Lessons, Team, TeamCase
+from tilltal.runtime.live.answers.teams import state_name, team_of, teams_of
 
-Pair: TypeAlias = tuple[str, str]  # action, channel
 _REFRESH_US = 60_000_000  # how long evidence may keep the weight of an earlier minute
 _AWAY_US = 86_400_000_000  # after what time it is looked whether a model that was taken away is back
 _EVER = 2**63 - 1
+_log = logging.getLogger("tilltal.server")
 
 
 class Lesson(msgspec.Struct, frozen=True):
@@ -42,76 +40,106 @@ def told(responses: Sequence[Answered], *, is_waiting: bool) -> bool | None:
 
 
 class Learning:
-    """The adaptive models of one set of definitions, one for each action and channel that asks for one."""
+    """The adaptive models of one set of definitions: a team for each action and channel that asks for one.
+
+    `damaged` names stored states that could not be read, until they are written anew. `promotions` and
+    `alarms` count what came of answers beside learning, since the definitions are in force.
+    """
 
     def __init__(self, decider: LiveDecider, stored: Mapping[str, bytes], at: int) -> None:
         """Take up the stored states; `at` is the instant, in microseconds."""
         self._decider = decider
-        self._models = {pair: _model(decider, pair, stored) for pair in decider.adaptive}
+        self.damaged: set[str] = set()
+        self._teams = teams_of(decider, stored, at, self.damaged)
         self._stored = dict(stored)
-        self._waits = {pair: microseconds(model.layout.adaptive.wait) for pair, model in self._models.items()}
+        self._waits = {
+            pair: microseconds(team.models[0].layout.adaptive.wait) for pair, team in self._teams.items()
+        }
         self._places = {pair: place for place, pair in enumerate(decider.adaptive)}
-        models = list(self._models.values())
-        self._table = AdaptiveTable(models, decider.slots, at) if models else None
+        self._table = TeamTable(list(self._teams.values()), decider.slots, at) if self._teams else None
+        self._positives: dict[str, float] = {}
+        self.promotions = 0
+        self.alarms = 0
 
-    def rates(self, values: Sequence[object], at: int) -> npt.NDArray[np.float64] | None:
-        """Return the probability of each pair for a profile's values by slot; None where nothing learns."""
+    def ask(self, values: Sequence[object], decision: bytes, at: int) -> Answers | None:
+        """Return what each team says of a profile's values by slot; None where nothing learns.
+
+        Args:
+            values: by slot, None for NULL.
+            decision: the id of the decision, which says who of a team serves it.
+            at: the instant, in microseconds.
+        """
         if self._table is None:
             return None
         if at - self._table.at > _REFRESH_US:
             self._table.refresh(at)
-        return self._table.rates(values)
+            self._positives.clear()
+        return self._table.ask(values, decision)
 
-    def case(self, place: int, values: Sequence[object], at: int) -> Case | None:
-        """Return what a pair's model sees of a profile now, to be kept with the decision."""
-        return None if self._table is None or place < 0 else self._table.case(place, values, at)
+    def positives(self, action: str) -> float:
+        """Return how many yes are known of an action, by all channels, as they weigh of late."""
+        found = self._positives.get(action)
+        if found is None:
+            teams = [team for pair, team in self._teams.items() if pair[0] == action]
+            at = 0 if self._table is None else self._table.at
+            found = self._positives[action] = sum(_champion(team).answers(at)[0] for team in teams)
+        return found
+
+    def case(self, place: int, values: Sequence[object], answers: Answers | None, at: int) -> TeamCase | None:
+        """Return what a pair's team sees of a profile now, to be kept with the decision."""
+        if self._table is None or answers is None or place < 0:
+            return None
+        return self._table.case(place, values, int(answers.served.item(place)), at)
 
     def catch_up(self, stored: Mapping[str, bytes]) -> None:
         """Take up what others taught the stored models meanwhile: another process, or earlier definitions."""
-        others = [pair for pair in self._models if stored.get(_name(pair)) != self._stored.get(_name(pair))]
-        self._models.update((pair, _model(self._decider, pair, stored)) for pair in others)
+        if self._table is None:
+            return
+        names = {pair: state_name(pair) for pair in self._teams}
+        others = [pair for pair, name in names.items() if stored.get(name) != self._stored.get(name)]
+        at = self._table.at
+        self.damaged -= {names[pair] for pair in others}
+        self._teams.update((pair, team_of(self._decider, pair, stored, at, self.damaged)) for pair in others)
         self._stored = dict(stored)
-        if others and self._table is not None:
-            self._table = AdaptiveTable(list(self._models.values()), self._decider.slots, self._table.at)
+        self._positives.clear()
+        if others:
+            self._table = TeamTable(list(self._teams.values()), self._decider.slots, at)
 
-    def learn(self, case: Case, before: bool | None, responses: Sequence[Answered], now: int) -> Lesson:
-        """Let a model take in what is known now of a shown action.
+    def learn(self, case: TeamCase, before: bool | None, responses: Sequence[Answered], now: int) -> Lesson:
+        """Let a team take in what is known now of a shown action.
 
         Args:
-            case: what the model saw.
+            case: what the team saw.
             before: what it was told of this case.
             responses: all of them to this action of the decision, at least one.
             now: the instant, in microseconds.
         """
         pair = (responses[-1].action, responses[-1].channel)
-        model = self._models.get(pair)
-        if model is None:  # its definition may come back
+        team = self._teams.get(pair)
+        if team is None:  # its definition may come back
             return Lesson(ends=now + _AWAY_US) if before is None else Lesson()
         known = outcome(responses, now, self._waits[pair])
         ends = time_out(responses, self._waits[pair]) if known is None else None
         if known is before:
             return Lesson(ends=ends)
-        model.revise(case, before, known)
+        self._positives.pop(pair[0], None)
+        self._tell(team.name, team.revise(case, before, known, now))
         if self._table is not None:
             self._table.update(self._places[pair])
-        state = self._stored[_name(pair)] = model.to_bytes(now)
-        return Lesson({_name(pair): state}, ends)
+        state = self._stored[team.name] = team.to_bytes(now)
+        self.damaged.discard(team.name)
+        return Lesson({team.name: state}, ends)
+
+    def _tell(self, name: str, lessons: Lessons) -> None:
+        """Let people know of a promotion, and of a model whose answers are no longer what they were."""
+        if lessons.change is not None:
+            self.promotions += 1
+            figures = msgspec.json.encode(lessons.change).decode()
+            _log.info("adaptive model %s: %s", name, figures)
+        if lessons.is_alarm:
+            self.alarms += 1
+            _log.warning("adaptive model %s: answers differ from what it says; see tilltal models", name)
 
 
-def _name(pair: Pair) -> str:
-    return f"{pair[0]}/{pair[1]}"
-
-
-def _model(decider: LiveDecider, pair: Pair, stored: Mapping[str, bytes]) -> AdaptiveModel:
-    plan = next(action for action in decider.plan.actions if action.name == pair[0])
-    definition = plan.definition.propensity
-    assert isinstance(definition, Learned), "the decider names only pairs that learn"
-    bins = {name: plain_bins(decider.plan.schema[name]) for name in definition.adaptive.features}
-    layout = layout_of(definition.adaptive, bins)
-    known = stored.get(_name(pair))
-    if known is None:
-        return AdaptiveModel(layout)
-    try:
-        return model_from(known, layout)
-    except msgspec.DecodeError:  # damaged: what it had learned is lost, what it learns from now on is not
-        return AdaptiveModel(layout)
+def _champion(team: Team) -> AdaptiveModel:
+    return team.models[0 if team.contest is None else team.contest.champion]

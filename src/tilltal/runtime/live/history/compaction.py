@@ -2,7 +2,7 @@
 
 A mark names the range first, then files are written, then manifests, then the rows go from the log: a crash
 in between leaves rows in both places, and whoever reads both leaves out log rows whose ids Parquet has.
-Running again finishes what was begun.
+Running again finishes what was begun. What an ingested file brings too is left out likewise: the file has it.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from tilltal.core.errors import EngineError
 from tilltal.core.operational import Identified, Logged, OperationalStore, Reads, Writes
 from tilltal.engines.operational.opening import open_store
 from tilltal.runtime.live.history.hot import tables_of, united
+from tilltal.runtime.live.history.ingested import BESIDE, is_of_file, parts_of, up_to
 from tilltal.runtime.live.places import files_of, store_place
 from tilltal.runtime.storage import disk
 from tilltal.runtime.storage.store import LIVE, Manifest, Store
@@ -35,7 +36,6 @@ _PORTION = 100_000
 _MARK = "compaction"
 _DONE = "compacted"
 _FILE = "log:"  # how the manifests of compactions name what they hold: `log:<first>-<last>`
-_BESIDE = ("observations", "identities")  # views that hold no rows of the log
 
 
 class Range(msgspec.Struct, frozen=True):
@@ -91,6 +91,12 @@ async def hot_tables(target: Reads, workspace: Workspace, store: Store) -> dict[
 
     The log is read before the manifests: rows that are moved meanwhile are found in one of the two, not both.
     """
+    tables, _ = await hot_until(target, workspace, store)
+    return tables
+
+
+async def hot_until(target: Reads, workspace: Workspace, store: Store) -> tuple[dict[str, pa.Table], int]:
+    """Return the same, and the last position that they and Parquet hold; see `alone`."""
     portions: list[pa.Table] = []
     place = 0
     while rows := await target.log_after(place, _PORTION):
@@ -103,7 +109,7 @@ async def hot_tables(target: Reads, workspace: Workspace, store: Store) -> dict[
         if fresh:
             for view, table in (await asyncio.to_thread(tables_of, workspace, fresh, known)).items():
                 tables[view].append(table)
-    return {view: united(found) for view, found in tables.items()}
+    return {view: united(found) for view, found in tables.items()}, max(place, await last_begun(target))
 
 
 _LOG = pa.schema(
@@ -162,7 +168,7 @@ async def compact(target: OperationalStore, workspace: Workspace, store: Store, 
         EngineError: E504 if somebody else does it now; E530 if the operational store cannot be reached.
     """
     moved = 0
-    with _alone(store):
+    with alone(store):
         while True:
             planned, is_last = await _planned(target)
             if planned is None:
@@ -181,7 +187,7 @@ async def compact(target: OperationalStore, workspace: Workspace, store: Store, 
 
 
 @contextmanager
-def _alone(store: Store) -> Iterator[None]:
+def alone(store: Store) -> Iterator[None]:
     """Be the only compactor of these files; let go by itself if the process dies."""
     store.root.mkdir(parents=True, exist_ok=True)
     handle = os.open(store.root / "compacting", os.O_RDWR | os.O_CREAT, 0o644)
@@ -215,6 +221,8 @@ async def _planned(target: OperationalStore) -> tuple[Range | None, bool]:
     if mark:
         return msgspec.msgpack.decode(mark, type=Range), False
     rows = await target.log_after(0, _PORTION)
+    if (known := await up_to(target.making())) is not None:  # who makes customers reads the rest from the log
+        rows = [row for row in rows if row.position <= known.position]
     if not rows:
         return None, True
     planned = Range(rows[0].position, rows[-1].position, secrets.token_hex(4))
@@ -261,26 +269,32 @@ def _write(store: Store, view: str, name: str, table: pa.Table) -> str:
 
 
 def _not_moved(rows: Sequence[Logged], store: Store) -> list[Logged]:
-    """Leave out rows that Parquet holds already: a compaction is under way, or a crash ended one.
+    """Leave out rows that Parquet holds already: a compaction is under way, a crash ended one, a file came.
 
     Positions only say where to look: an operational store that was lost or restored gives them again.
     """
     if not rows:
         return []
     moved: set[bytes] = set()
+    sources, ids = {row.source for row in rows}, {row.event_id for row in rows}
     for manifest in store.manifests():
         held = range_of(manifest)
-        if held is not None and held.first <= rows[-1].position and rows[0].position <= held.last:
-            moved |= _ids_in(manifest, store)
+        is_near = held is not None and held.first <= rows[-1].position and rows[0].position <= held.last
+        if is_near or (is_of_file(manifest) and manifest.source in sources):
+            moved.update(ids.intersection(ids_in(manifest, store)))
     return [row for row in rows if row.event_id not in moved]
 
 
-def _ids_in(manifest: Manifest, store: Store) -> set[bytes]:
-    """Return the message ids that a compaction's files hold."""
-    found: set[bytes] = set()
-    for part in manifest.parts:
-        path = store.root / part
-        if path.parent.name not in _BESIDE:
-            column = pq.read_table(path, columns=["event_id"])["event_id"]
-            found.update(UUID(text).bytes for text in column.to_pylist())
-    return found
+def ids_in(manifest: Manifest, store: Store) -> Iterator[bytes]:
+    """Yield the message ids that a manifest's files hold, each 16 bytes."""
+    for part in parts_of(manifest):
+        if part.view not in BESIDE:
+            for batch in pq.ParquetFile(store.root / part.path).iter_batches(columns=["event_id"]):
+                yield from map(_id_of, batch.column("event_id").to_pylist())
+
+
+def _id_of(written: UUID | str | bytes) -> bytes:
+    """Return an id as the log has it; compactions write text, DuckDB writes UUIDs."""
+    if isinstance(written, bytes):
+        return written
+    return (written if isinstance(written, UUID) else UUID(written)).bytes

@@ -7,8 +7,9 @@ go, and memberships that go on keep their beginning. A mark says for which defin
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+import hashlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -31,28 +32,26 @@ from tilltal.customers.identity.online.resolver import OnlineIdentity
 from tilltal.customers.identity.online.spans import cut
 from tilltal.customers.identity.ownership import Span
 from tilltal.customers.identity.thinning import thinned_sql
-from tilltal.customers.live.facts.consent_answers import ConsentFact
-from tilltal.customers.live.facts.holding_facts import HoldingFact
-from tilltal.customers.live.facts.pending import Fact
-from tilltal.customers.live.facts.records import RecordFact
 from tilltal.customers.live.profile import ProfileProgram, ProfileState
-from tilltal.customers.traits.online import Event
 from tilltal.rules.clock import Clock
 from tilltal.runtime.live.history.hot import IDENTITIES
+from tilltal.runtime.live.history.ingested import Files, Shown, files_in, marks_of
+from tilltal.runtime.live.history.leisure import Leisurely
+from tilltal.runtime.live.history.past import Past
+from tilltal.runtime.live.history.rows import fact_maker
 from tilltal.runtime.live.instants import micros
 from tilltal.runtime.live.intake.correcting import corrected
-from tilltal.runtime.live.places import FILES, MADE, made_by, sealed
-from tilltal.runtime.live.serving.reloading import Place, place_mark
+from tilltal.runtime.live.places import MADE, made_by
+from tilltal.runtime.live.serving.sweeping import Place, place_mark
 from tilltal.runtime.progress import Progress
 from tilltal.runtime.refresh.identities import resolve_identities
 from tilltal.runtime.refresh.views import declared_views, open_history, open_views, view_name
 from tilltal.runtime.storage.store import Store
-from tilltal.workspace.definitions.sources import FieldType
-from tilltal.workspace.names import event_fields, kept_fields
 from tilltal.workspace.workspace import Workspace
 
 _PORTION = 5_000  # rows written in one transaction
 _ROWS_AT_ONCE = 300_000
+_CHUNK = 2_000
 _HEAD = frozenset(("profile", "identity", "event_id", "at", "received", "source"))
 
 
@@ -68,7 +67,27 @@ class TakeOver:
         identity: OnlineIdentity,
         lookalikes: Mapping[int, frozenset[str]],
         hot: Mapping[str, pa.Table],
+        *,
+        is_making: bool = False,
+        portion: int = _PORTION,
+        rest: float = 0.0,
+        confirm: Callable[[Transaction], Awaitable[None]] | None = None,
     ) -> None:
+        """Take definitions and history.
+
+        Args:
+            engine: reads history.
+            workspace: the definitions.
+            store: history.
+            program: states and values of profiles.
+            identity: who is who.
+            lookalikes: of the last snapshot.
+            hot: tables of what the log holds and history does not.
+            is_making: whether customers are made beside those in use, so that nobody is told of them yet.
+            portion: rows written in one transaction.
+            rest: how long others have the machine, for each second of work.
+            confirm: asked in each transaction; raises if somebody else does this work.
+        """
         self._engine = engine
         self._workspace = workspace
         self._store = store
@@ -76,36 +95,57 @@ class TakeOver:
         self._identity = identity
         self._lookalikes = lookalikes
         self._hot = hot
+        self._is_making = is_making
+        self._portion = portion
+        self._work = Leisurely(rest)
+        self._confirm = confirm
 
     async def run(self, target: OperationalStore, clock: Clock, progress: Progress) -> int:
         """Write everything; return how many profiles there are."""
-        engine = self._engine
-        open_history(engine, self._workspace, self._store, self._hot)
+        async with self._writing(target) as tx:
+            await tx.write(Writes(marks={MADE: b""}))  # until the end they are of several definitions
         progress.start("identity", None)
-        resolve_identities(engine, self._workspace, clock, "history")
-        open_views(engine, self._workspace, clock, "taken", with_tokens=True)
-        for portion in _portions(self._identities(), _PORTION):
-            async with target.transaction() as tx:
+        known = await self._work.do(self._resolve, clock)
+        async for portion in self._work.each(_portions(self._identities(), self._portion)):
+            async with self._writing(target) as tx:
                 await tx.write(portion)
-        known: dict[int, bool] = dict(engine.rows("SELECT profile, is_known FROM spine"))
-        parts = max(1, self._count() // _ROWS_AT_ONCE)
+        parts = max(1, await self._work.do(self._count) // _ROWS_AT_ONCE)
         progress.start("customers", parts)
         for part in range(parts):
-            states = self._states(part, parts, known, clock)
-            for writes in self._written(states, clock):
-                async with target.transaction() as tx:
+            states = await self._work.do(self._states, part, parts, known, clock)
+            async for writes in self._work.each(self._written(states, clock)):
+                async with self._writing(target) as tx:
                     await tx.write(await _beside(tx, writes, micros(clock.now)))
             progress.advance()
         await _remove_others(target, known.keys(), micros(clock.now))
-        swept = Place(self._program.edition, is_done=True)
-        async with target.transaction() as tx:
-            own = {
-                MADE: made_by(self._program, self._workspace.identity),
-                FILES: sealed(self._store),
-            }
-            marks = own | corrected(self._identity)
+        swept = Place(self._program.edition, is_done=not self._is_making)
+        async with self._writing(target) as tx:
+            marks = corrected(self._identity) | marks_of(await self._work.do(self._shown, clock))
+            marks[MADE] = made_by(self._program, self._workspace.identity)
             await tx.write(Writes(marks=marks | place_mark(swept)))
         return len(known)
+
+    @asynccontextmanager
+    async def _writing(self, target: OperationalStore) -> AsyncIterator[Transaction]:
+        async with target.transaction() as tx:
+            if self._confirm is not None:
+                await self._confirm(tx)
+            yield tx
+
+    def _resolve(self, clock: Clock) -> dict[int, bool]:
+        """Read history, find who is who, and return profiles, and whether each is a person's."""
+        open_history(self._engine, self._workspace, self._store, self._hot)
+        resolve_identities(self._engine, self._workspace, clock, "history")
+        open_views(self._engine, self._workspace, clock, "taken", with_tokens=True)
+        return dict(self._engine.rows("SELECT profile, is_known FROM spine"))
+
+    def _shown(self, clock: Clock) -> Shown:
+        """Say that all files count up to the clock; `seen` does not have the ids of their messages."""
+        past, now = Past(self._engine, self._workspace, self._store), micros(clock.now)
+        manifests = files_in(self._store)
+        files = frozenset(one.id for one in manifests)
+        ahead = dict.fromkeys(past.ahead(manifests, now), now)
+        return Shown(Files(whole=files, unnamed=files, ahead=ahead))
 
     def _identities(self) -> Iterator[Writes]:
         """Give what is known of each token, its spans, and who was seen together."""
@@ -113,7 +153,7 @@ class TakeOver:
         engine.register("known_identities", self._known_identities())
         engine.run(
             'CREATE OR REPLACE TEMP TABLE first_seen AS SELECT one.token AS token, min("at") AS first FROM '
-            '(SELECT unnest(ids) AS one, "at" FROM history.observations) GROUP BY one.token'
+            '(SELECT unnest(ids) AS one, "at" FROM observed.observations) GROUP BY one.token'
         )
         claims = (
             "SELECT identity AS token, list((valid_from, valid_to, profile) ORDER BY valid_from) AS claims "
@@ -128,11 +168,12 @@ class TakeOver:
             "LEFT JOIN history.people_spine AS p ON p.profile = i.token GROUP BY i.token"
         )
         for token, namespace, value, first, claimed, is_shared, is_profile in rows:
-            since = _micros(first)
-            yield Writes(
-                identities=[Identified(token, namespace, value)],
-                owners={token: _spans(token, since, claimed or (), is_shared, is_profile)},
-            )
+            known = [Identified(token, namespace, value)]
+            if first is None:  # a file tells of it ahead of its time
+                yield Writes(identities=known)
+                continue
+            spans = _spans(token, _micros(first), claimed or (), is_shared, is_profile)
+            yield Writes(identities=known, owners={token: spans})
         yield from self._observations()
 
     def _known_identities(self) -> pa.Table:
@@ -146,11 +187,11 @@ class TakeOver:
 
     def _observations(self) -> Iterator[Writes]:
         thinned = thinned_sql(self._identity.rules, self._identity.corrections)
-        self._engine.run("CREATE OR REPLACE VIEW observations AS SELECT * FROM history.observations")
+        self._engine.run("CREATE OR REPLACE VIEW observations AS SELECT * FROM observed.observations")
         rows = self._engine.rows(f"SELECT * FROM ({thinned}) WHERE len(ids) > 1")
-        for number, (name, at, last_at, ids) in enumerate(rows):
+        for name, at, last_at, ids in rows:
             tokens = tuple((one["namespace"], one["token"]) for one in ids)
-            own = name or f"history:{number}"
+            own = name or _name_of(at, tokens)
             seen = [Observed(own, _micros(at), tokens)]
             if last_at != at:
                 seen.append(Observed(f"{own}#last", _micros(last_at), tokens))
@@ -169,14 +210,16 @@ class TakeOver:
             if profile % parts == part:
                 fresh = states[profile] = self._program.new()
                 fresh.is_known = is_known
+                fresh.is_untold = self._is_making
                 fresh.lookalikes = self._lookalikes.get(profile, frozenset())
         for view in declared_views(self._workspace):
             name = view_name(view)
             if name == "observations":
                 continue
-            made = self._fact_maker(view)
+            made = fact_maker(self._workspace, view)
             table = self._engine.arrow(f"SELECT * FROM {quote(name)} WHERE profile % {parts} = {part}")
-            for batch in table.to_batches(max_chunksize=50_000):
+            for batch in table.to_batches(max_chunksize=_CHUNK):
+                self._work.pause()
                 for row in batch.to_pylist():
                     state = states.get(row["profile"])
                     if state is not None:
@@ -191,7 +234,7 @@ class TakeOver:
             writes.states.append(State(profile, self._program.encode(state), state.due))
             at = micros(clock.now)
             writes.members += [Membership(name, profile, at, is_member=True) for name in self._held(state)]
-            if len(writes.states) >= _PORTION:
+            if len(writes.states) >= self._portion:
                 yield writes
                 writes = Writes()
         yield writes
@@ -199,16 +242,6 @@ class TakeOver:
     def _held(self, state: ProfileState) -> list[str]:
         names = self._program.audience_names
         return [name for bit, name in enumerate(names) if state.audiences >> bit & 1]
-
-    def _fact_maker(self, view: str) -> Callable[[Mapping[str, Any]], Fact]:
-        kind, _, name = view.partition("/")
-        if kind == "events":
-            fields = event_fields(self._workspace)[name]
-            return lambda row: _event(name, row, fields)
-        if kind == "records":
-            kept = kept_fields(self._workspace.sources[name])
-            return lambda row: _record(name, row, kept)
-        return _holding if kind == "holdings" else _consent
 
 
 async def _beside(tx: Transaction, writes: Writes, at: int) -> Writes:
@@ -245,6 +278,11 @@ async def _remove_others(target: OperationalStore, known: Collection[int], at: i
             await tx.write(Writes(gone=gone, changes=[_told(one) for one in left]))
 
 
+def _name_of(at: object, tokens: Sequence[tuple[str, int]]) -> str:
+    """Return a name for who was seen with whom where files give none: the same for the same, whenever."""
+    return f"history:{hashlib.sha256(repr((_micros(at), tokens)).encode()).hexdigest()[:20]}"
+
+
 def _told(turn: Membership) -> Change:
     kind: Literal["entered", "left"] = "entered" if turn.is_member else "left"
     return Change(at=turn.at, profile=turn.profile, kind=kind, name=turn.audience)
@@ -279,56 +317,3 @@ def _portions(pieces: Iterator[Writes], size: int) -> Iterator[Writes]:
 def _micros(instant: object) -> int:
     assert isinstance(instant, datetime), "history keeps instants as timestamps"
     return micros(instant.replace(tzinfo=UTC))
-
-
-def _aware(row: Mapping[str, Any], name: str) -> datetime:
-    instant: datetime = row[name]
-    return instant.replace(tzinfo=UTC)
-
-
-def _fields(row: Mapping[str, Any], fields: Mapping[str, FieldType]) -> dict[str, object]:
-    return {
-        name: json.loads(row[name]) if kind == "any" else row[name]
-        for name, kind in fields.items()
-        if row.get(name) is not None
-    }
-
-
-def _event(name: str, row: Mapping[str, Any], fields: Mapping[str, FieldType]) -> Event:
-    return Event(
-        type=name,
-        at=_aware(row, "at"),
-        received=_aware(row, "received"),
-        event_id=str(row["event_id"]),
-        fields=_fields(row, fields),
-    )
-
-
-def _record(name: str, row: Mapping[str, Any], fields: Mapping[str, FieldType]) -> RecordFact:
-    return RecordFact(
-        source=name,
-        at=_aware(row, "at"),
-        received=_aware(row, "received"),
-        event_id=str(row["event_id"]),
-        fields=_fields(row, fields),
-    )
-
-
-def _holding(row: Mapping[str, Any]) -> HoldingFact:
-    return HoldingFact(
-        source=row["source"],
-        product=row["product"],
-        opened=row["opened"],
-        closed=row["closed"],
-        received=_aware(row, "received"),
-    )
-
-
-def _consent(row: Mapping[str, Any]) -> ConsentFact:
-    return ConsentFact(
-        purpose=row["purpose"],
-        channel=row["channel"],
-        granted=row["granted"],
-        at=_aware(row, "at"),
-        received=_aware(row, "received"),
-    )

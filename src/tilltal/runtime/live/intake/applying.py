@@ -8,11 +8,12 @@ brought up to the clock.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import timedelta
 
 import msgspec
 
+from tilltal.core.errors import SupersededError
 from tilltal.core.operational import (
     Change,
     Identified,
@@ -24,14 +25,16 @@ from tilltal.core.operational import (
     Transaction,
     Writes,
 )
-from tilltal.customers.identity.online.resolver import Moves, OnlineIdentity, owner_at
-from tilltal.customers.identity.online.spans import since
-from tilltal.customers.live.profile import Moved, ProfileProgram, ProfileState
+from tilltal.customers.identity.online.resolver import Moves, OnlineIdentity, Passage, Settled, owner_at
+from tilltal.customers.identity.online.spans import ALWAYS, since
+from tilltal.customers.live.profile import Moved, ProfileProgram, ProfileState, stage_of
 from tilltal.rules.clock import Clock
 from tilltal.runtime.live.history.past import History, rows_of
 from tilltal.runtime.live.instants import micros
+from tilltal.runtime.live.intake.components import LARGE, Component
 from tilltal.runtime.live.intake.facts import FactReader
 from tilltal.runtime.live.intake.incoming import Incoming
+from tilltal.runtime.live.places import MADE
 
 _TICK = timedelta(microseconds=1)
 
@@ -55,6 +58,9 @@ class Applier:
         reader: FactReader,
         people: frozenset[str],
         history: History,
+        made_by: bytes,
+        *,
+        is_making: bool = False,
     ) -> None:
         """Take definitions.
 
@@ -64,12 +70,17 @@ class Applier:
             reader: reads rows of the log.
             people: the namespaces whose identifiers are people's, not devices'.
             history: asked when a device changes hands.
+            made_by: what customers must have been made by.
+            is_making: whether they are in the making, so that nobody is told of them yet.
         """
         self._program = program
         self._identity = identity
         self._reader = reader
         self._people = people
         self._history = history
+        self._made_by = made_by
+        self._is_making = is_making
+        self.large = 0  # components settled that were large
 
     async def apply(
         self, tx: Transaction, messages: Sequence[Incoming], identities: Iterable[Identified], clock: Clock
@@ -90,6 +101,48 @@ class Applier:
         touched = await self._fold(tx, fresh, resolved, clock)
         return Applied(fresh=frozenset(one.logged.event_id for one in fresh), profiles=touched)
 
+    async def observe(
+        self, tx: Transaction, seen: Sequence[Incoming], identities: Sequence[Identified], clock: Clock
+    ) -> None:
+        """Take in who was seen with whom, without what they did: `fill_in` adds that; the caller commits."""
+        observed = [found for one in seen if (found := one.observed) is not None]
+        await tx.write(Writes(observations=observed, identities=list(identities)))
+        await self._fold(tx, (), await self._resolved(tx, seen), clock)
+
+    async def fill_in(self, tx: Transaction, rows: Sequence[Logged], clock: Clock) -> None:
+        """Add rows that Parquet shows in this transaction, of identifiers observed before.
+
+        The caller commits. What had come as a message counts as Parquet has it.
+        """
+        known = await tx.known_ids([row.event_id for row in rows])
+        fresh = [Incoming(logged=row, ids=(), message_id="") for row in rows if row.event_id not in known]
+        owners = await tx.owners({row.token for row in rows})
+        again = [
+            Passage(span.token, ALWAYS, None, span.profile, span.profile)
+            for token in sorted({row.token for row in rows if row.event_id in known})
+            for span in owners[token]
+        ]
+        moves = Moves(owners={}, whole=(), passages=tuple(again), gone=frozenset())
+        await self._fold(tx, fresh, _Resolved(owners=owners, before=owners, moves=moves), clock)
+        await tx.write(Writes(seen=[one.logged.event_id for one in fresh]))
+
+    async def take_again(
+        self, tx: Transaction, messages: Sequence[Incoming], twice: Collection[int], clock: Clock
+    ) -> None:
+        """Take in messages that the log has; the caller commits.
+
+        What is known under the tokens `twice` is made again: some of it may have come by file as well.
+        """
+        resolved = await self._resolved(tx, messages)
+        again = [
+            Passage(token, ALWAYS, None, span.profile, span.profile)
+            for token in sorted(twice)
+            for span in resolved.owners[token]
+        ]
+        passages = (*resolved.moves.passages, *again)
+        resolved.moves = msgspec.structs.replace(resolved.moves, passages=passages)
+        await self._fold(tx, messages, resolved, clock)
+
     async def correct(self, tx: Transaction, earlier: OnlineIdentity, clock: Clock) -> int:
         """Settle anew whom other corrections than the earlier ones concern; the caller commits.
 
@@ -107,15 +160,16 @@ class Applier:
             for token, one in (await tx.identities(known)).items()
         ]
         found = _Resolved(owners=dict(known), before=known)
-        await self._settle(tx, set(seeds), alone, found)
+        component = Component(tx, self._identity, found.owners, found.before, alone)
+        self._take_over(found, await component.settle_whole(seeds), component)
         found.moves = self._identity.changes(found.before, found.owners)
         return await self._fold(tx, (), found, clock)
 
     async def wake(self, tx: Transaction, profiles: Iterable[int], clock: Clock) -> None:
         """Bring profiles up to the clock though nothing came in for them."""
         writes = Writes()
-        for profile, stored in (await tx.lock_states(profiles)).items():
-            self._finish(profile, self._program.decode(stored.data), writes, clock)
+        for profile, stored in (await self._locked(tx, profiles)).items():
+            await self._finish(tx, profile, self._program.decode(stored.data), writes, clock)
         await tx.write(writes)
 
     async def renew(
@@ -127,13 +181,14 @@ class Applier:
     ) -> None:
         """Bring profiles to these definitions; nobody is a member of an audience that is no more."""
         writes = Writes()
-        for profile, stored in (await tx.lock_states(profiles)).items():
+        for profile, stored in (await self._locked(tx, profiles)).items():
             state = self._program.decode(stored.data)
             alike = lookalikes.get(profile, frozenset())
-            if state.is_stale or state.lookalikes != alike:
+            if state.is_stale or state.is_untold or state.lookalikes != alike:
                 state.lookalikes = alike
-                self._finish(profile, state, writes, clock)
+                await self._finish(tx, profile, state, writes, clock)
             over = (await tx.memberships(profile)).keys() - set(self._program.audience_names)
+            over -= {one.audience for one in writes.members if one.profile == profile}
             _note(profile, Moved(clock.now, left=tuple(sorted(over))), writes)
         await tx.write(writes)
 
@@ -143,8 +198,11 @@ class Applier:
         found = _Resolved(owners=dict(before), before=before)
         unclear = [one for one in fresh if not self._is_clear(one, found)]
         if unclear:
-            alone = [Observed("", one.logged.at, one.ids) for one in unclear if one.observed is None]
-            await self._settle(tx, {token for one in unclear for _, token in one.ids}, alone, found)
+            came = [one.observed or Observed("", one.logged.at, one.ids) for one in unclear]
+            component = Component(tx, self._identity, found.owners, found.before, came)
+            self._take_over(
+                found, await component.settle({one for each in unclear for one in each.ids}), component
+            )
         found.moves = self._identity.changes(found.before, found.owners)
         return found
 
@@ -164,30 +222,13 @@ class Applier:
         found.owners.update(stretched or {})
         return stretched is not None
 
-    async def _settle(
-        self, tx: Transaction, seeds: set[int], alone: Sequence[Observed], found: _Resolved
-    ) -> None:
-        """Resolve the components of some tokens together; `alone` says when some were seen by themselves."""
-        tokens, observed = await self._component(tx, seeds)
-        observed += alone
-        missing = await tx.owners(tokens - found.owners.keys())
-        found.before.update(missing)
-        found.owners.update(missing)
-        settled = self._identity.settle(observed, found.owners)
+    def _take_over(self, found: _Resolved, settled: Settled, component: Component) -> None:
+        """Take over what was settled; what it took is counted."""
+        self.large += component.size >= LARGE
         found.owners.update(settled.owners)
         found.is_known = {one: is_one for one, is_one in found.is_known.items() if one not in settled.owners}
         found.is_known.update(settled.is_known)
         found.settled = frozenset(settled.owners)
-
-    async def _component(self, tx: Transaction, seeds: set[int]) -> tuple[set[int], list[Observed]]:
-        """Return all that is reachable from some tokens: through observations, and through corrections."""
-        tokens = seeds
-        while True:
-            wanted = tokens | self._identity.tied(tokens)
-            observed = await tx.component(wanted)
-            tokens = wanted.union(token for one in observed for _, token in one.ids)
-            if self._identity.tied(tokens) <= tokens:
-                return tokens, observed
 
     async def _fold(
         self, tx: Transaction, fresh: Sequence[Incoming], resolved: _Resolved, clock: Clock
@@ -200,7 +241,7 @@ class Applier:
             if owner is not None:
                 rows[owner].append(one)
         touched = rows.keys() | moves.profiles
-        stored = await tx.lock_states(touched | resolved.is_known.keys() | resolved.nobody)
+        stored = await self._locked(tx, touched | resolved.is_known.keys() | resolved.nobody)
         gone = resolved.nobody & stored.keys()
         touched = (touched | (resolved.is_known.keys() - stored.keys())) - gone
         states = {profile: self._program.decode(one.data) for profile, one in stored.items()}
@@ -220,9 +261,22 @@ class Applier:
         for profile in sorted(gone):
             writes.changes.append(_gone(profile, moves, clock))
         for profile in sorted(touched):
-            self._finish(profile, states[profile], writes, clock)
+            await self._finish(tx, profile, states[profile], writes, clock)
         await tx.write(writes)
         return len(touched)
+
+    async def _locked(self, tx: Transaction, profiles: Iterable[int]) -> dict[int, State]:
+        """Return states; from here on to the end of the transaction they stay of these definitions.
+
+        Raises:
+            SupersededError: if customers were made anew by other definitions, maybe in this very moment.
+        """
+        found = await tx.lock_states(profiles)
+        if not self._is_making and await tx.mark(MADE) not in (self._made_by, None):
+            raise SupersededError.of(
+                "E531", "Customers were made anew by other definitions.", hint="Try again."
+            )
+        return found
 
     async def _move(
         self,
@@ -259,13 +313,32 @@ class Applier:
     def _catch_up(self, profile: int, state: ProfileState, writes: Writes, clock: Clock) -> None:
         """Note what was due before a state changes hands in part."""
         for moved in self._program.advance(state, Clock(clock.now - _TICK, clock.zone)):
-            _note(profile, moved, writes)
+            if not state.is_untold:
+                _note(profile, moved, writes)
 
-    def _finish(self, profile: int, state: ProfileState, writes: Writes, clock: Clock) -> None:
+    async def _finish(
+        self, tx: Transaction, profile: int, state: ProfileState, writes: Writes, clock: Clock
+    ) -> None:
         """Bring a state up to the clock and note what that changes."""
+        is_untold, state.is_untold = state.is_untold, self._is_making
         for moved in self._program.advance(state, clock):
-            _note(profile, moved, writes)
+            if not is_untold:
+                _note(profile, moved, writes)
+        if is_untold and not self._is_making:
+            _note(profile, await self._turned(tx, profile, state, clock), writes)
         writes.states.append(State(profile, self._program.encode(state), state.due))
+
+    async def _turned(self, tx: Transaction, profile: int, state: ProfileState, clock: Clock) -> Moved:
+        """Return what is otherwise with a customer who was made anew."""
+        held, now = (await tx.memberships(profile)).keys(), set(self._program.audiences_of(state))
+        former = (await tx.former([profile])).get(profile)
+        before = None if former is None else stage_of(former)
+        return Moved(
+            clock.now,
+            entered=tuple(sorted(now - held)),
+            left=tuple(sorted(held - now)),
+            stage=None if state.stage == before else (before, state.stage or ""),
+        )
 
 
 class _Resolved(msgspec.Struct, kw_only=True):

@@ -28,6 +28,7 @@ from tilltal.runtime.live.contract import Message, MessageType
 from tilltal.runtime.live.definitions import InForce, in_force
 from tilltal.runtime.live.history.past import Past
 from tilltal.runtime.live.instants import micros
+from tilltal.runtime.live.intake.appliers import applier_of
 from tilltal.runtime.live.intake.applying import Applier
 from tilltal.runtime.live.intake.collecting import Call
 from tilltal.runtime.live.intake.setting_aside import COLLECTOR, NO_SOURCE, SetAside
@@ -146,9 +147,9 @@ async def _look_again(
             raise DataError.of(
                 "S347",
                 "The operational store has no customers that were made by these definitions.",
-                hint="Start or restart `tilltal serve` once, then try again.",
+                hint="Start `tilltal serve`, or wait until it serves by them; then try again.",
             )
-        applier = Applier(force.program, force.identity, force.reader, force.people, past.rows_of)
+        applier = applier_of(force, past)
         counts = _Counts()
         settled = []
         aside = SetAside(files_of(workspace), vault)

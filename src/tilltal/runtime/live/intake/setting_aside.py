@@ -9,7 +9,6 @@ import hashlib
 import os
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from tilltal.sources.reasons import Reason
 
 NO_SOURCE = "collector"  # stands for the source where none takes a message
 COLLECTOR = "collector"  # stands for the file that a message came in
+FULL = 10_000  # entries in a file, after which another is begun
 _REMEMBERED = 100_000  # messages that the quarantine surely has
 
 
@@ -45,14 +45,29 @@ class Aside(msgspec.Struct, frozen=True, kw_only=True):
         return hashlib.blake2b(f"{self.source}\x1f{self.key}".encode(), digest_size=16).digest()
 
 
+class _File(msgspec.Struct, kw_only=True):
+    """A file of this process that takes more entries: its name, when it was begun, how much it holds."""
+
+    name: str
+    path: Path
+    began: datetime
+    count: int = 0
+    size: int = 0
+
+    def takes_more(self, now: datetime) -> bool:
+        """True until it is full, or of another day."""
+        return self.count < FULL and self.began.date() == now.date()
+
+
 class SetAside:
-    """Puts messages into quarantine."""
+    """Puts messages into quarantine: a source's into one file until it is full, or the day is over."""
 
     def __init__(self, store: Store, vault: Vault) -> None:
         self._store = store
         self._vault = vault
         self._count = 0
         self._kept: OrderedDict[bytes, None] = OrderedDict()
+        self._files: dict[str, _File] = {}
 
     def keep(self, found: Sequence[Aside], now: datetime) -> None:
         """Store messages durably, unless they lie there already: clients send again, and so do we.
@@ -76,28 +91,38 @@ class SetAside:
             self._kept.popitem(last=False)
 
     def _keep(self, source: str, group: Sequence[Aside], now: datetime) -> None:
-        name = self._name(now)
-        path = self._store.root / "quarantine" / source / f"{name}.jsonl"
-        ingested = _written(now)
+        file = self._file(source, now)
+        before = file.size
+        count, size = quarantine.append(file.path, self._entries(source, group, _written(now)), before)
+        rows = file.count + count
         try:
-            count = quarantine.write(path, self._entries(source, group, ingested))
-        except OSError:
-            with suppress(OSError):
-                path.unlink(missing_ok=True)  # a full disk needs the room
-            raise
-        self._store.accept(
-            Manifest(
-                id=name,
-                source=source,
-                file=COLLECTOR,
-                ingested=ingested,
-                rows=count,
-                taken=0,
-                duplicate=0,
-                quarantined=count,
-                quarantine=_relative(path, self._store.root),
+            self._store.accept(
+                Manifest(
+                    id=file.name,
+                    source=source,
+                    file=COLLECTOR,
+                    ingested=_written(file.began),
+                    rows=rows,
+                    taken=0,
+                    duplicate=0,
+                    quarantined=rows,
+                    quarantine=_relative(file.path, self._store.root),
+                )
             )
-        )
+        except OSError:
+            quarantine.cut(file.path, before)
+            raise
+        file.count, file.size = rows, size
+
+    def _file(self, source: str, now: datetime) -> _File:
+        file = self._files.get(source)
+        if file is None or not file.takes_more(now) or not file.path.exists():
+            folder = self._store.root / "quarantine" / source
+            path = folder / f"{self._name(now)}.jsonl"
+            while path.exists():  # an earlier process of this number began it, by the same clock
+                path = folder / f"{self._name(now)}.jsonl"
+            file = self._files[source] = _File(name=path.stem, path=path, began=now)
+        return file
 
     def settle(self, source: str, entries: Sequence[str], taken: int, now: datetime) -> None:
         """Note durably that entries of a source were seen to, and how many of them were taken in.

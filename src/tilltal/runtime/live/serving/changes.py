@@ -23,10 +23,12 @@ from tilltal.core.ids import profile_text
 from tilltal.core.operational import Change, OperationalStore, Writes
 from tilltal.runtime.live.contract import ChangeNotice
 from tilltal.runtime.live.instants import moment
+from tilltal.runtime.live.serving.leases import Lease
 from tilltal.workspace.definitions.settings import Webhook
 
 _PORTION = 500
 _POLL_SECONDS = 1.0  # another process may have written
+_LEASE_SECONDS = 0.5  # between two looks whether it is this server's turn
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 300.0
 _log = logging.getLogger("tilltal.webhooks")
 
@@ -66,6 +68,11 @@ class Feed:
             else:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(came.wait(), _POLL_SECONDS)
+
+
+def place_mark(hook: str) -> str:
+    """Return the mark of how far a webhook's receiver was told."""
+    return f"webhook:{hook}"
 
 
 async def last_position(store: OperationalStore) -> int:
@@ -119,7 +126,8 @@ class Hook:
                 hint="Set it, or remove the webhook from tilltal.yaml.",
             )
         self._secret = environment[definition.secret]
-        self._mark = f"webhook:{name}"
+        self._mark = place_mark(name)
+        self._lease = Lease(store, self._mark)
         self._definition = definition
         self._store = store
         self._feed = feed
@@ -128,13 +136,18 @@ class Hook:
         self.failures = 0  # in a row
 
     async def run(self, client: httpx.AsyncClient) -> None:
-        """Tell the receiver of every change until the feed closes, also after the store was away."""
-        while not self._feed.is_closed:
-            try:
-                await self._tell_all(client)
-            except EngineError as error:
-                _log.warning("webhook %s: %s", self.name, error)
-                await asyncio.sleep(_POLL_SECONDS)
+        """Tell the receiver of every change until the feed closes, also after the store was away.
+
+        Of several servers one does so. If it dies another goes on, within seconds, from the last place kept.
+        """
+        async with self._lease.kept():
+            while not self._feed.is_closed:
+                try:
+                    if self._lease.is_held:
+                        await self._tell_all(client)
+                except EngineError as error:
+                    _log.warning("webhook %s: %s", self.name, error)
+                await asyncio.sleep(0 if self._feed.is_closed else _LEASE_SECONDS)
 
     async def place(self) -> int | None:
         """Return the position of the last change that the receiver was told of; None before the first."""
@@ -142,15 +155,22 @@ class Hook:
         return None if kept is None else int(kept)
 
     async def _tell_all(self, client: httpx.AsyncClient) -> None:
+        """Tell of every change until the feed closes, or another server has taken over."""
+        term = self._lease.term
         kept = await self.place()
         place = await last_position(self._store) if kept is None else kept
         if kept is None:
             await self._keep(place)
         async for portion in self._feed.after(place):
             wanted = [notice(change) for change in portion if self._is_wanted(change)]
-            while wanted and not await self._tell(client, wanted):
+            while self._is_mine(term) and wanted and not await self._tell(client, wanted):
                 await asyncio.sleep(self._pause())
+            if not self._is_mine(term):
+                return
             await self._keep(portion[-1].position)
+
+    def _is_mine(self, term: int) -> bool:
+        return self._lease.is_held and self._lease.term == term
 
     def _is_wanted(self, change: Change) -> bool:
         audiences = self._definition.audiences
@@ -187,4 +207,5 @@ class Hook:
     async def _keep(self, place: int) -> None:
         with suppress(EngineError):  # told again after a restart, which a receiver must stand anyway
             async with self._store.transaction() as tx:
-                await tx.write(Writes(marks={self._mark: str(place).encode()}))
+                if await self._lease.confirm(tx):
+                    await tx.write(Writes(marks={self._mark: str(place).encode()}))

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
 from typing import TypeAlias
 
-from tilltal.core.errors import EngineError
+from tilltal.core.errors import EngineError, SupersededError
 from tilltal.core.operational import OperationalStore, Transaction, Writes
 from tilltal.rules.clock import Clock
-from tilltal.runtime.live.answers import deciding
-from tilltal.runtime.live.answers.deciding import Made, Overdue, Replies
+from tilltal.runtime.live.answers import replying
+from tilltal.runtime.live.answers.deciding import Made
+from tilltal.runtime.live.answers.replying import Overdue, Replies
+from tilltal.runtime.live.contacts import reserving, taking
+from tilltal.runtime.live.contacts.books import Books, Wanted
+from tilltal.runtime.live.contacts.contract import ContactAnswers, ContactStep
+from tilltal.runtime.live.contacts.pieces import Claims, Step
 from tilltal.runtime.live.contract import Collected, ResponseOutcome, Unavailable
 from tilltal.runtime.live.definitions import InForce
 from tilltal.runtime.live.instants import micros
@@ -21,9 +26,10 @@ from tilltal.runtime.live.intake.applying import Applier
 from tilltal.runtime.live.intake.collecting import Call
 from tilltal.runtime.live.intake.setting_aside import SetAside
 from tilltal.runtime.live.serving.changes import Feed
+from tilltal.runtime.live.serving.lessons import Lessons
 
-Piece: TypeAlias = Call | Made | Replies | Overdue
-Result: TypeAlias = Collected | list[ResponseOutcome] | None
+Piece: TypeAlias = Call | Made | Replies | Overdue | Claims | Step
+Result: TypeAlias = Collected | list[ResponseOutcome] | Made | ContactAnswers | ContactStep | None
 
 _ATTEMPTS = 6
 _OVERTAKEN_SECONDS = 0.01  # longest pause before the second attempt; doubles
@@ -39,9 +45,18 @@ class Committer:
         self._quarantine = quarantine
         self._feed = feed
         self._now = now
+        self.lessons = Lessons(store)
 
-    async def run(self, pieces: Sequence[Piece], force: InForce, applier: Applier) -> list[Result]:
+    async def run(
+        self,
+        pieces: Sequence[Piece],
+        force: InForce,
+        applier: Applier,
+        renewed: Callable[[InForce], Awaitable[tuple[InForce, Applier]]],
+    ) -> list[Result]:
         """Do a group of pieces in one transaction; return one result per piece, once all of it is durable.
+
+        Where customers were made anew meanwhile it is done by the definitions that `renewed` gives.
 
         Raises:
             EngineError: if the store cannot be reached; nothing was stored.
@@ -52,7 +67,11 @@ class Committer:
         for call in calls:
             force.desk.keep_secrets(call.batch)
         await self._set_aside(calls, clock.now)
-        results = await self._committed(pieces, force, applier, clock)
+        try:
+            results = await self._committed(pieces, force, applier, clock)
+        except SupersededError:
+            force, applier = await renewed(force)
+            results = await self._committed(pieces, force, applier, clock)
         self._feed.notify()
         return results
 
@@ -82,26 +101,65 @@ class Committer:
     async def _attempted(
         self, pieces: Sequence[Piece], force: InForce, applier: Applier, clock: Clock
     ) -> list[Result]:
-        if all(isinstance(piece, Made) for piece in pieces):
+        if all(isinstance(piece, Made) and piece.asked is None for piece in pieces):
             await self._store.write(_decisions(pieces))
             return [None] * len(pieces)
-        calls = [piece for piece in pieces if isinstance(piece, Call)]
+        if not any(isinstance(piece, Replies | Overdue) for piece in pieces):
+            async with self._store.transaction() as tx:
+                return await _results(tx, pieces, force, applier, clock)
+        async with self.lessons.taught() as version:
+            return await self._taught(pieces, force, applier, clock, version)
+
+    async def _taught(
+        self, pieces: Sequence[Piece], force: InForce, applier: Applier, clock: Clock, version: bytes
+    ) -> list[Result]:
+        """Do a group that adaptive models learn from."""
         try:
             async with self._store.transaction() as tx:
-                fresh = await _applied(tx, applier, calls, clock)
-                await tx.write(_decisions(pieces))
-                if any(isinstance(piece, Replies | Overdue) for piece in pieces):
-                    force.learning.catch_up(await tx.adaptive())  # once: nobody else learns until the end
-                return [await _result(tx, force, piece, fresh) for piece in pieces]
+                results = await _results(tx, pieces, force, applier, clock, is_teaching=True)
+                await self.lessons.tell(tx, version)
+                return results
         except BaseException:
-            if any(isinstance(piece, Replies | Overdue) for piece in pieces):
-                await self._forget(force)
+            await self._forget(force)
             raise
 
     async def _forget(self, force: InForce) -> None:
         """Take back what adaptive models learned in a transaction that failed."""
         with suppress(EngineError):
             force.learn_from(await self._store.adaptive(), micros(self._now()))
+
+
+async def _results(
+    tx: Transaction,
+    pieces: Sequence[Piece],
+    force: InForce,
+    applier: Applier,
+    clock: Clock,
+    *,
+    is_teaching: bool = False,
+) -> list[Result]:
+    fresh = await _applied(tx, applier, [piece for piece in pieces if isinstance(piece, Call)], clock)
+    if is_teaching:
+        force.catch_up(await tx.adaptive())  # once: nobody else learns until the end
+    books = await _opened(tx, force, pieces, clock)
+    taking.judge(books, pieces)
+    final = [reserving.settled(force, books, one) if isinstance(one, Made) else one for one in pieces]
+    await tx.write(_decisions(final))
+    results = [await _result(tx, force, books, piece, fresh) for piece in final]
+    await tx.write(books.writes())
+    return results
+
+
+async def _opened(tx: Transaction, force: InForce, pieces: Sequence[Piece], clock: Clock) -> Books:
+    """Open the books of contacts that pieces need; the lock of who learns is taken before, theirs after."""
+    wanted = Wanted()
+    taking.want(wanted, pieces)
+    await replying.want(tx, force, wanted, pieces)
+    for piece in pieces:
+        if isinstance(piece, Made) and piece.asked is not None:
+            wanted.people.append(piece.asked.tokens)
+            wanted.instants.append(piece.answer.at)
+    return await taking.opened(tx, force, wanted, clock)
 
 
 async def _applied(
@@ -115,18 +173,26 @@ async def _applied(
     return applied.fresh
 
 
-async def _result(tx: Transaction, force: InForce, piece: Piece, fresh: frozenset[bytes]) -> Result:
+async def _result(
+    tx: Transaction, force: InForce, books: Books, piece: Piece, fresh: frozenset[bytes]
+) -> Result:
     if isinstance(piece, Call):
         return piece.collected(fresh)
+    if isinstance(piece, Claims):
+        return taking.answers(books, piece)
+    if isinstance(piece, Step):
+        return taking.taken(books, piece)
     if isinstance(piece, Replies):
-        return await deciding.take_replies(tx, force, piece)
+        return await replying.take_replies(tx, force, books, piece)
     if isinstance(piece, Overdue):
-        await deciding.take_overdue(tx, force, piece)
-    return None
+        await replying.take_overdue(tx, force, books, piece)
+    return piece if isinstance(piece, Made) else None
 
 
 def _was_overtaken(error: EngineError) -> bool:
     """True if the same transaction would probably succeed now; a store that is away is left to the caller."""
+    if isinstance(error, SupersededError):
+        return False
     return all(fault.code == "E531" for fault in error.faults)
 
 

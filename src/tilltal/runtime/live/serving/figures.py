@@ -6,6 +6,9 @@ from collections.abc import Iterable, Mapping
 
 from tilltal.runtime.live.contract import Collected, DecideAnswer, Sample
 
+DEGRADED = ("model_missing", "adaptive_damaged", "late", "error", "store")
+"""What decisions may do without: `serving.in_time` and `InForce.lacks`."""
+
 
 class Figures:
     """Counters of one server process; `behind` is how many seconds a stage in the background is, by name."""
@@ -15,6 +18,8 @@ class Figures:
         self.behind: dict[str, float] = {}
         self._messages = {"accepted": 0, "duplicate": 0, "rejected": 0}
         self._decisions = {"known": 0, "unknown": 0, "fallback": 0}
+        self._degraded = dict.fromkeys(DEGRADED, 0)
+        self._unlogged = 0
 
     def collected(self, result: Collected) -> None:
         """Count a call's messages."""
@@ -22,8 +27,11 @@ class Figures:
         self._messages["duplicate"] += result.duplicates
         self._messages["rejected"] += len(result.rejected)
 
-    def decided(self, answer: DecideAnswer) -> None:
-        """Count a decision."""
+    def decided(self, answer: DecideAnswer, lacks: Iterable[str] = (), *, is_logged: bool = True) -> None:
+        """Count a decision, and what it did without."""
+        for reason in lacks:
+            self._degraded[reason] += 1
+        self._unlogged += not is_logged
         kind = "fallback" if answer.is_fallback else "known" if answer.is_known else "unknown"
         self._decisions[kind] += 1
 
@@ -45,6 +53,20 @@ class Figures:
                 value=count,
                 labels={"kind": kind},
             )
+        for reason, count in self._degraded.items():
+            yield Sample(
+                name="tilltal_decisions_degraded_total",
+                kind="counter",
+                help="Decisions that did without something, by what that was.",
+                value=count,
+                labels={"reason": reason},
+            )
+        yield Sample(
+            name="tilltal_decisions_unlogged_total",
+            kind="counter",
+            help="Decisions that were answered before they were stored, or could not be.",
+            value=self._unlogged,
+        )
         for stage, seconds in lags.items():
             yield Sample(
                 name="tilltal_lag_seconds",

@@ -61,7 +61,8 @@ class Keys:
     async def rotate(self, key_id: str, overlap_seconds: float) -> NewKey | None:
         """Make a key like another, which ends after the overlap; None if that one is not in force.
 
-        The new key lives as long as the old one was made to, from now on.
+        The new key lives as long as the old one was made to, from now on. During an overlap a key may be
+        rotated again: that gives one more new key, and the old one ends when the first of its overlaps does.
         """
         await self.load()
         old = self._keys.get(key_id)
@@ -71,21 +72,22 @@ class Keys:
         expires = None if old.expires is None else micros(now) + old.expires - old.created
         new, secret = self._made(old.name, old.scopes, expires)
         ends = micros(now + timedelta(seconds=overlap_seconds))
-        await self._put(new, msgspec.structs.replace(old, expires=_earlier(ends, old.expires)))
+        await self._put(new, msgspec.structs.replace(old, revoked=_earlier(ends, old.revoked)))
         return NewKey(key=_info(new), secret=secret)
 
     async def revoke(self, key_id: str) -> bool:
-        """End a key at once; False if there is no such key."""
+        """End a key at once, also during its overlap; False if there is no such key."""
         key = self._keys.get(key_id)
         if key is None:
             return False
-        if key.revoked is None:
-            await self._put(msgspec.structs.replace(key, revoked=micros(self._now())))
+        now = micros(self._now())
+        if key.revoked is None or now < key.revoked:
+            await self._put(msgspec.structs.replace(key, revoked=now))
         return True
 
     def _is_in_force(self, key: ApiKey) -> bool:
-        now = micros(self._now())
-        return key.revoked is None and (key.expires is None or now < key.expires)
+        ends = _earlier(key.revoked, key.expires)
+        return ends is None or micros(self._now()) < ends
 
     def _made(self, name: str, scopes: Iterable[str], expires: int | None) -> tuple[ApiKey, str]:
         """Return a new key, not yet stored, and its secret."""

@@ -7,7 +7,9 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from tilltal.core.operational import OperationalStore
+from tilltal.runtime.live.history.catching_up import CatchUp
 from tilltal.runtime.live.instants import micros
+from tilltal.runtime.live.linking.linking import Linking
 from tilltal.runtime.live.serving.changes import Hook
 from tilltal.runtime.live.serving.figures import Figures
 from tilltal.runtime.live.serving.reloading import Reloading
@@ -22,12 +24,16 @@ class Lags:
         self,
         store: OperationalStore,
         reloading: Reloading,
+        linking: Linking,
+        catching: CatchUp,
         hooks: Sequence[Hook],
         figures: Figures,
         now: Callable[[], datetime],
     ) -> None:
         self._store = store
         self._reloading = reloading
+        self._linking = linking
+        self._catching = catching
         self._hooks = hooks
         self._figures = figures
         self._now = now
@@ -39,16 +45,21 @@ class Lags:
             await asyncio.sleep(_LOOK_SECONDS)
 
     async def look(self) -> None:
-        """Note the age of the log's oldest row, of the oldest change untold, and of a sweep under way."""
+        """Note how old the first of what waits is: rows of the log, changes untold, files, a sweep."""
         behind = self._figures.behind
         rows = await self._store.log_after(0, 1)
         behind["compaction"] = self._age(rows[0].received) if rows else 0.0
+        behind["ingested files"] = self._since(self._catching.behind_since)
+        behind["linking"] = await self._linking.lag()
         for hook in self._hooks:
             place = await hook.place()
             untold = [] if place is None else await self._store.changes_after(place, 1)
             behind[f"webhook {hook.name}"] = self._age(untold[0].at) if untold else 0.0
-        began = self._reloading.sweeping_since
-        behind["sweep"] = 0.0 if began is None else self._age(micros(began))
+        behind["customers in the making"] = self._since(self._reloading.making_since)
+        behind["sweep"] = self._since(self._reloading.sweeping_since)
+
+    def _since(self, began: datetime | None) -> float:
+        return 0.0 if began is None else self._age(micros(began))
 
     def _age(self, instant: int) -> float:
         return max(0.0, (micros(self._now()) - instant) / 1_000_000)

@@ -24,11 +24,17 @@ from tilltal.engines.operational.opening import open_store
 from tilltal.rules.clock import Clock
 from tilltal.runtime.intake.ingest import open_vault
 from tilltal.runtime.live.definitions import InForce
+from tilltal.runtime.live.history.catching_up import CatchUp, name_messages
 from tilltal.runtime.live.history.compaction import compact, hot_tables
+from tilltal.runtime.live.history.ingested import files_in, shown_by
+from tilltal.runtime.live.history.keeping import Keeping
 from tilltal.runtime.live.history.past import Past
+from tilltal.runtime.live.history.remaking import Remaking
 from tilltal.runtime.live.history.taking_over import TakeOver
 from tilltal.runtime.live.intake.setting_aside import SetAside
-from tilltal.runtime.live.places import FILES, MADE, files_of, sealed, store_place
+from tilltal.runtime.live.linking.linking import Linking
+from tilltal.runtime.live.linking.verdicts import Verdicts
+from tilltal.runtime.live.places import MADE, files_of, store_place
 from tilltal.runtime.live.reference import Snapshotted, snapshotted
 from tilltal.runtime.live.serving.changes import Hook
 from tilltal.runtime.live.serving.keys import Keys
@@ -38,11 +44,13 @@ from tilltal.runtime.live.serving.service import LiveServer
 from tilltal.runtime.live.serving.supervising import ended, supervised
 from tilltal.runtime.progress import Progress
 from tilltal.runtime.storage.still import StillStore
+from tilltal.runtime.storage.store import Store
 from tilltal.workspace.check import usable
 from tilltal.workspace.workspace import Workspace
 
 _HOOK_SECONDS = 10.0
 _COMPACT_SECONDS = 600.0
+_MANY = 100_000  # rows of files: making customers anew as a whole is quicker than letting them catch up
 _log = logging.getLogger("tilltal.server")
 
 
@@ -69,6 +77,7 @@ async def open_server(
         taken = snapshotted(workspace)
         force = await compiled(workspace, taken.reference, vault, store, now)
         await _take_over_once(engine, workspace, store, force, taken, now, progress)
+        await name_messages(store, files, workspace)
         past = Past(engine, workspace, files)
         server = LiveServer(store, force, SetAside(files, vault), past, now)
         hooks = [
@@ -77,11 +86,19 @@ async def open_server(
         ]
         await server.start()
         reloading = Reloading(root, server, store, vault, now, taken)
-        lags = Lags(store, reloading, hooks, server.figures, now)
+        catching = CatchUp(
+            store, files, past, lambda: (server.force, server.applier), server.feed.notify, now
+        )
+        linking = Linking(server, store, environment, now)
+        lags = Lags(store, reloading, linking, catching, hooks, server.figures, now)
         client = httpx.AsyncClient(timeout=_HOOK_SECONDS)
         tasks = [
             supervised("reloading", reloading.run),
+            supervised("ingested files", catching.run),
+            supervised("linking", linking.run),
+            supervised("decisions on links", Verdicts(server, vault).run),
             supervised("compaction", partial(_compact, server, store, now)),
+            supervised("keeping", Keeping(store, lambda: server.force.workspace, now).run),
             supervised("lags", lags.run),
             *(supervised(f"webhook {hook.name}", partial(hook.run, client)) for hook in hooks),
         ]
@@ -115,13 +132,25 @@ async def _take_over_once(
     now: Callable[[], datetime],
     progress: Progress,
 ) -> None:
-    """Make customers from history, unless that was done for these definitions and these files."""
-    made, files = force.made_by, StillStore(files_of(workspace).root)
-    if await store.mark(MADE) == made and await store.mark(FILES) == sealed(files):
+    """Make customers from history, unless that was done by these definitions, for most of its files."""
+    files, by = StillStore(files_of(workspace).root), await store.mark(MADE)
+    if by == force.made_by and await _is_near(store, files):
+        return
+    if by and by != force.made_by:  # other servers may serve them; and whole or not at all is one swap
+        remaking = Remaking(store, force, taken.lookalikes, now, rest=0.0, progress=progress)
+        await remaking.run(lambda swap: swap())
         return
     hot = await hot_tables(store, workspace, files)
     over = TakeOver(engine, workspace, files, force.program, force.identity, taken.lookalikes, hot)
     await over.run(store, Clock(now(), workspace.zone), progress)
+
+
+async def _is_near(store: OperationalStore, files: Store) -> bool:
+    """True if customers know of files but for a few rows, which they catch up with while they are served."""
+    shown = await shown_by(store)
+    if shown is None:
+        return False
+    return sum(one.taken for one in files_in(files) if one.id not in shown.files.whole) <= _MANY
 
 
 async def _compact(server: LiveServer, store: OperationalStore, now: Callable[[], datetime]) -> None:

@@ -8,90 +8,32 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
-import msgspec
-
 from tilltal.core.errors import EngineError, TilltalError
-from tilltal.core.operational import OperationalStore, Writes
+from tilltal.core.operational import OperationalStore
 from tilltal.customers.live.program import Reference
 from tilltal.governance.vault import Vault
-from tilltal.rules.clock import Clock
+from tilltal.runtime.live.answers import archive
 from tilltal.runtime.live.definitions import InForce, in_force
+from tilltal.runtime.live.history.catching_up import name_messages
+from tilltal.runtime.live.history.remaking import Remaking, tidy
 from tilltal.runtime.live.instants import micros
-from tilltal.runtime.live.places import FILES, files_of, sealed
+from tilltal.runtime.live.places import files_of
 from tilltal.runtime.live.reference import Snapshotted, snapshotted
 from tilltal.runtime.live.serving.service import LiveServer
 from tilltal.runtime.live.serving.supervising import ended, supervised
+from tilltal.runtime.live.serving.sweeping import Sweep
 from tilltal.runtime.refresh.run import current_or_none
 from tilltal.workspace.check import usable
 from tilltal.workspace.workspace import Workspace
 
-MARK = "edition"
-PORTION = 50  # profiles in one transaction, so that nobody waits long behind it
 _LOOK_SECONDS = 2.0
-_RETRY_SECONDS = 1.0
 _log = logging.getLogger("tilltal.server")
-
-
-class Place(msgspec.Struct, frozen=True):
-    """How far a sweep has come: up to a profile (None: not begun), or to the end."""
-
-    edition: str
-    after: int | None = None
-    is_done: bool = False
-
-
-async def place_of(store: OperationalStore, edition: str) -> Place:
-    """Return how far the sweep to an edition has come, whichever server began it."""
-    kept = await store.mark(MARK)
-    place = None if kept is None else msgspec.msgpack.decode(kept, type=Place)
-    return place if place is not None and place.edition == edition else Place(edition)
-
-
-def place_mark(place: Place) -> dict[str, bytes]:
-    """Return a place as a mark to write."""
-    return {MARK: msgspec.msgpack.encode(place)}
-
-
-class Sweep:
-    """Brings every customer to the definitions in force, once."""
-
-    def __init__(self, server: LiveServer, store: OperationalStore, now: Callable[[], datetime]) -> None:
-        self._server = server
-        self._store = store
-        self._now = now
-
-    async def run(self, lookalikes: Mapping[int, frozenset[str]]) -> None:
-        """Work to the end; `lookalikes` are those of the snapshot in force."""
-        edition = self._server.force.program.edition
-        loop = asyncio.get_running_loop()
-        is_done = False
-        while not is_done:
-            began = loop.time()
-            try:
-                is_done = await self.portion(edition, lookalikes)
-            except EngineError as error:
-                _log.warning("sweep: %s", error)
-                await asyncio.sleep(_RETRY_SECONDS)
-            await asyncio.sleep(loop.time() - began)  # half of the time is other people's
-
-    async def portion(self, edition: str, lookalikes: Mapping[int, frozenset[str]]) -> bool:
-        """Bring the next profiles to the definitions in force; True once nobody is left."""
-        place = await place_of(self._store, edition)
-        if place.is_done:
-            return True
-        async with self._store.transaction() as tx:
-            profiles = await tx.profiles_after(place.after, PORTION)
-            clock = Clock(self._now(), self._server.force.workspace.zone)
-            await self._server.applier.renew(tx, profiles, lookalikes, clock)
-            is_done = len(profiles) < PORTION
-            after = profiles[-1] if profiles else place.after
-            await tx.write(Writes(marks=place_mark(Place(edition, after, is_done))))
-        self._server.feed.notify()
-        return is_done
 
 
 class Reloading:
@@ -115,7 +57,10 @@ class Reloading:
         self._taken = taken
         self._version = server.force.version  # of the definitions that everything was taken up from
         self._sweeping: asyncio.Task[None] | None = None
+        self._making: asyncio.Task[None] | None = None
+        self._made_for = ""
         self.sweeping_since: datetime | None = None
+        self.making_since: datetime | None = None
 
     async def run(self) -> None:
         """Keep up until cancelled; when it is begun again, with what was in force last."""
@@ -123,23 +68,24 @@ class Reloading:
             self._sweep()
             await self._keep_up()
         finally:
+            await self._stop_making()
             await self._stop()
 
     async def _keep_up(self) -> None:
         seen = _Stamps()  # the first look reads all: something may have changed since it was read
         while True:
-            version, snapshot = self._version, self._taken.name
             await asyncio.sleep(_LOOK_SECONDS)
             try:
                 await self._server.look_at_keys()
                 stamps = _stamps(self._root)
                 current = current_or_none(files_of(self._server.force.workspace))
                 name = current.name if current else ""
-                if stamps == seen and name == snapshot:
+                if stamps == seen and name == self._taken.name:
                     continue
                 workspace = await asyncio.to_thread(usable, self._root)
                 seen = stamps
-                if workspace.content_hash == version and name == snapshot:
+                if workspace.content_hash == self._version and name == self._taken.name:
+                    await self._leave_off()
                     continue
                 taken = await asyncio.to_thread(snapshotted, workspace)
                 force = await compiled(workspace, taken.reference, self._vault, self._store, self._now)
@@ -150,23 +96,73 @@ class Reloading:
                 _log.warning("definitions not taken over: %s", error)
                 seen = stamps
                 continue
-            if await self._store.mark(FILES) != await asyncio.to_thread(sealed, files_of(workspace)):
-                _log.warning("files were ingested: restart the server, so that customers know of them")
             if force.made_by != self._server.force.made_by:
-                _log.warning(
-                    "these definitions ask for other facts of the past: restart the server to use them"
-                )
+                await self._make(force, taken)
                 continue
+            await self._leave_off()
             await self._stop()
             try:
+                await name_messages(self._store, files_of(workspace), workspace)
                 await self._server.take_up(force)
-            except EngineError as error:  # corrections are settled at the next look
-                _log.warning("corrections not taken up: %s", error)
+            except EngineError as error:  # tried again at the next look
+                _log.warning("definitions not wholly taken up: %s", error)
                 seen = _Stamps()
                 continue
             self._version, self._taken = force.version, taken
             _log.info("definitions %s in force", force.version[:12])
             self._sweep()
+
+    async def _make(self, force: InForce, taken: Snapshotted) -> None:
+        """Begin to make customers anew, in place of what was begun for other definitions."""
+        making = self._making
+        if making is not None and not making.done() and self._made_for == force.version:
+            return
+        await self._stop_making()
+        _log.info("definitions %s: customers are made anew beside those in use", force.version[:12])
+        self._made_for = force.version
+        self._making = supervised("customers in the making", partial(self._made, force, taken))
+
+    async def _made(self, force: InForce, taken: Snapshotted) -> None:
+        """Make customers anew, and serve by the definitions that they are made by from then on."""
+        self.making_since = self._now()
+        if self._sweeping is not None:
+            await asyncio.wait([self._sweeping])  # what was made before is told of first
+        remaking = Remaking(self._store, force, taken.lookalikes, self._now)
+        await remaking.run(partial(self._put_in_force_wholly, force.workspace))
+        self.making_since = None
+
+    async def _put_in_force_wholly(self, workspace: Workspace, swap: Callable[[], Awaitable[None]]) -> None:
+        """Swap and serve by the new definitions, or neither, also if cancelled."""
+        putting = asyncio.create_task(self._put_in_force(workspace, swap))
+        try:
+            await asyncio.shield(putting)
+        except asyncio.CancelledError:
+            await asyncio.wait([putting])
+            raise
+
+    async def _put_in_force(self, workspace: Workspace, swap: Callable[[], Awaitable[None]]) -> None:
+        taken = await asyncio.to_thread(snapshotted, workspace)
+        force = await compiled(workspace, taken.reference, self._vault, self._store, self._now)
+        await archive.keep(self._store, force.workspace, force.origin)
+        await self._stop()
+        await swap()
+        self._server.replace(force)  # at once: what comes in between is held up until then
+        self._version, self._taken = force.version, taken
+        _log.info("definitions %s in force", force.version[:12])
+        self._sweep()
+        with suppress(EngineError):  # tried again at the next look
+            await self._server.take_up(force)
+
+    async def _leave_off(self) -> None:
+        """Make nobody anew: the definitions in force ask for what customers are made of."""
+        if self._making is not None:
+            await self._stop_making()
+            await tidy(self._store, self._now)
+
+    async def _stop_making(self) -> None:
+        if self._making is not None:
+            await ended(self._making)
+        self._making, self.making_since = None, None
 
     def _sweep(self) -> None:
         self.sweeping_since = self._now()
@@ -175,6 +171,7 @@ class Reloading:
     async def _swept(self) -> None:
         await Sweep(self._server, self._store, self._now).run(self._taken.lookalikes)
         self.sweeping_since = None
+        await tidy(self._store, self._now)
 
     async def _stop(self) -> None:
         if self._sweeping is not None:

@@ -12,19 +12,20 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequen
 from contextlib import suppress
 from datetime import datetime, timedelta
 
-from tilltal.core.errors import EngineError
+from tilltal.core.errors import EngineError, SupersededError
 from tilltal.core.operational import OperationalStore
-from tilltal.customers.identity.online.resolver import owner_at
 from tilltal.rules.clock import Clock
-from tilltal.runtime.live.answers import answering, deciding
-from tilltal.runtime.live.answers.deciding import Made, Overdue, Replies
+from tilltal.runtime.live.answers import answering, archive
+from tilltal.runtime.live.answers.account import DecisionAccount
+from tilltal.runtime.live.answers.explaining import Explainer
+from tilltal.runtime.live.answers.replying import Overdue, Replies
+from tilltal.runtime.live.contacts.desk import ContactDesk
 from tilltal.runtime.live.contract import (
     Busy,
     ChangeNotice,
     Collected,
     DecideAnswer,
     DecideRequest,
-    DecisionAccount,
     KeyInfo,
     MemberPage,
     Message,
@@ -42,6 +43,7 @@ from tilltal.runtime.live.contract import (
 from tilltal.runtime.live.definitions import InForce
 from tilltal.runtime.live.history.past import Past
 from tilltal.runtime.live.instants import micros, moment
+from tilltal.runtime.live.intake.appliers import applier_of
 from tilltal.runtime.live.intake.applying import Applier
 from tilltal.runtime.live.intake.correcting import correct
 from tilltal.runtime.live.intake.setting_aside import SetAside
@@ -49,15 +51,17 @@ from tilltal.runtime.live.serving.changes import Feed, notice
 from tilltal.runtime.live.serving.committing import Committer, Piece, Result
 from tilltal.runtime.live.serving.figures import Figures
 from tilltal.runtime.live.serving.group import GroupCommit
+from tilltal.runtime.live.serving.in_time import InTime
 from tilltal.runtime.live.serving.keys import Keys
 
 _WAKE_SECONDS = 0.25
+_RENEWED_SECONDS = 10.0
 _LONGEST_SECONDS = 5.0  # between two tries while the store is away
 _WAKE_PORTION = 200  # profiles woken in one transaction, so that nobody waits long behind it
 _log = logging.getLogger("tilltal.server")
 
 
-class LiveServer:
+class LiveServer(ContactDesk):
     """Serves one workspace from one operational store."""
 
     def __init__(
@@ -73,13 +77,15 @@ class LiveServer:
         self._past = past
         self._now = now
         self._keys = Keys(store, now)
+        self._explainer = Explainer(store)
         self._feed = Feed(store)
         self._figures = Figures()
         self._committer = Committer(store, quarantine, self._feed, now)
         self._group: GroupCommit[Piece, Result] = GroupCommit(self._run)
+        self._in_time = InTime(store, self._group, self._figures, now)
         self._tasks: list[asyncio.Task[None]] = []
-        self._owed: set[asyncio.Task[None]] = set()
         self._is_started = False
+        self._replaced = asyncio.Event()
         self.replace(force)
 
     # -- life --------------------------------------------------------------------------------------------
@@ -106,15 +112,35 @@ class LiveServer:
 
     def replace(self, force: InForce) -> None:
         """Serve by other definitions from the next request on."""
-        self._applier = Applier(force.program, force.identity, force.reader, force.people, self._past.rows_of)
+        self._past.use(force.workspace)
+        self._replaced.set()
+        self._replaced = asyncio.Event()
+        self._applier = applier_of(force, self._past)
         self._force = force
+
+    async def renewed(self, force: InForce) -> InForce:
+        """Return the definitions that replaced others; wait for them where customers are ahead of the server.
+
+        Raises:
+            Unavailable: if they do not come.
+        """
+        try:
+            async with asyncio.timeout(_RENEWED_SECONDS):
+                while self._force is force:
+                    await self._replaced.wait()
+        except TimeoutError as error:
+            raise Unavailable("Customers are made by newer definitions than this server has.") from error
+        return self._force
 
     async def take_up(self, force: InForce) -> None:
         """Serve by other definitions from the next request on; settle anew whom other corrections concern.
 
+        They are kept in the archive first, so that whatever they decide can be explained for good.
+
         Raises:
             EngineError: E530, E531 if corrections could not be taken up: call again.
         """
+        await archive.keep(self._store, force.workspace, force.origin)
         self.replace(force)
         clock = Clock(self._now(), force.workspace.zone)
         if await correct(self._store, self._applier, force.identity, clock):
@@ -126,13 +152,14 @@ class LiveServer:
         await self.take_up(self._force)
         self._group.start()
         self._is_started = True
-        self._tasks += [asyncio.create_task(self._wake()), asyncio.create_task(self._time_out())]
+        work = (self._wake(), self._time_out(), self._hear())
+        self._tasks += [asyncio.create_task(one) for one in work]
 
     async def close(self) -> None:
         """Finish what is under way, then stop."""
         self._is_started = False
         await self._group.close()
-        await asyncio.gather(*self._owed)
+        await self._in_time.finish()
         self._feed.close()
         for task in self._tasks:
             task.cancel()
@@ -154,18 +181,12 @@ class LiveServer:
 
     async def decide(self, request: DecideRequest) -> DecideAnswer:
         """See `contract.LiveService`."""
+        self._refuse_unless_started()
         force = self._force
-        asked = deciding.read_request(force, request)
-        budget = request.budget_ms or force.workspace.settings.server.budget_ms
         try:
-            async with asyncio.timeout(budget / 1000):
-                made = await self._decided(force, asked)
-                await self._submit(made)
-        except (TimeoutError, Busy):
-            made = deciding.fall_back(force, asked, self._now())
-            await asyncio.wait([self._owe(made)], timeout=budget / 1000)
-        self._figures.decided(made.answer)
-        return made.answer
+            return await self._in_time.decide(force, request)
+        except SupersededError:
+            return await self._in_time.decide(await self.renewed(force), request)
 
     async def respond(self, responses: Sequence[Response], received: datetime) -> list[ResponseOutcome]:
         """See `contract.LiveService`."""
@@ -173,9 +194,18 @@ class LiveServer:
         assert isinstance(result, list), "replies have outcomes"
         return result
 
-    async def explain(self, decision_id: str) -> DecisionAccount | None:
+    async def explain(self, decision_id: str, language: str = "en") -> DecisionAccount | None:
         """See `contract.LiveService`."""
-        return await answering.explain(self._store, self._force, decision_id)
+        return await self._explainer.decision(self._force.workspace, decision_id, language)
+
+    async def decisions(
+        self, namespace: str, value: str, *, limit: int = 10, language: str = "en"
+    ) -> list[DecisionAccount] | None:
+        """See `contract.LiveService`."""
+        profile = await answering.find(self._store, self._force, namespace, value, self._now())
+        if profile is None:
+            return None
+        return await self._explainer.latest(self._force.workspace, profile, limit, language)
 
     async def profile(
         self,
@@ -187,14 +217,21 @@ class LiveServer:
         with_identity: bool = False,
     ) -> ProfileAnswer | None:
         """See `contract.LiveService`."""
-        profile = await answering.find(self._store, self._force, namespace, value, self._now())
-        if profile is None:
-            return None
-        reader = answering.Reader(self._store, self._force, self._past)
-        now = self._now()
-        return await reader.profile(
-            profile, now if as_of is None else min(as_of, now), names, with_identity=with_identity
-        )
+
+        async def answer(force: InForce) -> ProfileAnswer | None:
+            now = self._now()
+            profile = await answering.find(self._store, force, namespace, value, now)
+            if profile is None:
+                return None
+            reader = answering.Reader(self._store, force, self._past)
+            instant = now if as_of is None else min(as_of, now)
+            return await reader.profile(profile, instant, names, with_identity=with_identity)
+
+        force = self._force
+        try:
+            return await answer(force)
+        except SupersededError:
+            return await answer(await self.renewed(force))
 
     async def timeline(
         self, namespace: str, value: str, *, before: datetime | None = None, limit: int = 100
@@ -204,7 +241,8 @@ class LiveServer:
         if profile is None:
             return None
         reader = answering.Reader(self._store, self._force, self._past)
-        return await reader.timeline(profile, self._now() if before is None else before, limit)
+        now = self._now()
+        return await reader.timeline(profile, now if before is None else before, limit, now)
 
     async def members(
         self, audience: str, *, after: str | None = None, limit: int = 1000
@@ -256,6 +294,12 @@ class LiveServer:
     def metrics(self) -> Iterable[Sample]:
         """See `contract.LiveService`."""
         yield from self._figures.samples(self._lags(), self._group.waiting, self._group.groups)
+        yield Sample(
+            name="tilltal_large_components_total",
+            kind="counter",
+            help="Resolutions of identity that read a thousand observations or more.",
+            value=self._applier.large,
+        )
 
     def _lags(self) -> dict[str, float]:
         since = self._group.since
@@ -265,38 +309,18 @@ class LiveServer:
     # -- work --------------------------------------------------------------------------------------------
 
     async def _submit(self, piece: Piece) -> Result:
-        if not self._is_started:
-            raise Unavailable("The server is starting or stopping.")
+        self._refuse_unless_started()
         return await self._group.submit(piece)
 
-    def _owe(self, made: Made) -> asyncio.Task[None]:
-        """Begin to store a decision that is answered also if that lasts too long, or fails."""
-        task = asyncio.create_task(self._stored(made))
-        self._owed.add(task)
-        task.add_done_callback(self._owed.discard)
-        return task
-
-    async def _stored(self, made: Made) -> None:
-        try:
-            await self._group.submit(made, is_owed=True)
-        except (Busy, Unavailable) as error:
-            _log.warning("a fallback was answered, but not stored: %s", error)
-        except Exception:
-            _log.exception("a fallback was answered, but not stored")
-
-    async def _decided(self, force: InForce, asked: deciding.Asked) -> Made:
-        """Decide on the state as it is stored."""
-        now = self._now()
-        owners = await self._store.owners(asked.tokens)
-        at = micros(now)
-        found = (owner_at(owners[token], at) for token in asked.tokens if token in owners)
-        profile = next((one for one in found if one is not None), None)
-        states = {} if profile is None else await self._store.states([profile])
-        data = states[profile].data if profile in states else None
-        return deciding.decide(force, asked, profile, data, now)
+    def _refuse_unless_started(self) -> None:
+        if not self._is_started:
+            raise Unavailable("The server is starting or stopping.")
 
     async def _run(self, pieces: Sequence[Piece]) -> list[Result]:
-        return await self._committer.run(pieces, self._force, self._applier)
+        return await self._committer.run(pieces, self._force, self._applier, self._renewed_applier)
+
+    async def _renewed_applier(self, force: InForce) -> tuple[InForce, Applier]:
+        return await self.renewed(force), self._applier
 
     async def _wake(self) -> None:
         """Bring profiles up to date whose time has come, in small portions."""
@@ -305,6 +329,14 @@ class LiveServer:
     async def _time_out(self) -> None:
         """Take silence for an answer where it has lasted long enough, in small portions."""
         await _repeat("time-outs", self._time_out_portion)
+
+    async def _hear(self) -> None:
+        """Take up what adaptive models learn in other servers on the same store."""
+        await _repeat("lessons", self._heard)
+
+    async def _heard(self) -> bool:
+        await self._committer.lessons.look(self._force)
+        return False
 
     async def _time_out_portion(self) -> bool:
         now = self._now()

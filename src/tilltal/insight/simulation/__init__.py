@@ -1,0 +1,1 @@
+"""The page that shows scenarios side by side. Begin with `data`, then `page`."""

@@ -1,0 +1,1 @@
+"""Pictures of a simulation as SVG, on the plane of `report.charts`."""

@@ -1,0 +1,154 @@
+"""Exploration: an action gets its chance by how little is known of it, and a new one opens by and by.
+
+Thompson sampling (Thompson 1933, Biometrika 25; Russo et al. 2018, "A tutorial on Thompson sampling"): the
+probability of a yes is drawn from Beta(p · evidence, (1 − p) · evidence). Draws are functions of the
+decision's seed and the pair, so a replay draws the same, and other pairs change nothing. From what a decision
+logs (rates and evidence) follows the probability with which it would show each action: needed to judge
+another policy off-line (Dudík, Langford & Li 2011).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from hashlib import blake2b
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+from scipy.special import betainc, betaincinv
+
+Floats = npt.NDArray[np.float64]
+Keys = npt.NDArray[np.uint64]
+
+OPEN_FROM, OPEN_AT = 0.02, 200
+"""The share of customers that a new action reaches, and the positives at which it reaches all."""
+
+_NODES = 96  # of Gauss and Legendre
+_LEAST_SHARE, _LEAST_EVIDENCE = 1e-6, 0.1
+_MULTIPLY, _SHIFT, _AGAIN, _LAST = (
+    np.uint64(each) for each in (0xBF58476D1CE4E5B9, 31, 0x94D049BB133111EB, 30)
+)
+_UNUSED_BITS = np.uint64(11)
+
+
+def key_of(text: str) -> int:
+    """Return the key of a pair's name: 64 bits."""
+    return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big")
+
+
+def keys_of(pairs: Sequence[tuple[str, str]]) -> Keys:
+    """Return the keys of actions and channels, to be kept with a plan."""
+    return np.array([key_of(f"{action}/{channel}") for action, channel in pairs], dtype=np.uint64)
+
+
+def uniforms(seed: bytes, keys: Keys) -> Floats:
+    """Return a number within (0, 1) for each key, which seed and key alone decide.
+
+    The seed is hashed; keys are mixed with it as SplitMix64 does (Steele, Lea & Flood 2014, OOPSLA).
+    """
+    mixed = keys ^ np.uint64(int.from_bytes(blake2b(seed, digest_size=8).digest(), "big"))
+    mixed *= _MULTIPLY
+    mixed ^= mixed >> _SHIFT
+    mixed *= _AGAIN
+    mixed ^= mixed >> _LAST
+    found: Floats = ((mixed >> _UNUSED_BITS).astype(np.float64) + 0.5) * 2.0**-53
+    return found
+
+
+def thompson(rates: Floats, evidence: Floats, seed: bytes, keys: Keys) -> Floats:
+    """Return a draw of the probability of a yes for each pair.
+
+    Args:
+        rates: probabilities by pair.
+        evidence: answers behind them.
+        seed: the decision's, such as its id.
+        keys: of the pairs, from `keys_of`.
+    """
+    yes, no = _shape(rates, evidence)
+    draws: Floats = betaincinv(yes, no, uniforms(seed, keys))
+    return draws
+
+
+def chances_of_first(rates: Floats, evidence: Floats, worths: Floats) -> Floats:
+    """Return the probability that each of n candidates has the highest draw × worth.
+
+    P(i) = ∫₀¹ Π_{j≠i} F_j(w_i Q_i(u) / w_j) du by Gauss–Legendre on 96 nodes, Q_i and F_j quantile and
+    distribution of the Betas. Candidates of no worth never win. The result sums to 1 (it is scaled; how far
+    the integrals missed is below 10⁻³ for evidence of ten answers and more, as tests hold).
+
+    Args:
+        rates: probabilities of a yes of those that compete for one place.
+        evidence: answers behind them.
+        worths: what draws are multiplied with: C × V × L.
+    """
+    found = np.zeros(len(rates))
+    competing = np.flatnonzero(worths > 0)
+    if not competing.size:
+        return found
+    (yes, no), worth = _shape(rates[competing], evidence[competing]), worths[competing]
+    nodes, weights = np.polynomial.legendre.leggauss(_NODES)
+    u, weights = (nodes + 1) / 2, weights / 2
+    quantiles = betaincinv(yes[:, None], no[:, None], u)  # (candidates, nodes)
+    for place in range(len(competing)):
+        reached = np.minimum(worth[place] * quantiles[place] / worth[:, None], 1.0)
+        below = betainc(yes[:, None], no[:, None], reached)
+        below[place] = 1.0
+        found[competing[place]] = float(weights @ below.prod(axis=0))
+    scaled: Floats = found / found.sum()
+    return scaled
+
+
+class Chances(msgspec.Struct, frozen=True):
+    """The probability that each candidate is shown, and the standard error of each."""
+
+    shown: tuple[float, ...]
+    errors: tuple[float, ...]
+
+
+def chances_of_shown(
+    rates: Floats, evidence: Floats, worths: Floats, slots: int, seed: bytes, draws: int = 4096
+) -> Chances:
+    """Return the probability that each of n candidates is among the first `slots`, by simulation.
+
+    Standard errors are √(p(1 − p) / draws): at most 0.8 percentage points with 4096 draws. The same seed
+    gives the same numbers. A candidate that was never drawn has the probability ½ / draws, so that nothing
+    that can happen has none.
+    """
+    rng = np.random.Generator(
+        np.random.Philox(key=int.from_bytes(blake2b(seed, digest_size=8).digest(), "big"))
+    )
+    yes, no = _shape(rates, evidence)
+    priorities = rng.beta(yes, no, size=(draws, len(rates))) * worths
+    best = np.argsort(-priorities, axis=1, kind="stable")[:, :slots]
+    taken = np.take_along_axis(priorities, best, axis=1) > 0
+    times = np.bincount(best[taken], minlength=len(rates))
+    shown = np.where(worths > 0, np.maximum(times, 0.5) / draws, 0.0)
+    errors = np.sqrt(shown * (1 - shown) / draws)
+    return Chances(tuple(shown.tolist()), tuple(errors.tolist()))
+
+
+def reach(positives: float) -> float:
+    """Return the share of customers that an action with so many positives is open to.
+
+    >>> reach(0), reach(100), reach(500)
+    (0.02, 0.51, 1.0)
+    """
+    return min(OPEN_FROM + (1 - OPEN_FROM) * max(positives, 0.0) / OPEN_AT, 1.0)
+
+
+def is_open(profile: int, action: str, positives: float) -> bool:
+    """True if an action is open to a customer: by a hash of both, so who is in stays in as it opens."""
+    return opens_at(profile, action) < reach(positives)
+
+
+def opens_at(profile: int, action: str) -> float:
+    """Return a customer's place within [0, 1) among those an action opens to."""
+    digest = blake2b(action.encode() + profile.to_bytes(8, "big"), digest_size=8).digest()
+    return int.from_bytes(digest, "big") / 2**64
+
+
+def _shape(rates: Floats, evidence: Floats) -> tuple[Floats, Floats]:
+    """Return the parameters of the Betas; rates of 0 and 1 and no evidence are taken as nearly so."""
+    p = np.clip(rates, _LEAST_SHARE, 1 - _LEAST_SHARE)
+    answers = np.maximum(evidence, _LEAST_EVIDENCE)
+    return p * answers, (1 - p) * answers

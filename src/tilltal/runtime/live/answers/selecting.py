@@ -1,0 +1,79 @@
+"""With what probability a logged decision showed what it showed, and what other definitions would have shown.
+
+Nothing of it is computed while the server decides: it follows from the row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+import numpy as np
+
+from tilltal.decisions.live.exploring import Explored, Selection, selections
+from tilltal.decisions.live.reasons import narrowed
+from tilltal.runtime.live.answers.deciding import Logged
+from tilltal.runtime.live.answers.replaying import Then
+
+NOTHING = "(nothing)"
+"""Saying nothing, as an action: no action has such a name."""
+
+Pair = tuple[str, str]  # action, channel
+
+
+def selection_of(then: Then, logged: Logged, decision: bytes, at: int) -> dict[str, Selection]:
+    """Return the probability with which each action that competed was selected, from the decision's row.
+
+    Args:
+        then: the definitions that decided.
+        logged: the row.
+        decision: its id, the seed of the simulation.
+        at: the instant of the decision, in microseconds.
+    """
+    again = then.decide(logged, at)
+    decider = then.decider(logged)
+    pairs = {pair: number for number, pair in enumerate(decider.adaptive)}
+    plan = narrowed(decider.plan, again.moment.count, logged.channel)
+    return selections(plan, again.explain(), pairs, logged.explored, decision)
+
+
+def firsts(found: Mapping[str, Selection]) -> dict[str, float]:
+    """Return the probability of each action to be the first, NOTHING among them; together 1."""
+    chances = {name: one.first for name, one in found.items() if one.first > 0}
+    nothing = 1 - sum(chances.values())
+    if nothing > 1e-9:
+        chances[NOTHING] = nothing
+    whole = sum(chances.values())
+    return {name: chance / whole for name, chance in chances.items()}
+
+
+def by_others(new: Then, then: Then, logged: Logged) -> Logged:
+    """Return the row as other definitions would have found it: what was learned, by their own pairs.
+
+    What the definitions of then did not read is NULL. What was known before drawing stands in for draws; of
+    pairs that did not learn then, the base rate does.
+    """
+    old, decider = then.decider(logged), new.decider(logged)
+    if not logged.rates:
+        return msgspec.structs.replace(logged, explored=None)
+    rates = dict(zip(old.adaptive, np.frombuffer(logged.rates).tolist(), strict=True))
+    known = {} if logged.explored is None else logged.explored.known()
+    drawn = {old.adaptive[place]: told for place, told in known.items()}
+    base = {action.name: action.propensity or 0.0 for action in decider.plan.actions}
+    means = [drawn[pair][0] if pair in drawn else rates.get(pair, base[pair[0]]) for pair in decider.adaptive]
+    is_drawn = decider.plan.arbitration.exploration.method == "thompson"
+    return msgspec.structs.replace(
+        logged,
+        rates=np.array(means, dtype=np.float64).tobytes(),
+        explored=_explored(decider.adaptive, drawn) if is_drawn else None,
+    )
+
+
+def _explored(pairs: tuple[Pair, ...], drawn: Mapping[Pair, tuple[float, float]]) -> Explored:
+    places = [place for place, pair in enumerate(pairs) if pair in drawn]
+    told = np.array([drawn[pairs[place]] for place in places], dtype=np.float64).reshape(-1, 2)
+    return Explored(
+        np.array(places, dtype=np.uint32).tobytes(),
+        np.ascontiguousarray(told[:, 0]).tobytes(),
+        np.ascontiguousarray(told[:, 1]).tobytes(),
+    )

@@ -1,0 +1,131 @@
+"""Decisions that reserve what they show, and what came of shown actions as steps of their contacts."""
+
+from __future__ import annotations
+
+import msgspec
+
+from tilltal.decisions.contacting.parts import Contact
+from tilltal.decisions.contacting.policy import Made as MadeContact
+from tilltal.decisions.contacting.policy import Past, Verdict
+from tilltal.decisions.contacting.reservations import Contacted, fail, reserve
+from tilltal.decisions.live.reasons import Pair
+from tilltal.runtime.live.answers.deciding import Asked, Logged, Made, decide, must_reserve
+from tilltal.runtime.live.contacts.books import Books, Person, reserved_of
+from tilltal.runtime.live.contacts.entries import Entry, judged
+from tilltal.runtime.live.contract import Advised, DecideAnswer
+from tilltal.runtime.live.definitions import InForce
+from tilltal.runtime.live.instants import micros
+
+IGNORED = "ignored"
+_ROUNDS = 5  # after that a decision makes do with the contacts that it was given
+
+
+def contact_name(decision_id: str, action: str) -> str:
+    """Return the id of the contact that a decision's shown action is."""
+    return f"{decision_id}.{action}"
+
+
+def settled(force: InForce, books: Books, made: Made) -> Made:
+    """Reserve what a decision shows; where that is no longer allowed, decide again without it.
+
+    Other requests may have been faster, and of two actions of one decision the first may take the last slot.
+    """
+    asked = made.asked
+    if asked is None:
+        return made
+    token, person = books.person(asked.tokens)
+    at, barred = made.answer.at, dict[Pair, str]()
+    for number in range(_ROUNDS + 1):
+        found = _judged(force, asked, person, made, token)
+        denied = {pair: verdict.reasons[0] for pair, verdict, entry in found if entry.contacted is None}
+        if not denied:
+            break
+        barred |= denied
+        if number == _ROUNDS - 1:
+            kept = {pair for pair, _, entry in found if entry.contacted is not None}
+            barred |= _all_but(force, asked, kept, barred)
+        reserved = reserved_of(person.entries.values(), micros(at))
+        made = decide(force, asked, person.profile, person.data, at, reserved, barred)
+    for _, _, entry in found:
+        books.put(entry, person)
+    names = {pair[0]: entry.id for pair, _, entry in found}
+    return msgspec.structs.replace(made, answer=_naming(made, names))
+
+
+def _judged(
+    force: InForce, asked: Asked, person: Person, made: Made, token: int
+) -> list[tuple[Pair, Verdict, Entry]]:
+    """Judge the contacts of a decision one after the other, as each counts for the next one."""
+    at = made.answer.at
+    now, moment = micros(at), person.moment(at)
+    past = person.past(now)
+    found = []
+    for one in _reserving(force, asked, made):
+        name = contact_name(made.answer.decision_id, one.action)
+        contact = force.contacts.contact(one.action, one.channel or "")
+        verdict, contacted = reserve(force.contacts.policy, name, token, contact, past, moment)
+        if contacted is not None:
+            past = Past([*past.made, MadeContact(now, contact)], past.outcomes, past.answers)
+        pair = one.action, one.channel or ""
+        found.append((pair, verdict, judged(name, token, now, verdict, contacted)))
+    return found
+
+
+def _reserving(force: InForce, asked: Asked, made: Made) -> list[Advised]:
+    return [one for one in made.answer.actions if must_reserve(force, asked, one.channel or "")]
+
+
+def _all_but(force: InForce, asked: Asked, kept: set[Pair], barred: dict[Pair, str]) -> dict[Pair, str]:
+    """Bar every contact that would have to be reserved, save those that were."""
+    reason = next(iter(barred.values()))
+    pairs = ((action.name, each.name) for action in force.decider.plan.actions for each in action.channels)
+    return {
+        pair: barred.get(pair, reason)
+        for pair in pairs
+        if pair not in kept and must_reserve(force, asked, pair[1])
+    }
+
+
+def _naming(made: Made, names: dict[str, str]) -> DecideAnswer:
+    actions = tuple(
+        msgspec.structs.replace(one, contact=names.get(one.action)) for one in made.answer.actions
+    )
+    return msgspec.structs.replace(made.answer, actions=actions)
+
+
+def responded(
+    force: InForce, books: Books, logged: Logged, name: str, pair: Pair, kind: str, at: int
+) -> None:
+    """Take what came of a shown action as a step of its contact.
+
+    `failed` releases it; all else tells that it was made, if it was not released. What was not reserved
+    counts from the first response on.
+    """
+    entry = books.entry(name)
+    if entry is None:
+        if kind == "failed" or not logged.tokens or not force.contacts.counts:
+            return
+        entry = _seen(force, books, logged, name, pair, at)
+    if entry is None or entry.contacted is None:
+        return
+    contacted = entry.contacted
+    if kind == "failed":
+        entry = msgspec.structs.replace(entry, contacted=fail(contacted, at))
+    else:
+        if contacted.committed is None and contacted.released is None:
+            committed = msgspec.structs.replace(contacted, committed=at)
+            entry = msgspec.structs.replace(entry, contacted=committed)
+        entry = entry if kind == "delivered" else entry.with_outcome(kind, at)
+    _, person = books.person((entry.token,))
+    books.put(entry, person)
+
+
+def _seen(force: InForce, books: Books, logged: Logged, name: str, pair: Pair, at: int) -> Entry | None:
+    """Return the contact of a shown action that was not reserved, made when it was seen first."""
+    permit = logged.permits.get("/".join(pair))
+    if permit is None:
+        return None
+    token, _ = books.person(logged.tokens)
+    contact: Contact = force.contacts.contact(*pair)
+    made = Contacted(id=name, token=token, at=at, contact=contact, permit=permit, expires=None, committed=at)
+    return Entry(id=name, token=token, at=at, contacted=made)
