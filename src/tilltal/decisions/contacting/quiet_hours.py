@@ -41,12 +41,6 @@ def hours_of(rule: QuietHours) -> Hours:
     return Hours(parse_time_of_day(rule.from_), parse_time_of_day(rule.to))
 
 
-def is_quiet(hours: Sequence[Hours], now: datetime, zone: ZoneInfo) -> bool:
-    """True if any of several quiet hours holds at an instant."""
-    local = now.astimezone(zone).time()
-    return any(each.has(local) for each in hours)
-
-
 def first_open(hours: Sequence[Hours], now: datetime, zone: ZoneInfo) -> datetime | None:
     """Return the first instant from `now` on at which none of several quiet hours holds, in UTC.
 

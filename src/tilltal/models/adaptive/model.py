@@ -95,8 +95,3 @@ def chance(scoring: Scoring, layout: Layout, score: float) -> float:
     if scoring.steps:
         return scoring.steps[layout.band(score)]
     return 1 / (1 + math.exp(-score)) if score > -700 else 0.0
-
-
-def grained(value: float) -> float:
-    """Return the nearest multiple of `GRAIN`."""
-    return round(value / GRAIN) * GRAIN

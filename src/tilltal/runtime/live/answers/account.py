@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 
 import msgspec
@@ -65,3 +66,12 @@ class DecisionAccount(msgspec.Struct, frozen=True, kw_only=True):
     chosen: tuple[Chosen, ...] = ()
     not_chosen: tuple[NotChosen, ...] = ()
     responses: tuple[Came, ...] = ()
+
+
+def scores_of(values: Mapping[str, object]) -> dict[str, float]:
+    """Return the scores among a profile's values, by model."""
+    return {
+        name.removeprefix("score."): float(value)
+        for name, value in values.items()
+        if name.startswith("score.") and isinstance(value, int | float)
+    }

@@ -19,6 +19,7 @@ from tilltal.customers.live.facts.consent_answers import ConsentFact
 from tilltal.customers.live.facts.holding_facts import HoldingFact
 from tilltal.customers.live.profile import ProfileState
 from tilltal.rules.clock import Clock
+from tilltal.runtime.live.answers.account import scores_of
 from tilltal.runtime.live.contacts.entries import Entry
 from tilltal.runtime.live.contacts.told import contacts_of, counted, line
 from tilltal.runtime.live.contract import (
@@ -109,7 +110,7 @@ class Reader:
             attributes=_part(values, attributes),
             traits=_part(values, traits),
             segments={name: value for name, value in values.items() if name.split(".", 1)[0] in _SEGMENTS},
-            scores=_scores(values),
+            scores=scores_of(values),
             consents=_consents(self._facts(rows, clock)),
             holdings=_holdings(self._facts(rows, clock)),
             audiences=await self._audiences(profile, values, as_of),
@@ -228,14 +229,6 @@ def _in_major(fields: Mapping[str, object], money: Collection[str], divisor: int
 
 def _part(values: Mapping[str, object], names: Iterable[str]) -> dict[str, object]:
     return {name: values[name] for name in names if name in values}
-
-
-def _scores(values: Mapping[str, object]) -> dict[str, float]:
-    return {
-        name.removeprefix("score."): float(value)
-        for name, value in values.items()
-        if name.startswith("score.") and isinstance(value, int | float)
-    }
 
 
 def _consents(facts: Iterable[Any]) -> tuple[ConsentAnswer, ...]:

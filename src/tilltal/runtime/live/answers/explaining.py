@@ -17,7 +17,7 @@ from tilltal.decisions.words.catalogue import Words
 from tilltal.decisions.words.saying import Speaker, words_of
 from tilltal.models.adaptive.recalibration import recalibrated
 from tilltal.models.calibration import Platt
-from tilltal.runtime.live.answers.account import Came, DecisionAccount
+from tilltal.runtime.live.answers.account import Came, DecisionAccount, scores_of
 from tilltal.runtime.live.answers.archive import Origin, origin_named
 from tilltal.runtime.live.answers.deciding import Logged, Shortcut, read_logged
 from tilltal.runtime.live.answers.library import Library
@@ -98,7 +98,7 @@ class Explainer:
             known=_others(logged.values),
             consents=_under(logged.values, _CONSENT),
             contacts=_under(logged.values, READINGS),
-            scores=_scores(logged.values),
+            scores=scores_of(logged.values),
             notes=told.notes,
             chosen=told.chosen,
             not_chosen=told.not_chosen,
@@ -211,14 +211,6 @@ def _under(values: Mapping[str, object], beginning: str) -> dict[str, object]:
 def _others(values: Mapping[str, object]) -> dict[str, object]:
     beginnings = (_CONSENT, READINGS, _SCORE)
     return {name: value for name, value in values.items() if not name.startswith(beginnings)}
-
-
-def _scores(values: Mapping[str, object]) -> dict[str, float]:
-    return {
-        name.removeprefix(_SCORE): float(value)
-        for name, value in _under(values, _SCORE).items()
-        if isinstance(value, int | float)
-    }
 
 
 def _came(one: Answered) -> Came:
