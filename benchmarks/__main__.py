@@ -11,6 +11,7 @@ import sys
 ALL = {
     "rules": "200 rules of five predicates on one profile",
     "identity": "a million customers resolved",
+    "link": "a hundred thousand records linked one by one as a server does, against Splink in batch",
     "ingest": "a million rows of CSV against a bare copy",
     "refresh": "1M, 10M and 100M events to profiles against a six-column scan",
     "scoring": "a million customers, ten models",

@@ -1,34 +1,57 @@
-"""Linking: Splink in batch against the online index, one record at a time, on records with known truth.
+"""Linking: Splink in batch against a server's own finder, one record at a time, on records with known truth.
+
+The finder asks a SQLite store whose records are; links that it is sure of are settled there by the rules of
+identity. Timed is what stands between a record and the word on it: into the index, pairs, people, judgement.
 
 Run: nice -n 5 .venv/bin/python -m benchmarks.link [records]
 """
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import sys
+import tempfile
 import time
 from collections import Counter
-from collections.abc import Mapping
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import numpy as np
 from tests.link_people import LINKING, people
 
+from tilltal.core.operational import Identified, Observed, OperationalStore, Owned, Writes
 from tilltal.customers.identity.corrections import Corrections
-from tilltal.customers.identity.linking.index import Link, LinkIndex
+from tilltal.customers.identity.linking.candidates import RecordIndex
 from tilltal.customers.identity.linking.judging import Holder, Judge
 from tilltal.customers.identity.linking.plan import LinkPlan, Values, compile_linking
 from tilltal.customers.identity.linking.scoring import PairScorer
 from tilltal.customers.identity.linking.weights import Weights, weight_of
+from tilltal.customers.identity.online.resolver import OnlineIdentity
 from tilltal.customers.identity.rules import NamespaceRule, Rules
 from tilltal.engines.duckdb import DuckDBEngine
+from tilltal.engines.operational.opening import open_store
 from tilltal.runtime.linking import batch
+from tilltal.runtime.linking.judgement import Judgement
+from tilltal.runtime.linking.queue import Proposal
+from tilltal.runtime.linking.verdicts import observation_of
+from tilltal.runtime.live.instants import micros
+from tilltal.runtime.live.linking.finding import Finder
+from tilltal.runtime.storage.store import Store
 
+_START = datetime(2026, 1, 1, tzinfo=UTC)
+_PORTION = 1_000
+_NAMESPACE = "record"
 _RULES = Rules(
     namespaces=(
         NamespaceRule(
-            name="record", is_person=True, is_unique=False, is_lower_case=False, shared_after=None, limit=None
+            name=_NAMESPACE,
+            is_person=True,
+            is_unique=False,
+            is_lower_case=False,
+            shared_after=None,
+            limit=None,
         ),
     )
 )
@@ -70,21 +93,69 @@ def online(
     records: Mapping[int, Values], plan: LinkPlan, weights: Weights
 ) -> tuple[dict[int, int], list[float]]:
     """Link each record against those before; return each record's group and the seconds of each decision."""
-    index = LinkIndex(plan, weights)
-    groups: dict[int, int] = {}
-    seconds = []
-    gc.freeze()
-    for record, values in records.items():
-        started = time.perf_counter()
-        decision = index.decide(values)
-        index.put(record, record, values)
-        if isinstance(decision, Link):
-            for match in decision.matches:
-                index.join(record, match.person)
-        seconds.append(time.perf_counter() - started)
-    for record in records:
-        groups[record] = index.person(record)
-    return groups, seconds
+    with tempfile.TemporaryDirectory() as folder:
+        return asyncio.run(_online(records, plan, weights, Path(folder)))
+
+
+async def _online(
+    records: Mapping[int, Values], plan: LinkPlan, weights: Weights, folder: Path
+) -> tuple[dict[int, int], list[float]]:
+    store = await open_store(str(folder / "live.sqlite"))
+    try:
+        people = People(store)
+        await people.arrive(list(records))
+        index = RecordIndex(plan, weights)
+        finder = Finder(store, Store(folder))
+        seconds = []
+        gc.freeze()
+        for number, (record, values) in enumerate(records.items()):
+            now = _START + timedelta(seconds=number)
+            started = time.perf_counter()
+            index.put(record, values)
+            found = await finder.found(index, [record], people.identity, now)
+            seconds.append(time.perf_counter() - started)
+            await people.link(found, now)
+        return await people.groups(list(records)), seconds
+    finally:
+        await store.close()
+
+
+class People:
+    """Whose records are, in an operational store."""
+
+    def __init__(self, store: OperationalStore) -> None:
+        self._store = store
+        self.identity = OnlineIdentity(_RULES)
+
+    async def arrive(self, records: Sequence[int]) -> None:
+        """Let each record be a person of its own."""
+        since = micros(_START)
+        for begin in range(0, len(records), _PORTION):
+            some = records[begin : begin + _PORTION]
+            identities = [Identified(one, _NAMESPACE, None) for one in some]
+            owners: dict[int, tuple[Owned, ...]] = {one: (Owned(one, since, None, one),) for one in some}
+            await self._store.write(Writes(identities=identities, owners=owners))
+
+    async def link(self, found: Judgement, now: datetime) -> None:
+        """Settle the links that are sure, each an observation, by the rules of identity."""
+        for one in found.sure:
+            await self._store.write(await self._settled(one, now))
+
+    async def _settled(self, link: Proposal, now: datetime) -> Writes:
+        ends = (link.namespace_a, link.a), (link.namespace_b, link.b)
+        seen = Observed(observation_of(link.id), micros(now), ends)
+        every = [*await self._store.component([link.a, link.b]), seen]
+        known = await self._store.owners({token for one in every for _, token in one.ids})
+        return Writes(observations=[seen], owners=self.identity.settle(every, known).owners)
+
+    async def groups(self, records: Sequence[int]) -> dict[int, int]:
+        """Return each record's person."""
+        found: dict[int, int] = {}
+        for begin in range(0, len(records), _PORTION):
+            for record, spans in (await self._store.owners(records[begin : begin + _PORTION])).items():
+                assert spans[-1].profile is not None, "a record is always somebody's"
+                found[record] = spans[-1].profile
+        return found
 
 
 def quality(groups: Mapping[int, int], truth: Mapping[int, int]) -> str:

@@ -29,7 +29,8 @@ from tilltal.governance.vault import Vault
 from tilltal.rules.clock import Clock
 from tilltal.runtime.intake.ingest import open_vault
 from tilltal.runtime.live.answers.archive import keep
-from tilltal.runtime.live.answers.deciding import decide, read_request
+from tilltal.runtime.live.answers.asking import read_request
+from tilltal.runtime.live.answers.deciding import decide
 from tilltal.runtime.live.answers.replay import Replayed, replayed
 from tilltal.runtime.live.contract import DecideRequest
 from tilltal.runtime.live.definitions import in_force

@@ -2,14 +2,15 @@
 
     python -m benchmarks.serve                       # 1M profiles on SQLite; makes them first
     python -m benchmarks.serve --profiles 100000 --seconds 20
-    python -m benchmarks.serve --store postgresql://...
+    python -m benchmarks.serve --store postgresql://... --workers 4
 
 The workspace of `benchmarks.refresh` (sixty traits, forty audiences, lifecycle, value) is given 200 actions
 of five predicates and adaptive propensities, of which some 60 are eligible. Two figures of each kind: what is
 answered when sent as fast as answers come, and the times at half that rate in an open loop: a request has
 its instant, and its time counts from there, whether the server was ready or not. For events that includes
 reading a trait back. `fsync/s` is a bare append of the same bytes with fsync, for the ratio. Medians of the
-rounds, with least and most.
+rounds, with least and most. `--workers` are server processes on one PostgreSQL, all on the one core: what one
+event costs then says whether they hinder each other. PostgreSQL itself runs where the load does.
 """
 
 from __future__ import annotations
@@ -231,7 +232,7 @@ class Connection:
 
 
 async def closed_loop(
-    port: int, secret: str, make: Callable[[int], tuple[str, bytes]], width: int, seconds: float
+    ports: Sequence[int], secret: str, make: Callable[[int], tuple[str, bytes]], width: int, seconds: float
 ) -> tuple[float, int]:
     """Send as fast as answers come on `width` connections; return requests a second, and those refused."""
     done, refused = 0, 0
@@ -239,7 +240,7 @@ async def closed_loop(
 
     async def one(number: int) -> None:
         nonlocal done, refused
-        connection = Connection(port, secret)
+        connection = Connection(ports[number % len(ports)], secret)
         await connection.open()
         while time.perf_counter() < end:
             path, body = make(number)
@@ -253,7 +254,7 @@ async def closed_loop(
 
 
 async def open_loop(
-    port: int,
+    ports: Sequence[int],
     secret: str,
     make: Callable[[int], tuple[str, bytes]],
     rate: float,
@@ -266,8 +267,8 @@ async def open_loop(
     `after` is a path asked once the answer is there, its time included: what was sent is readable then.
     """
     free: asyncio.Queue[Connection] = asyncio.Queue()
-    for _ in range(width):
-        connection = Connection(port, secret)
+    for number in range(width):
+        connection = Connection(ports[number % len(ports)], secret)
         await connection.open()
         free.put_nowait(connection)
     times: list[float] = []
@@ -310,15 +311,16 @@ def percentile(times: Sequence[float], share: float) -> float:
     return times[min(int(len(times) * share), len(times) - 1)]
 
 
-def cpu_seconds(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+def cpu_seconds(pids: Sequence[int]) -> float:
+    found = (Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in pids)
+    return sum(int(fields[11]) + int(fields[12]) for fields in found) / os.sysconf("SC_CLK_TCK")
 
 
-def memory_mb(pid: int) -> float:
-    status = Path(f"/proc/{pid}/status").read_text()
-    line = next(line for line in status.splitlines() if line.startswith("VmRSS"))
-    return int(line.split()[1]) / 1024
+def memory_mb(pids: Sequence[int]) -> float:
+    """Return the memory of the largest."""
+    texts = (Path(f"/proc/{pid}/status").read_text().splitlines() for pid in pids)
+    lines = (next(line for line in text if line.startswith("VmRSS")) for text in texts)
+    return max(int(line.split()[1]) for line in lines) / 1024
 
 
 def wait_until_ready(port: int, secret: str) -> float:
@@ -338,15 +340,13 @@ def wait_until_ready(port: int, secret: str) -> float:
 
 
 def measure(root: Path, secret: str, arguments: argparse.Namespace, console: Console) -> None:
-    port, profiles, seconds = arguments.port, arguments.profiles, arguments.seconds
-    command = ["serve", str(root), "--port", str(port)]
-    launched = f"from tilltal.cli.main import main; main({command!r})"
-    server = subprocess.Popen(
-        ["taskset", "-c", "0", sys.executable, "-c", launched], stdout=subprocess.DEVNULL
-    )
+    profiles, seconds = arguments.profiles, arguments.seconds
+    ports = [arguments.port + number for number in range(arguments.workers)]
+    servers = [served(root, port) for port in ports]
+    pids = [server.pid for server in servers]
     os.sched_setaffinity(0, {1})
     try:
-        start_up = wait_until_ready(port, secret)
+        start_up = max(wait_until_ready(port, secret) for port in ports)
         rng = random.Random(arguments.seed)
         bodies = [("/v1/batch", batch_body(rng, profiles, number)) for number in range(arguments.bodies)]
         places, run = iter(range(10**9)), time.time_ns()
@@ -365,23 +365,32 @@ def measure(root: Path, secret: str, arguments: argparse.Namespace, console: Con
         for _ in track(range(arguments.rounds), "rounds"):
             appends = fsync_appends(2, bodies[0][1], root)
             read_back = "/v1/profiles/customer/1?names=spend_30d"
-            found = one_round(server.pid, port, secret, ingest, seconds, BATCH, read_back)
-            ingested.append((*found, appends, memory_mb(server.pid)))
-            found = one_round(server.pid, port, secret, decide, seconds, 1, "")
-            decided.append((*found, memory_mb(server.pid)))
+            found = one_round(pids, ports, secret, ingest, seconds, BATCH, read_back)
+            ingested.append((*found, appends, memory_mb(pids)))
+            found = one_round(pids, ports, secret, decide, seconds, 1, "")
+            decided.append((*found, memory_mb(pids)))
         common = ("CPU us each", "refused", "half: p50 ms", "half: p99 ms")
         heads: tuple[str, ...] = ("events/s", *common, "fsync/s", "RSS MB")
         show(console, f"Events in batches of {BATCH}; ready after {start_up:.1f} s", heads, ingested)
         heads = ("decisions/s", *common, "RSS MB")
         show(console, f"Decisions over {ACTIONS} actions", heads, decided)
     finally:
-        server.send_signal(signal.SIGINT)
-        server.wait(60)
+        for server in servers:
+            server.send_signal(signal.SIGINT)
+        for server in servers:
+            server.wait(60)
+
+
+def served(root: Path, port: int) -> subprocess.Popen[bytes]:
+    """Start a server on the first core."""
+    command = ["serve", str(root), "--port", str(port)]
+    launched = f"from tilltal.cli.main import main; main({command!r})"
+    return subprocess.Popen(["taskset", "-c", "0", sys.executable, "-c", launched], stdout=subprocess.DEVNULL)
 
 
 def one_round(
-    pid: int,
-    port: int,
+    pids: Sequence[int],
+    ports: Sequence[int],
     secret: str,
     make: Callable[[int], tuple[str, bytes]],
     seconds: float,
@@ -389,10 +398,10 @@ def one_round(
     after: str,
 ) -> tuple[float, ...]:
     """Return things a second, processor time of one, requests refused, and times at half that rate."""
-    used = cpu_seconds(pid)
-    rate, refused = asyncio.run(closed_loop(port, secret, make, 16, seconds))
-    used = cpu_seconds(pid) - used
-    times = asyncio.run(open_loop(port, secret, make, rate / 2, seconds, 64, after))
+    used = cpu_seconds(pids)
+    rate, refused = asyncio.run(closed_loop(ports, secret, make, 16, seconds))
+    used = cpu_seconds(pids) - used
+    times = asyncio.run(open_loop(ports, secret, make, rate / 2, seconds, 64, after))
     cost = used / max(rate * seconds * each, 1) * 1e6
     return rate * each, cost, refused, percentile(times, 0.5) * 1e3, percentile(times, 0.99) * 1e3
 
@@ -417,9 +426,10 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=8499)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--store", help="postgresql://...; else SQLite")
+    parser.add_argument("--workers", type=int, default=1, help="more than one need a PostgreSQL")
     arguments = parser.parse_args()
     console = Console(width=110)
-    root = DATA / f"serve-{arguments.profiles}"
+    root = DATA / f"serve-{'postgres-' if arguments.store else ''}{arguments.profiles}"
     secret_file = root / "key"
     if not secret_file.exists():
         shutil.rmtree(root, ignore_errors=True)

@@ -226,8 +226,9 @@ def _decisions(profiles: pa.Table) -> pa.Table:
         for rank, action in enumerate(order, start=1):
             p, v = (0.05 + place / 1e5, 400.0) if action == "fund" else (0.1, 90.0)
             channel = "email" if place % 2 else "push"
-            rows.append((profile, rank, action, channel, p * v, p, 1.0, v, 1.0))
-    names = ("profile", "rank", "action", "channel", "priority", "P", "C", "V", "L")
+            cost = 0.25 if channel == "push" else 0.0
+            rows.append((profile, rank, action, channel, p * v - cost, p, 1.0, v, 1.0, cost))
+    names = ("profile", "rank", "action", "channel", "priority", "P", "C", "V", "L", "cost")
     columns = dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))
     return pa.table({name: pa.array(values) for name, values in columns.items()})
 

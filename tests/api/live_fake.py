@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from tilltal.core.errors import DataError
 from tilltal.decisions.explanation import Chosen, NotChosen
 from tilltal.runtime.live.answers.account import DecisionAccount
+from tilltal.runtime.live.answers.advice import Advised, Factors, Treatment
 from tilltal.runtime.live.contacts.contract import (
     ContactAnswer,
     ContactAnswers,
@@ -19,12 +20,10 @@ from tilltal.runtime.live.contacts.contract import (
     PermitAnswer,
 )
 from tilltal.runtime.live.contract import (
-    Advised,
     ChangeNotice,
     Collected,
     DecideAnswer,
     DecideRequest,
-    Factors,
     KeyInfo,
     KnownBy,
     Member,
@@ -41,7 +40,6 @@ from tilltal.runtime.live.contract import (
     Scope,
     Timeline,
     TimelineEntry,
-    Treatment,
 )
 
 MOMENT = datetime(2026, 5, 4, 10, 0, tzinfo=UTC)

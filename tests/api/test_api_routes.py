@@ -11,6 +11,7 @@ from tests.api.live_fake import MOMENT, PROFILE, FakeService
 from tilltal.api.settings import ApiSettings
 from tilltal.core.errors import DataError, EngineError, TilltalError
 from tilltal.runtime.live.contract import DecideRequest, Unavailable
+from tilltal.runtime.live.serving.group import refused
 
 RESPONSE = {"id": "r1", "decision_id": "d1", "action": "gold_card", "kind": "click"}
 
@@ -89,7 +90,7 @@ def test_the_status_follows_from_the_code(
     assert ("retry-after" in answer.headers) == (status == 503)
 
 
-@pytest.mark.parametrize("code", ["E530", "E501", "E503", "E531"])
+@pytest.mark.parametrize("code", ["E530", "E501", "E536", "E503", "E531"])
 @pytest.mark.parametrize("url", ["/v1/decide", "/v1/decide/"], ids=["front", "framework"])
 def test_an_error_of_the_store_tells_no_place_but_to_the_log(
     api: Api, service: FakeService, url: str, code: str, caplog: pytest.LogCaptureFixture
@@ -101,11 +102,13 @@ def test_an_error_of_the_store_tells_no_place_but_to_the_log(
     assert answer.json()["code"] == code
     assert "live.sqlite" not in answer.text
     assert "db.internal" not in answer.text
-    is_away = code in ("E530", "E501")
+    status = 503 if code in ("E530", "E501", "E536") else 500
     expected = (
-        "The operational store cannot be reached." if is_away else "The operational store refused this."
+        "The operational store cannot be reached."
+        if code == "E530"
+        else "The operational store refused this."
     )
-    assert (answer.status_code, answer.json()["message"]) == (503 if is_away else 500, expected)
+    assert (answer.status_code, answer.json()["message"]) == (status, expected)
     assert "/srv/live.sqlite at db.internal:5432" in caplog.text
 
 
@@ -260,7 +263,7 @@ def test_keys_live_and_end(api: Api) -> None:
         {"name": "", "scopes": ["read"]},
         {"name": "x", "scopes": []},
         {"name": "x", "scopes": ["all"]},
-        {"name": "x", "scopes": ["read"], "expires": "2027-01-01T00:00:00"},
+        {"name": "x", "scopes": ["read"], "expires": "2027-01-01T00:00:00+25:00"},
         {"name": "x", "scopes": ["read"], "expire": None},
     ],
 )
@@ -287,6 +290,35 @@ def test_the_store_is_away(api: Api, service: FakeService) -> None:
     answer = api.get("/v1/profiles/crm/c1")
     problem(answer, 503, "H612")
     assert answer.headers["retry-after"] == "1"
+
+
+@pytest.mark.parametrize(
+    ("code", "words"), [("E530", "store cannot be reached"), ("E505", "store refused this")]
+)
+@pytest.mark.parametrize(
+    ("url", "body", "key"),
+    [
+        ("/v1/decide", {"identity": {"crm": "c1"}}, "key-decide"),
+        ("/v1/track", {"event": "bought", "userId": "u"}, "key-collect"),
+    ],
+)
+def test_what_could_not_be_stored_tells_no_place_but_to_the_log(
+    api: Api,
+    service: FakeService,
+    caplog: pytest.LogCaptureFixture,
+    url: str,
+    body: object,
+    key: str,
+    code: str,
+    words: str,
+) -> None:
+    service.failures.append(refused(EngineError.of(code, "/srv/live.sqlite at db.internal:5432")))
+    answer = api.post(url, body, key)
+    assert words in problem(answer, 503, "H612")["message"]
+    assert answer.headers["retry-after"] == "1"
+    assert "live.sqlite" not in answer.text
+    assert "db.internal" not in answer.text
+    assert "/srv/live.sqlite at db.internal:5432" in caplog.text
 
 
 def test_no_route_and_no_method(api: Api) -> None:

@@ -37,6 +37,7 @@ KINDS = {
     "contact": "policies/contact.yaml",
     "data_use": "policies/data_use.yaml",
     "engagement": "policies/engagement.yaml",
+    "sending": "policies/sending.yaml",
     "kpis": "kpis.yaml",
     "cases": "cases/<name>.yaml",
 }

@@ -50,10 +50,10 @@ def test_a_database_that_goes_away_and_comes_back(
                     headers = {"Authorization": f"Bearer {server.key}"}
                     asked = {"identity": {"crm": "somebody"}}
                     answer = httpx.post(f"{server.url}/v1/decide", json=asked, headers=headers, timeout=30)
-                    assert answer.status_code == 200, answer.text
-                    told = answer.json()
-                    assert (told["is_fallback"], told["is_logged"]) == (True, False)
-                    assert [one["action"] for one in told["actions"]] == ["hello"]
+                    assert answer.status_code == 503, answer.text
+                    assert int(answer.headers["retry-after"]) >= 1
+                    assert answer.headers["content-type"].startswith("application/problem+json")
+                    assert answer.json()["code"] == "H612"
                     assert httpx.get(f"{server.url}/healthz").status_code == 200
                     time.sleep(0.5)
                 finally:
@@ -64,6 +64,33 @@ def test_a_database_that_goes_away_and_comes_back(
         assert traffic.without_retry_after == 0
         print(f"{len(traffic.acknowledged)} acknowledged, answers {dict(traffic.statuses)}")
         check(server, traffic)
+
+
+def test_a_database_that_is_read_only_for_a_while(
+    tmp_path: Path, forking_server: Start, postgres: PostgresServer, postgres_dsn: str
+) -> None:
+    """As a standby is that has not taken over yet: reads go on, nothing is stored."""
+    with forking_server(Shop(tmp_path / "shop", postgres_dsn)) as server:
+        server.send(purchase(1, "u1"))
+        headers = {"Authorization": f"Bearer {server.key}"}
+        postgres.run("ALTER SYSTEM SET default_transaction_read_only = on")
+        postgres.run("SELECT pg_reload_conf()")
+        try:
+            until(lambda: server.decide("u1")["is_logged"] is False, 10)
+            told = server.decide("u1")
+            assert (told["is_fallback"], [one["action"] for one in told["actions"]]) == (True, ["hello"])
+            batch = {"batch": [purchase(2, "u1")]}
+            answer = httpx.post(f"{server.url}/v1/batch", json=batch, headers=headers, timeout=30)
+            assert (answer.status_code, answer.json()["code"]) == (503, "H612")
+            assert int(answer.headers["retry-after"]) >= 1
+            assert server.readiness() == 200
+            assert server.traits("u1")["purchases"] == 1
+        finally:
+            postgres.run("ALTER SYSTEM RESET default_transaction_read_only")
+            postgres.run("SELECT pg_reload_conf()")
+        until(lambda: server.decide("u1")["is_logged"] is True, 10)
+        server.send(purchase(2, "u1"))
+        assert server.traits("u1")["purchases"] == 2
 
 
 def test_two_servers_on_one_database(tmp_path: Path, forking_server: Start, postgres_dsn: str) -> None:

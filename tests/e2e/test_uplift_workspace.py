@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -11,14 +13,18 @@ from tests.bank import NOW, Bank
 
 from tilltal.core.ids import profile_text
 from tilltal.engines.duckdb import DuckDBEngine
+from tilltal.governance.vault import Vault
 from tilltal.models.model import UpliftModel, from_bytes
 from tilltal.runtime.answers.explain import explain
+from tilltal.runtime.live.contract import DecideAnswer, DecideRequest
+from tilltal.runtime.live.serving.opening import open_server
 from tilltal.runtime.progress import Silent
 from tilltal.runtime.refresh.run import refresh
 
 pytestmark = pytest.mark.slow
 
 PEOPLE = 8000
+INSTANT = datetime(2026, 4, 1, 20, tzinfo=UTC)
 EVENT = """
     kind: event
     read: {{files: data/{name}.csv}}
@@ -54,12 +60,28 @@ def csv_of(customers: np.ndarray, at: np.ndarray | str) -> str:
 @pytest.fixture(scope="module")
 def bank(tmp_path_factory: pytest.TempPathFactory) -> Bank:
     """Who has visited answers the mail more often, by 0.3; who has not is put off, by 0.1."""
+    return made_of(Path(tmp_path_factory.mktemp("uplift")) / "bank", gain=0.3, loss=0.1)
+
+
+@pytest.fixture(scope="module")
+def flat(tmp_path_factory: pytest.TempPathFactory) -> Bank:
+    """The mail changes nothing for anybody, and the model is told to say nothing then."""
+    return made_of(
+        Path(tmp_path_factory.mktemp("flat")) / "bank",
+        gain=0.0,
+        loss=0.0,
+        model=MODEL.replace("control:", "otherwise: none\n      control:"),
+        action=ACTION.replace("propensity: card_mail", "propensity: 0.2\n    uplift: card_mail"),
+    )
+
+
+def made_of(root: Path, *, gain: float, loss: float, model: str = MODEL, action: str = ACTION) -> Bank:
     rng = np.random.default_rng(1)
-    made = Bank(Path(tmp_path_factory.mktemp("uplift")) / "bank")
+    made = Bank(root)
     everybody = np.arange(PEOPLE)
     visits = rng.random(PEOPLE) < 0.5
     treated = rng.random(PEOPLE) < 0.5
-    buys = rng.random(PEOPLE) < 0.3 + treated * np.where(visits, 0.3, -0.1)
+    buys = rng.random(PEOPLE) < 0.3 + treated * np.where(visits, gain, -loss)
     days = rng.integers(3, 15, int(buys.sum()))
     files = {
         "visit": csv_of(everybody[visits], "2026-01-15T09:00"),
@@ -74,12 +96,11 @@ def bank(tmp_path_factory: pytest.TempPathFactory) -> Bank:
     made.write("traits/visits.yaml", "measure: count\nfrom: [visit]\n")
     made.write("policies/consent.yaml", "purposes: {service: {consent: not_required}}\n")
     made.write("policies/arbitration.yaml", "offer_only_positive: true\n")
-    made.write("models/card_mail.yaml", MODEL)
-    made.write("actions/card/action.yaml", ACTION)
+    made.write("models/card_mail.yaml", model)
+    made.write("actions/card/action.yaml", action)
     made.write("actions/card/push.en.yaml", "body: Hello\n")
     made.ingest()
-    instant = datetime(2026, 4, 1, 20, tzinfo=UTC)
-    refresh(made.workspace, now=NOW + timedelta(minutes=1), progress=Silent(), as_of=instant)
+    refresh(made.workspace, now=NOW + timedelta(minutes=1), progress=Silent(), as_of=INSTANT)
     return made
 
 
@@ -122,3 +143,79 @@ def test_who_is_put_off_is_told_why_not(bank: Bank) -> None:
     assert told.chosen == ()
     assert told.scores["score.card_mail"] < 0
     assert "not_positive" in str(told.not_chosen)
+
+
+def answers(made: Bank, customers: list[str]) -> dict[str, DecideAnswer]:
+    """Serve the bank in this process, and decide for some customers."""
+    found: dict[str, DecideAnswer] = {}
+
+    async def served() -> None:
+        async with open_server(made.root, lambda: INSTANT, Silent(), {}) as server:
+            for customer in customers:
+                found[customer] = answer = await server.decide(DecideRequest(identity={"crm": customer}))
+                account = await server.explain(answer.decision_id)
+                assert account is not None
+                assert account.notes == ()  # decided again it comes out the same
+                assert [each.P for each in account.chosen] == [each.factors.P for each in answer.actions]
+
+    asyncio.run(served())
+    return found
+
+
+def scores_of(made: Bank) -> dict[str, float | None]:
+    """Return what the batch says that the mail adds, by customer."""
+    with Vault(made.root / ".tilltal/vault", {}) as vault:
+        names = {vault.pseudonymiser.token("crm", f"C-{one}"): f"C-{one}" for one in range(PEOPLE)}
+    folder = made.store.current_snapshot()
+    with DuckDBEngine(threads=1) as engine:
+        rows = engine.rows(f"SELECT profile, \"score.card_mail\" FROM '{folder}/profiles.parquet'")
+    return {names[profile]: score for profile, score in rows if profile in names}
+
+
+def test_a_server_decides_by_what_the_mail_adds_as_the_batch_does(bank: Bank) -> None:
+    scores = scores_of(bank)
+    gaining = [name for name, score in scores.items() if score is not None and score > 0][:20]
+    losing = [name for name, score in scores.items() if score is not None and score < 0][:20]
+    assert gaining
+    assert losing
+    told = answers(bank, gaining + losing)
+    for name in gaining:
+        (only,) = told[name].actions
+        score = scores[name]
+        assert score is not None
+        assert score == only.factors.P
+        assert only.priority == round(score * 100, 9)
+    assert all(told[name].actions == () for name in losing)
+
+
+def test_an_action_that_asks_the_experiment_first_is_decided_by_it(
+    bank: Bank, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """The propensity of before is not asked where the experiment says what the mail adds."""
+    other = Bank(tmp_path_factory.mktemp("asked") / "bank")
+    shutil.copytree(bank.root, other.root, dirs_exist_ok=True)
+    text = ACTION.replace("propensity: card_mail", "propensity: 0.9\n    uplift: card_mail")
+    other.write("actions/card/action.yaml", text)
+    scores = scores_of(bank)
+    name, score = next((name, score) for name, score in scores.items() if score is not None and score > 0)
+    (only,) = answers(other, [name])[name].actions
+    assert score == only.factors.P
+    assert only.reasons[-1] == "P is what a contact adds, by the experiment behind the model card_mail"
+
+
+def test_where_no_effect_was_found_the_propensity_stays_and_that_is_said(flat: Bank) -> None:
+    model = from_bytes((flat.store.current_snapshot() / "models/card_mail/model").read_bytes())
+    assert not model.report.is_accepted
+    assert "no effect found" in model.report.verdict
+    assert "propensities stay" in model.report.verdict
+    scores = scores_of(flat)
+    assert set(scores.values()) == {None}
+    (only,) = answers(flat, ["C-1"])["C-1"].actions
+    assert only.factors.P == 0.2
+    assert only.reasons[-2:] == (
+        "the model card_mail found no effect: P is the probability of a yes, not what a contact adds",
+        "P is assumed, not predicted",
+    )
+    with DuckDBEngine(threads=1) as engine:
+        shown = engine.rows(f"SELECT DISTINCT P FROM '{flat.store.current_snapshot()}/decisions.parquet'")
+    assert shown == [(0.2,)]

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from tests.cases.serving import CaseServer
 
-from tilltal.runtime.live.answers.deciding import barred_of, read_logged
+from tilltal.models.adaptive.team import Team
+from tilltal.runtime.live.answers.deciding import read_logged
 from tilltal.runtime.live.answers.replaying import Then, difference
 
 START = datetime(2026, 5, 4, 10, tzinfo=UTC)
@@ -53,6 +54,7 @@ def bank(**contact: object) -> dict[str, object]:
     return files
 
 
+THREE_BY_MAIL = {"name": "mails", "limit": 3, "rolling": "P7D", "applies_to": {"channel": "email"}}
 ONE_A_WEEK = {"caps": [{"name": "week", "limit": 1, "rolling": "P7D"}], "reservation_ttl": "PT15M"}
 
 
@@ -106,16 +108,13 @@ def open_bank(opened: list[Bank], **contact: object) -> Bank:
 def test_of_two_actions_of_one_decision_the_first_takes_the_last_slot(opened: list[Bank]) -> None:
     server = open_bank(opened, **ONE_A_WEEK)
     made = server.decide()
-    assert [(one["action"], one["channel"]) for one in made["actions"]] == [
-        ("card", "email"),
-        ("tip", "banner"),
-    ]
+    assert [(one["action"], one["channel"]) for one in made["actions"]] == [("card", "email")]
     assert made["actions"][0]["contact"] == f"{made['decision_id']}.card"
-    assert made["actions"][1]["contact"] is None
     told = server.get(f"/v1/decisions/{made['decision_id']}/explain")
     reasons = {one["action"]: one["reason"] for one in told["not_chosen"]}
-    assert reasons["loan"] == "contact_policy:cap:week"
-    assert [one["action"] for one in told["chosen"]] == ["card", "tip"]
+    assert reasons == {"loan": "contact_policy:cap:week", "tip": "contact_policy:cap:week"}
+    assert [one["action"] for one in told["chosen"]] == ["card"]
+    assert told["is_proved"]
 
 
 def test_what_is_reserved_counts_for_the_next_decision_of_the_same_customer_alone(opened: list[Bank]) -> None:
@@ -168,7 +167,7 @@ def test_another_channel_takes_the_place_of_one_that_is_full(opened: list[Bank])
 
 def test_a_request_may_ask_for_a_reservation_or_do_without(opened: list[Bank]) -> None:
     server = open_bank(opened, **ONE_A_WEEK)
-    assert len(server.shown(reserve=False)) == 3
+    assert server.shown(reserve=False) == server.shown(reserve=False) == [("card", "email")]
     assert server.shown(reserve=True, channel="banner") == [("tip", "banner")]
     assert server.shown() == []
 
@@ -198,6 +197,35 @@ def test_an_impression_that_nobody_answers_is_ignored_in_the_end(opened: list[Ba
     assert server.shown() == [("loan", "email"), ("tip", "banner")]
 
 
+@pytest.mark.parametrize("kind", ["impression", "delivered"])
+def test_a_silence_that_has_taught_is_ignored_only_when_the_wait_is_over(
+    opened: list[Bank], monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setattr(Team, "patience", lambda *_: 0)
+    rest = {"name": "rest", "outcome": "ignored", "scope": "action", "for": "P30D"}
+    files = bank(cooldowns=[rest])
+    learned = {"propensity": {"adaptive": {"base_rate": 0.5, "wait": "3 days"}}}
+    files["actions/card/action.yaml"] = {"title": "card", "group": "offers", "value": 9, **learned}
+    server = Bank(files, START)
+    opened.append(server)
+    server.meet("c1")
+    made = server.decide()
+    server.respond(made, "card", kind)
+    assert server.decide()["actions"][0]["factors"]["P"] < made["actions"][0]["factors"]["P"]
+    for days, is_shown in ((0, True), (2, True), (3, False)):
+        server.now = START + timedelta(days=days)
+        while server.wait(server.server._time_out_portion()):
+            pass
+        assert (("card", "email") in server.shown()) is is_shown, days
+    server.respond(made, "card", "click")
+    server.now += timedelta(days=29)
+    assert ("card", "email") not in server.shown()
+    server.now += timedelta(days=2)
+    while server.wait(server.server._time_out_portion()):
+        pass
+    assert ("card", "email") in server.shown(), "it was ignored once"
+
+
 def test_consent_is_asked_again_at_the_last_moment(opened: list[Bank]) -> None:
     server = open_bank(opened, **ONE_A_WEEK)
     made = server.decide()
@@ -205,7 +233,7 @@ def test_consent_is_asked_again_at_the_last_moment(opened: list[Bank]) -> None:
     server.collect({"type": "track", "event": "Answered", "userId": "c1", "properties": no})
     found = server.call(f"/v1/contacts/{made['actions'][0]['contact']}/commit", {})
     assert (found["state"], found["reason"]) == ("refused", "no_consent:marketing/email")
-    assert server.shown() == [("card", "sms"), ("tip", "banner")]
+    assert server.shown() == [("card", "sms")]
 
 
 def test_contacts_are_counted_for_all_identifiers_of_a_customer(opened: list[Bank]) -> None:
@@ -270,13 +298,14 @@ def test_profile_and_timeline_tell_of_contacts(opened: list[Bank]) -> None:
     }
 
 
+@pytest.mark.parametrize("rules", [ONE_A_WEEK, {"caps": [THREE_BY_MAIL]}])
 def test_what_was_decided_around_a_contact_that_was_refused_is_decided_again_equal(
-    opened: list[Bank],
+    opened: list[Bank], rules: dict[str, object]
 ) -> None:
-    server = open_bank(opened, **ONE_A_WEEK)
-    made = server.decide()
-    row = server.wait(server.store.decision(bytes.fromhex(made["decision_id"])))
-    assert row is not None
-    logged = read_logged(row.body)
-    assert barred_of(logged) == {("loan", "email"): "cap:week"}
-    assert difference(Then(server.server.force.workspace), row, logged) is None
+    server = open_bank(opened, **rules)
+    for _ in range(3):
+        made = server.decide()
+        row = server.wait(server.store.decision(bytes.fromhex(made["decision_id"])))
+        assert row is not None
+        logged = read_logged(row.body)
+        assert difference(Then(server.server.force.workspace), row, logged) is None

@@ -18,6 +18,8 @@ from hypothesis import strategies as st
 
 from tilltal.decisions.arbitration import Context
 from tilltal.decisions.batch import BatchDecision, input_sql, rank
+from tilltal.decisions.batch_offers import MOST, offers
+from tilltal.decisions.live.reasons import narrowed
 from tilltal.decisions.plan import DecisionPlan, Policies, plan_decisions
 from tilltal.decisions.single import Decision, as_row, decide
 from tilltal.engines.duckdb import DuckDBEngine
@@ -83,6 +85,7 @@ AMOUNTS = (
     1e16,
     1e300,
 )
+COSTS = (5e-10, 1.5e-9, 0.1 + 0.2, 3.0, 33333333.333333332, 1e8, 1e8 + 1e-7, 1e12)
 WEIGHTS = (0.0, 10.0, 0.1, 33.3, -33.3, -33.4, -50.0, -99.99999, -100.0, -150.0, 200.0, 1e-7)
 CONDITIONS = (
     "age >= 18",
@@ -126,9 +129,10 @@ def some_action(rng: random.Random) -> Action:
         issue=rng.choice(("sales", "service")),
         purpose=rng.choice((*PURPOSES, "research")) if rng.random() < 0.9 else "marketing",
         propensity=rng.choice((rng.choice(MODELS), rng.choice(SHARES), rng.choice(WRONG_SHARES))),
+        uplift=rng.choice((None, None, None, *MODELS)),
         value=rng.choice(VALUES).replace("`", "") if rng.random() < 0.4 else rng.choice(AMOUNTS),
         mandatory=rng.random() < 0.2,
-        cost=rng.choice((None, None, 0.0, 0.1, 2.5)),
+        cost=rng.choice((None, None, 0.0, 0.1, 2.5, rng.choice(COSTS))),
         starts=rng.choice((None, None, None, "2026-05-04", "2026-05-04T12:00:01", "2026-05-04T12:00")),
         ends=rng.choice((None, None, None, "2026-05-04T12:00:00", "2026-05-04T12:00:01", "2026-05-03")),
         **stages,
@@ -190,7 +194,9 @@ def some_policy(rng: random.Random) -> Arbitration:
         max_per_group=rng.choice((None, None, 1, 2)),
         max_per_issue=rng.choice((None, None, None, 1, 2)),
         influencers=tuple(some_influencer(rng) for _ in range(rng.choice((0, 0, 1, 2)))),
-        costs=rng.choice(({}, {}, {"email": 0.1}, {"push": 0.3, "email": 1.0})),
+        costs=rng.choice(
+            ({}, {}, {"email": 0.1}, {"push": 0.3, "email": 1.0}, {"email": rng.choice(COSTS), "push": 1e8})
+        ),
         context_rules=tuple(some_rule(rng) for _ in range(rng.choice((0, 1, 3, 6)))),
         levers=Levers(
             action=some_levers(rng, ("a", "b", "c", "gone")),
@@ -348,18 +354,18 @@ def differences(plan: DecisionPlan, batch: BatchDecision, row: int, exact: Decis
         if channel != exact.proposals[entry.action].channel:
             found.append(f"{entry.action} by {channel}, exactly {exact.proposals[entry.action].channel}")
         factors = (batch.propensity, batch.context, batch.value, batch.lever)
-        got = [float(matrix[row, slot]) for matrix in factors]
-        wanted = [float(getattr(entry.factors, name)) for name in "PCVL"]
+        got = [float(matrix[row, slot]) for matrix in (*factors, batch.cost)]
+        wanted = [float(getattr(entry.factors, name)) for name in (*"PCVL", "cost")]
         if got != wanted:
             found.append(f"{entry.action} {got}, exactly {wanted}")
-        if not is_near(float(batch.priority[row, slot]), entry.priority):
+        if not is_near(float(batch.priority[row, slot]), entry.priority, entry.factors.cost):
             found.append(f"{entry.action} priority {batch.priority[row, slot]}, exactly {entry.priority}")
     return found
 
 
-def is_near(got: float, exact: Decimal) -> bool:
-    """A float of the ninth decimal, or of as many digits as a float has."""
-    return abs(Decimal(got) - exact) <= max(Decimal("1.001e-9"), abs(exact) * Decimal("1e-14"))
+def is_near(got: float, exact: Decimal, cost: Decimal) -> bool:
+    """A float of the ninth decimal, or of as many digits as a float has of it and what was taken off."""
+    return abs(Decimal(got) - exact) <= max(Decimal("1.001e-9"), (abs(exact) + cost) * Decimal("1e-14"))
 
 
 def mismatches(plan: DecisionPlan, table: pa.Table, context: Context) -> list[str]:
@@ -391,6 +397,40 @@ def test_many_random_plans_decide_alike(seed: int, context: Context) -> None:
     assert mismatches(plan, some_rows(plan, 100, rng), context) == []
 
 
+@settings(SETTINGS, max_examples=20)
+@given(st.integers(0, 2**48), st.sampled_from(MOMENTS))
+def test_every_allowed_channel_is_an_offer_of_what_it_alone_would_be_worth(
+    seed: int, context: Context
+) -> None:
+    rng = random.Random(seed)
+    plan = some_plan(rng)
+    table = some_rows(plan, 20, rng)
+    asked = tuple((n, k) for n, action in enumerate(plan.actions) for k in range(len(action.channels)))
+    with DuckDBEngine(threads=1) as engine:
+        engine.register("profiles", table)
+        query = input_sql(plan, "profiles", CLOCK, every_channel=True)
+        found = offers(plan, engine.arrow(query + " ORDER BY profile"), context, asked).priorities
+    free = msgspec.structs.replace(plan.arbitration, max_per_group=None, max_per_issue=None)
+    for channel in CHANNELS:
+        alone = narrowed(msgspec.structs.replace(plan, arbitration=free), 99, channel)
+        for row, profile in enumerate(table.to_pylist()):
+            ranking = decide(alone, as_row(profile, SCHEMA), CLOCK, context).ranking
+            wanted = {entry.action: entry for entry in ranking.ranked}
+            for place, (number, position) in enumerate(asked):
+                action = plan.actions[number]
+                if action.channels[position].name == channel:
+                    entry = wanted.get(action.name)
+                    assert np.isnan(found[place, row]) == (entry is None)
+                    if entry is not None:
+                        assert is_near_float32(float(found[place, row]), entry.priority, entry.factors.cost)
+
+
+def is_near_float32(got: float, exact: Decimal, cost: Decimal) -> bool:
+    if abs(exact) > Decimal(MOST):
+        return abs(got) == np.float32(MOST) and (got > 0) is (exact > 0)
+    return abs(Decimal(got) - exact) <= Decimal("1.1e-9") + (abs(exact) + cost) * Decimal("1e-7")
+
+
 def plan_of(policy: Arbitration, **actions: Action) -> DecisionPlan:
     policies = Policies(
         arbitration=policy, consent=Consent(purposes={"service": Purpose(consent="not_required")})
@@ -407,6 +447,61 @@ def service(propensity: float | str | None, value: float | str, **more: Any) -> 
         value=value,
         **more,
     )
+
+
+def near_ties(rng: random.Random) -> DecisionPlan:
+    """Actions whose products and costs are far apart and of which almost the same is left.
+
+    What is left lies at a border where it matters, too: nothing, half of the ninth decimal, a limit.
+    """
+    border = rng.choice((0.0, 5e-10, 1.5e-9, 0.3, 40.0, -7.25))
+    actions = {}
+    for name in "abcdef":
+        cost = rng.choice((0.0, 0.1, 60.0, 12345.67, 1e6, rng.uniform(0, 3e8), 9e11))
+        left = Decimal(repr(border)) + Decimal(rng.choice((0, 0, 0, 1, -1, 2, 5, -5))) * Decimal("1e-10")
+        share = rng.choice((1.0, 0.1, 0.3, 1 / 3, rng.random()))
+        worth = float((left + Decimal(repr(cost))) / Decimal(repr(share)))
+        for _ in range(rng.choice((0, 0, 1, 2))):
+            worth = math.nextafter(worth, rng.choice((math.inf, -math.inf)))
+        actions[name] = service(share, worth, cost=cost, mandatory=rng.random() < 0.1)
+    policy = Arbitration(
+        slots=rng.choice((1, 2, 4)),
+        offer_only_positive=rng.random() < 0.5,
+        nothing=rng.choice((None, Nothing(below=border))),
+    )
+    return plan_of(policy, **actions)
+
+
+def test_what_is_nearly_the_same_after_costs_is_told_apart_in_both_forms() -> None:
+    rng = random.Random(4)
+    for _ in range(600):
+        plan = near_ties(rng)
+        columns: dict[str, list[object]] = {
+            f"{name}{n}": [0] for n in range(len(plan.actions)) for name in "fh"
+        }
+        columns |= {f"p{place}": [action.propensity] for place, action in enumerate(plan.actions)}
+        columns |= {f"v{place}": [action.value] for place, action in enumerate(plan.actions)}
+        assert differences(plan, rank(plan, pa.table(columns), {}), 0, decide(plan, {}, CLOCK, {})) == []
+
+
+def test_a_cost_is_paid_whatever_the_answer() -> None:
+    policy = Arbitration(costs={"email": 60.0}, nothing=Nothing(below=0.0), slots=2)
+    plan = plan_of(policy, a=service(0.1, 100.0), b=service(0.7, 100.0), c=service(0.1, 100.0, cost=9.5))
+    exact, batch = decide(plan, {}, CLOCK, {}), in_batch(plan, nobody_special(), {})
+    assert [(one.action, float(one.priority)) for one in exact.ranking.ranked] == [("b", 10.0), ("c", 0.5)]
+    (lost,) = exact.ranking.lost
+    assert (lost.action, lost.reason, float(lost.priority or 0)) == ("a", "below_nothing", -50.0)
+    assert (batch.priority[0].tolist(), batch.cost[0].tolist()) == ([10.0, 0.5], [60.0, 9.5])
+    assert batch.value[0].tolist() == [100.0, 100.0]
+    assert mismatches(plan, nobody_special(), {}) == []
+
+
+def test_without_values_a_priority_is_no_money_and_costs_nothing() -> None:
+    policy = Arbitration(costs={"email": 60.0}, factors=Factors(V=False))
+    plan = plan_of(policy, a=service(0.2, 100.0), b=service(0.1, 900.0))
+    (entry,) = decide(plan, {}, CLOCK, {}).ranking.ranked
+    assert (entry.action, float(entry.priority), float(entry.factors.cost)) == ("a", 0.2, 0.0)
+    assert mismatches(plan, nobody_special(), {}) == []
 
 
 def nobody_special(count: int = 1) -> pa.Table:

@@ -15,6 +15,7 @@ from tests.properties.test_decisions_parity import (
     MOMENTS,
     SCHEMA,
     SHARES,
+    near_ties,
     some_plan,
     some_rows,
 )
@@ -36,7 +37,9 @@ def with_adaptive(plan: DecisionPlan, rng: random.Random) -> DecisionPlan:
             definition = msgspec.structs.replace(
                 action.definition, propensity=Learned(adaptive=Adaptive(base_rate=rate))
             )
-            action = msgspec.structs.replace(action, definition=definition, model=None, propensity=rate)
+            action = msgspec.structs.replace(
+                action, definition=definition, model=None, uplift=None, propensity=rate
+            )
         actions.append(action)
     channels = rng.choice(("first", "best"))
     policy = msgspec.structs.replace(plan.arbitration, channels=channels)
@@ -85,14 +88,14 @@ def shown_of(decision: Decision) -> list[tuple[Any, ...]]:
             entry.action,
             decision.proposals[entry.action].channel,
             float(entry.priority),
-            *(float(getattr(entry.factors, name)) for name in "PCVL"),
+            *(float(getattr(entry.factors, name)) for name in (*"PCVL", "cost")),
         )
         for entry in decision.ranking.ranked
     ]
 
 
 def fields(shown: Shown) -> tuple[Any, ...]:
-    return msgspec.structs.astuple(shown)[:8]
+    return (*msgspec.structs.astuple(shown)[:8], shown.cost)
 
 
 def check(plan: DecisionPlan, count: int, context: Context, rng: random.Random) -> None:
@@ -127,6 +130,12 @@ def assert_pairs(decider: LiveDecider, live: LiveDecision) -> None:
 
 
 SETTINGS = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=60)
+
+
+def test_what_is_nearly_the_same_after_costs_is_told_apart_in_the_compiled_form() -> None:
+    rng = random.Random(4)
+    for _ in range(900):
+        check(near_ties(rng), 1, {}, rng)
 
 
 @settings(SETTINGS, derandomize=True)

@@ -317,7 +317,7 @@ def sentences(reasons: Iterable[Reason]) -> list[str]:
 
 
 def _kept(source: Source, plan: Plan, row: dict[str, object]) -> object:
-    fields = {one.name: row[f"field_{n}"] for n, one in kept_fields(source)}
+    fields = {one.name: _said(one, row[f"field_{n}"]) for n, one in kept_fields(source)}
     if source.kind == "holding":
         fields = {name: row.get(name) for name in ("product", "opened", "closed")}
     if source.kind == "consent":
@@ -339,6 +339,11 @@ def _kept(source: Source, plan: Plan, row: dict[str, object]) -> object:
         fields=_stated(fields),
         personal=_stated({one.name: row[f"personal_{n}"] for n, one in personal_fields(source)}),
     )
+
+
+def _said(one: Input, value: object) -> object:
+    """Return a value of history: an untyped one is JSON."""
+    return json.loads(value) if one.type == "any" and isinstance(value, str) else value
 
 
 def _stated(values: Mapping[str, object]) -> dict[str, object]:

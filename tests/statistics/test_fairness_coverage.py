@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tilltal.decisions.simulation.fairness import katz_interval, lean
+from tilltal.decisions.simulation.fairness import katz_interval, lean, score_interval
 
 pytestmark = pytest.mark.slow
 
@@ -18,6 +18,19 @@ def test_katz_intervals_cover_the_true_ratio() -> None:
         low, high = katz_interval((a, 300), (b, 700))
         covered += low <= 1.5 <= high
     assert 0.94 <= covered / runs <= 0.965  # 0.95 ± 3 standard errors of 0.0034, and the method's own bias
+
+
+@pytest.mark.parametrize(("size", "share"), [(12, 0.1), (60, 0.03), (200, 0.01)])
+def test_score_intervals_cover_the_true_ratio(size: int, share: float) -> None:
+    rng, runs = np.random.default_rng(13), 2000
+    here, others = rng.binomial(size, share, runs), rng.binomial(1000, 0.02, runs)
+    covered = counted = 0
+    for a, b in zip(here.tolist(), others.tolist(), strict=True):
+        if a or b:
+            low, high = score_interval((a, size), (b, 1000))
+            counted += 1
+            covered += low <= share / 0.02 <= high
+    assert 0.92 <= covered / counted <= 0.99  # 0.95 ± what counts as few as these allow
 
 
 def test_bootstrap_intervals_cover_the_true_gini() -> None:

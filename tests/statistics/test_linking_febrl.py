@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from benchmarks.link import in_batch, online, quality
 from tests.link_people import LINKING, people
 
-from tilltal.customers.identity.linking.index import Link, LinkIndex
 from tilltal.customers.identity.linking.plan import LinkPlan, Values, compile_linking
 from tilltal.customers.identity.linking.scoring import PairScorer
 from tilltal.customers.identity.linking.weights import Weights, weight_of
@@ -47,6 +47,7 @@ FEBRL = Linking(
 )
 PLAN = compile_linking(FEBRL)
 PAIRS = 5_000
+SLOWEST = 0.005  # seconds, of 99 in 100; `benchmarks.link` measures on a quiet machine
 
 
 @pytest.fixture(scope="module")
@@ -86,16 +87,12 @@ def test_febrl4_precision_and_recall_in_batch(
 def test_febrl4_precision_and_recall_online(
     records: Mapping[str, Values], trained: tuple[Weights, pa.Table]
 ) -> None:
-    whose, index = truth(records), LinkIndex(PLAN, trained[0])
-    said = right = 0
-    for number, values in enumerate(records.values()):
-        decision = index.decide(values)
-        index.put(number, number, values)
-        for match in decision.matches if isinstance(decision, Link) else ():
-            said += 1
-            right += whose[match.record] == whose[number]
-    assert right / said >= 0.999
-    assert right / PAIRS >= 0.99
+    numbered = dict(enumerate(records.values()))
+    precision, recall, _ = figures(
+        quality(online(numbered, PLAN, trained[0])[0], dict(enumerate(truth(records))))
+    )
+    assert precision >= 0.999
+    assert recall >= 0.99
 
 
 def test_weights_of_pairs_are_those_of_splink(
@@ -132,12 +129,14 @@ def figures(text: str) -> tuple[float, float, float]:
 
 def test_online_and_batch_link_the_same_made_up_people() -> None:
     plan: LinkPlan = compile_linking(LINKING)
-    made = people(20_000, seed=11)
+    made = people(100_000, seed=11)
     records = {number: plan.values(one.told) for number, one in enumerate(made)}
     whose = {number: one.truth for number, one in enumerate(made)}
     weights, groups = in_batch(records, plan)
     precision, _, f1 = figures(quality(groups, whose))
-    online_precision, _, online_f1 = figures(quality(online(records, plan, weights)[0], whose))
+    groups, seconds = online(records, plan, weights)
+    online_precision, _, online_f1 = figures(quality(groups, whose))
     assert abs(f1 - online_f1) <= 0.02
     assert f1 > 0.95
     assert min(precision, online_precision) > 0.995
+    assert np.percentile(seconds, 99) < SLOWEST

@@ -13,8 +13,10 @@ from tilltal.core.errors import DataError
 from tilltal.models.offpolicy.choices import Choice, log_of
 from tilltal.models.offpolicy.estimate import estimate
 from tilltal.models.offpolicy.evaluation import Evaluation, evaluate
+from tilltal.models.offpolicy.ips import ips
 from tilltal.models.offpolicy.log import Log
 from tilltal.models.offpolicy.overlap import objections, overlap
+from tilltal.models.offpolicy.snips import snips
 
 NAMES = ("card", "fund", "loan", "mortgage", "nothing")
 _TASTE = np.random.default_rng(7).normal(size=(3, 5)) * 0.7
@@ -189,21 +191,35 @@ def test_intervals_cover_the_truth_as_often_as_they_say_and_dr_is_no_worse_than_
 
 @pytest.mark.slow
 def test_intervals_cover_near_the_least_that_is_accepted() -> None:
-    """450 decisions are worth about 200: some are refused; of the others 90 % or more cover.
+    """500 decisions are worth about 225, at least 200: some are refused, of the others 93 to 97 % cover.
 
-    That is the price of few effective rows: with 95 % of 300 runs, below 90 % comes once in 10,000 times.
+    The truth is missed on either side: a normal interval misses it above seven times as often as below.
+    Without a model 1,500 logs; with one, which takes its time, 300: below 91 % comes once in 1,000 times.
     """
-    truth, runs = true_value(), 300
-    covered, kept = np.zeros(4), 0
-    for seed in range(runs):
-        try:
-            found = evaluate(logged(500, 5000 + seed))
-        except DataError:
+    truth = true_value()
+    missed, kept = np.zeros((2, 2)), 0
+    for seed in range(1_500):
+        log = logged(500, 5_000 + seed)
+        if objections(overlap(log)):
             continue
         kept += 1
-        covered += [one.value.low <= truth <= one.value.high for one in found.values]
-    assert kept > 100
-    assert (covered >= max(0.9 * kept, binom.ppf(1e-4, kept, 0.95))).all(), (covered, kept)
+        for place, found in enumerate((ips(log), snips(log))):
+            one = estimate(found.value, found.influence)
+            missed[place] += (truth < one.low, truth > one.high)
+    assert kept > 1_000
+    print(f"\nof {kept} logs, IPS and SNIPS missed the truth below and above: {missed.tolist()}")
+    assert ((missed.sum(axis=1) >= 0.03 * kept) & (missed.sum(axis=1) <= 0.07 * kept)).all()
+    assert (missed.max(axis=1) <= 4 * missed.min(axis=1)).all()
+    covered, runs = np.zeros(4), 0
+    for seed in range(300):
+        try:
+            whole = evaluate(logged(500, 5_000 + seed))
+        except DataError:
+            continue
+        runs += 1
+        covered += [one.value.low <= truth <= one.value.high for one in whole.values]
+    print(f"of {runs}, covered by IPS, SNIPS, DR, SNDR: {covered.tolist()}")
+    assert (covered >= binom.ppf(1e-3, runs, 0.95)).all()
 
 
 def test_choices_with_candidates_of_their_own_make_a_log() -> None:

@@ -173,6 +173,7 @@ def answered(*given: tuple[str, int]) -> list[Answered]:
     [
         ((), 100, None, None),
         ((("impression", 5),), 14, None, 15),
+        ((("delivered", 3), ("impression", 5)), 13, False, 13),
         ((("impression", 5),), 15, False, 15),
         ((("click", 7), ("impression", 5)), 14, None, 15),
         ((("impression", 5), ("accept", 7)), 7, True, None),

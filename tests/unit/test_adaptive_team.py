@@ -12,6 +12,7 @@ from scipy.special import expit
 
 from tilltal.insight.report.charts.bubbles import bubbles, standalone
 from tilltal.models.adaptive.bins import AnyBins, Borders, Listed
+from tilltal.models.adaptive.change import ChangeDetector
 from tilltal.models.adaptive.confidence import boundary, interval
 from tilltal.models.adaptive.contest import Contest
 from tilltal.models.adaptive.exploration import (
@@ -29,6 +30,7 @@ from tilltal.models.adaptive.methods import new_model
 from tilltal.models.adaptive.report import adaptive_report
 from tilltal.models.adaptive.selection import choose, correlation_of
 from tilltal.models.adaptive.serving import TeamTable
+from tilltal.models.adaptive.settling import AT_ONCE, Settling
 from tilltal.models.adaptive.team import Team, TeamCase, layouts, new_team, team_from
 from tilltal.models.quality.evaluation import area, tenths
 from tilltal.workspace.definitions.actions import Adaptive, Challenger
@@ -78,12 +80,10 @@ def test_an_answer_taken_back_leaves_no_trace_in_a_team() -> None:
         never.revise(case, None, label, 0)
     before = once.to_bytes(0)
     extra = once.case(("a", "a", 20, 1.0), 0, 0)
-    detector = msgspec.structs.replace(once.ledger.detector)
     once.revise(extra, None, True, 0)
     assert once.to_bytes(0) != before
     once.revise(extra, True, False, 0)
     once.revise(extra, False, None, 0)
-    once.ledger.detector = detector  # the alarm hears first answers only, in the order they come
     assert once.to_bytes(0) == before == never.to_bytes(0)
 
 
@@ -106,6 +106,24 @@ def test_a_team_survives_as_bytes_and_meets_new_definitions() -> None:
     assert other.contest is not None
     assert other.contest.standings()[0].cases == 0, "what was judged was another contest"
     assert other.models[1].answers(0) == team.models[0].answers(0)
+
+
+def test_what_is_known_of_delays_goes_on_with_the_state() -> None:
+    team = team_of()
+    case = team.case(("a", "a", 20, 1.0), 0, 0)
+    unknown = team.patience(case, b"decision", DAY)
+    for _ in range(50):
+        team.answered(DAY // 2, 3 * 3_600_000_000)
+    known = team.patience(case, b"decision", DAY)
+    assert known != unknown
+    assert 2**13 <= known / 1_000_000 <= 2**14, "where three hours lie"
+    again = team_from(team.to_bytes(0), "card/web", layouts(LEFT, BINS), 0)
+    assert again.patience(case, b"decision", DAY) == known
+    other = msgspec.structs.replace(LEFT, wait="2 days")
+    anew = team_from(team.to_bytes(0), "card/web", layouts(other, BINS), 0)
+    assert anew.patience(case, b"decision", DAY) == new_team("card/web", layouts(other, BINS), 0).patience(
+        case, b"decision", DAY
+    )
 
 
 def test_the_state_of_a_single_model_becomes_that_of_a_team() -> None:
@@ -170,6 +188,24 @@ def test_a_revised_answer_is_judged_by_its_last_label() -> None:
     assert direct.to_bytes() == revised.to_bytes()
 
 
+def test_what_is_settled_counts_in_a_contest_and_is_revised_there() -> None:
+    settling = Settling(8 * DAY)
+    contest = Contest(2, 0.2, 0, settling)
+    case = contest.judged((0.5, 0.4))
+    contest.revise(case, None, False, DAY // 2)
+    contest.conclude(settling.period(DAY // 2) + 8 * DAY - 1)
+    assert contest.standings()[0].cases == 0
+    again = Contest(2, 0.2, 0, settling)
+    again.load(contest.to_bytes())
+    again.conclude(settling.period(DAY // 2) + 8 * DAY)
+    assert again.standings()[0].cases == 1
+    assert again.standings()[0].mean > 0
+    again.revise(case, False, True, DAY // 2)
+    again.conclude(20 * DAY)
+    assert again.standings()[0].cases == 1
+    assert again.standings()[0].mean < 0
+
+
 def test_an_answer_of_an_earlier_round_is_not_judged() -> None:
     contest = Contest(2, 0.2, 0)
     early = contest.judged((0.5, 0.4))
@@ -189,15 +225,35 @@ def test_a_ledger_keeps_first_and_latest_blocks() -> None:
     ledger = Ledger("x")
     for number in range(10 * BLOCK):
         ledger.revise(Noted(number, 2**18), (1, number % 3 + 2), None, number % 4 == 0, number)
+        ledger.listen(AT_ONCE, number)
     assert sorted(ledger.blocks) == [0, 1, 7, 8, 9]
     assert sum(band.yes + band.no for band in ledger.bands()) == 3 * BLOCK
     assert ledger.entered == 10 * BLOCK
     before = msgspec.msgpack.encode(ledger)
-    assert not ledger.revise(Noted(3 * BLOCK, 2**18), (1,), True, False, 0)
+    ledger.revise(Noted(3 * BLOCK, 2**18), (1,), True, False, 3 * BLOCK)
     assert msgspec.msgpack.encode(ledger) == before, "what is not kept cannot be revised"
     seen = ledger.seen()
     assert seen is not None
     assert (seen[0][1], seen[1][1]) == (2 * BLOCK, 3 * BLOCK)
+
+
+def test_the_alarm_hears_what_is_settled_by_its_last_label() -> None:
+    """A silence that becomes a yes before the wait is over was never a no to it."""
+    settling, direct, revised = Settling(8 * DAY), Ledger("x"), Ledger("x")
+    for number in range(1, 401):
+        case, label, period = noted(number, 0.1), number % 3 == 0, settling.period(number)
+        direct.revise(case, (1,), None, label, period)
+        revised.revise(case, (1,), None, False, period)
+        revised.revise(case, (1,), False, label, period)
+    for ledger in (direct, revised):
+        assert not ledger.listen(settling, settling.period(1) + 8 * DAY - 1), "not before the wait is over"
+        assert ledger.detector == ChangeDetector()
+        assert ledger.listen(settling, settling.period(1) + 8 * DAY), "a third is not a tenth"
+        assert ledger.alarms == [settling.period(1) + 8 * DAY]
+        assert not ledger.unheard
+    assert msgspec.msgpack.encode(direct) == msgspec.msgpack.encode(revised)
+    direct.revise(noted(1, 0.1), (1,), False, True, settling.period(1))
+    assert not direct.unheard.get(settling.period(1)), "what comes later is not heard"
 
 
 def test_figures_of_bands_are_those_of_the_answers() -> None:

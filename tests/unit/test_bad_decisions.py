@@ -140,6 +140,12 @@ def degraded(server: LiveServer) -> Mapping[str, float]:
     return {reason: count for reason, count in found.items() if count}
 
 
+def flawed(server: LiveServer) -> Mapping[str, float]:
+    name = "tilltal_decisions_flawed_total"
+    found = {one.labels["reason"]: one.value for one in server.metrics() if one.name == name}
+    return {reason: count for reason, count in found.items() if count}
+
+
 def model() -> TrainedModel:
     rng = np.random.default_rng(1)
     days = [date(2026, month, 1) for month in range(1, 6)]
@@ -185,6 +191,29 @@ def test_faulty_actions_are_left_out_and_say_why(bank: Bank) -> None:
             in_swedish = {one.action: one for one in (await explained(server, answer, "sv")).not_chosen}
             assert in_swedish["gone"].words == "Kunden kan inte få det: det är avslutat."
             assert degraded(server) == {}
+            assert flawed(server) == {"expired": 1, "no_treatment": 1, "division_by_zero": 1}
+            await server.decide(DecideRequest(identity={"crm": "u1"}, budget_ms=BUDGET_MS))
+            assert flawed(server) == {"expired": 2, "no_treatment": 1, "division_by_zero": 2}
+
+    run(story())
+
+
+def test_what_is_not_broken_is_not_counted(bank: Bank) -> None:
+    bank.shop.write("actions/ratio/push.en.yaml", BROKEN["actions/ratio/push.en.yaml"])
+    bank.shop.write("actions/ratio/action.yaml", """
+        title: Ratio
+        group: g
+        purpose: service
+        propensity: 0.5
+        value: COALESCE(spend / (purchases - purchases), 1)
+        ends: '2026-04-01'
+        applicability: [{name: some, when: purchases > 1 AND spend / (purchases - 1) > 2}]
+        """)  # fmt: skip
+
+    async def story() -> None:
+        async with bank.serving() as server:
+            await decided(server)
+            assert flawed(server) == {}
 
     run(story())
 
@@ -267,19 +296,39 @@ def test_damaged_lessons_begin_anew(bank: Bank) -> None:
     run(story())
 
 
-def test_a_store_that_is_read_only_gets_the_fallback_unlogged(bank: Bank) -> None:
+def test_a_store_that_is_read_only_gets_a_whole_decision_unlogged(bank: Bank) -> None:
     async def story() -> None:
         async with bank.serving() as server:
             assert [one.action for one in (await decided(server)).actions] == ["thanks"]
             server._store._writer.execute("PRAGMA query_only = ON")  # type: ignore[attr-defined]
             answer = await decided(server)
-            assert [one.action for one in answer.actions] == ["hello"]
-            assert (answer.is_fallback, answer.is_logged) == (True, False)
+            assert [one.action for one in answer.actions] == ["thanks"]
+            assert (answer.is_known, answer.is_fallback, answer.is_logged) == (True, False, False)
             assert await server.explain(answer.decision_id) is None
             assert degraded(server) == {"store": 1}
             server._store._writer.execute("PRAGMA query_only = OFF")  # type: ignore[attr-defined]
             again = await decided(server)
             assert (again.is_fallback, again.is_logged) == (False, True)
+
+    run(story())
+
+
+def test_of_a_store_that_is_read_only_nothing_is_shown_that_must_be_reserved(bank: Bank) -> None:
+    bank.shop.write("policies/contact.yaml", "{caps: [{name: day, limit: 5, calendar: day}]}")
+    bank.shop.write("actions/thanks/banner.en.yaml", "{title: Thanks, body: Thanks.}")
+    settings = (bank.shop.root / "tilltal.yaml").read_text(encoding="utf-8")
+    bank.shop.write("tilltal.yaml", settings.replace("[push, email]", "[push, email, banner]"))
+
+    async def story() -> None:
+        request = DecideRequest(identity={"crm": "u1"}, budget_ms=BUDGET_MS)
+        async with bank.serving() as server:
+            usual = await server.decide(request)
+            assert [(one.action, one.channel) for one in usual.actions] == [("thanks", "push")]
+            server._store._writer.execute("PRAGMA query_only = ON")  # type: ignore[attr-defined]
+            answer = await server.decide(request)
+            assert [(one.action, one.channel) for one in answer.actions] == [("thanks", "banner")]
+            assert (answer.is_known, answer.is_fallback, answer.is_logged) == (True, False, False)
+            assert answer.actions[0].contact is None
 
     run(story())
 

@@ -288,7 +288,7 @@ def test_the_unknown_is_kept_as_text(workspace: Workspace) -> None:
     ]
     assert tables["records/old_crm"]["town"].to_pylist() == ["Umeå"]
     assert tables["events/buy"]["amount"].to_pylist() == [250]
-    assert tables["events/buy"]["thing"].to_pylist() == ['[1, "x"]']
+    assert tables["events/buy"]["thing"].to_pylist() == ['[1,"x"]']
 
 
 def documents(start: datetime) -> list[dict[str, Any]]:

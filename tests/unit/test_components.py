@@ -12,9 +12,10 @@ from tests.postgres_server import PostgresServer, postgres
 from tilltal.core.operational import Observed, OperationalStore, Owned, Writes
 from tilltal.customers.identity.corrections import Corrections
 from tilltal.customers.identity.online.resolver import OnlineIdentity, is_shared
-from tilltal.customers.identity.rules import NamespaceRule, Rules
+from tilltal.customers.identity.rules import NamespaceRule, Rules, compile_rules
 from tilltal.engines.operational.opening import open_store
 from tilltal.runtime.live.intake.components import Component
+from tilltal.workspace.definitions.identity import Identity, Namespace
 
 __all__ = ["postgres"]
 PEOPLE, KIOSK, NEW = 300, 10_000, 20_000
@@ -98,6 +99,15 @@ def test_a_message_of_somebody_who_used_a_kiosk_reads_nothing_of_the_others(plac
 
 def test_a_shared_kiosk_is_never_read_whole_whatever_the_rules(place: str) -> None:
     assert max(sizes(place, rules(shared_after=20), MESSAGES)) < 10
+
+
+def test_a_kiosk_that_nobody_declared_is_not_read_whole_either(tmp_path: Path) -> None:
+    names = (
+        Namespace(name="crm", unique=True),
+        Namespace(name="email"),
+        Namespace(name="device", kind="device"),
+    )
+    assert max(sizes(str(tmp_path / "a.db"), compile_rules(Identity(namespaces=names)), MESSAGES)) < 10
 
 
 def test_rules_that_count_devices_need_the_whole(tmp_path: Path) -> None:

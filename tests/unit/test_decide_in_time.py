@@ -17,6 +17,7 @@ from tilltal.core.errors import EngineError
 from tilltal.core.operational import Writes
 from tilltal.runtime.live.contract import Busy, DecideRequest, Unavailable
 from tilltal.runtime.live.serving import service
+from tilltal.runtime.live.serving.group import Away
 from tilltal.runtime.live.serving.opening import open_server
 from tilltal.runtime.live.serving.service import LiveServer
 from tilltal.runtime.progress import Silent
@@ -24,6 +25,7 @@ from tilltal.runtime.progress import Silent
 NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)
 BUDGET_MS = 400.0  # so long that a busy machine stores a row meanwhile
 ASKED = DecideRequest(identity={"crm": "u1"}, channel="push", budget_ms=BUDGET_MS)
+PATIENT = DecideRequest(identity={"crm": "u1"}, channel="push", budget_ms=5000)
 FIRST = DecideRequest(identity={"crm": "u2"}, budget_ms=5000)
 
 
@@ -162,24 +164,62 @@ def test_a_decision_that_cannot_be_stored_in_time_is_answered_all_the_same(
     assert "not stored" in caplog.text
 
 
-def test_without_the_store_the_fallback_is_answered_and_marked(
-    told: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+def _refusing(code: str) -> Callable[..., Awaitable[Any]]:
+    async def refuse(*_: object) -> Any:
+        raise EngineError.of(code, "No answer.")
+
+    return refuse
+
+
+@pytest.mark.parametrize("code", ["E501", "E505", "E536"])
+def test_where_the_store_takes_no_writes_what_is_answered_is_marked(
+    told: Callable[..., None], monkeypatch: pytest.MonkeyPatch, code: str
 ) -> None:
     async def story(server: LiveServer, slow: Slow) -> None:
-        async def away(*_: object) -> Any:
-            raise EngineError.of("E530", "No answer.")
-
         slow.gate.set()
-        for question in ("write", "whose"):
-            monkeypatch.setattr(server._store, question, away)
-            answer = await server.decide(ASKED)
+        for question, is_fallback in (("write", False), ("whose", True)):
+            monkeypatch.setattr(server._store, question, _refusing(code))
+            answer = await server.decide(PATIENT)
             assert [one.action for one in answer.actions] == ["hello"]
-            assert (answer.is_fallback, answer.is_logged) == (True, False)
+            assert (answer.is_fallback, answer.is_logged) == (is_fallback, False)
         figures = {(one.name, *one.labels.values()): one.value for one in server.metrics()}
         assert figures["tilltal_decisions_degraded_total", "store"] == 2
         assert figures["tilltal_decisions_degraded_total", "late"] == 0
         assert figures["tilltal_decisions_unlogged_total",] == 2
         assert await server.explain(answer.decision_id) is None
+
+    told(story)
+
+
+@pytest.mark.parametrize("question", ["write", "whose"])
+def test_without_the_store_nobody_decides_so_that_another_server_may(
+    told: Callable[..., None], monkeypatch: pytest.MonkeyPatch, question: str
+) -> None:
+    async def story(server: LiveServer, slow: Slow) -> None:
+        slow.gate.set()
+        with monkeypatch.context() as patched:
+            patched.setattr(server._store, question, _refusing("E530"))
+            with pytest.raises(Away):
+                await server.decide(PATIENT)
+            figures = {(one.name, *one.labels.values()): one.value for one in server.metrics()}
+            assert figures["tilltal_decisions_unlogged_total",] == 0
+        assert (await server.decide(PATIENT)).is_logged
+
+    told(story)
+
+
+def test_a_store_that_turns_out_to_be_away_when_time_is_over(
+    told: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story(server: LiveServer, slow: Slow) -> None:
+        async def late(*_: object) -> None:
+            await asyncio.sleep(60)
+
+        monkeypatch.setattr(server._in_time, "decided", late)
+        monkeypatch.setattr(server._store, "write", _refusing("E530"))
+        with pytest.raises(Away):
+            await server.decide(ASKED)
+        assert not server._in_time.owed
 
     told(story)
 

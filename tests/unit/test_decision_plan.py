@@ -101,7 +101,7 @@ def test_an_action_lives_from_its_start_until_its_end(
         ("suitability:debt", "It is not in the customer's interest. Needed: debt."),
         (
             "contact_policy:no_consent:marketing/email",
-            "The contact policy forbids it: no consent to marketing by email.",
+            "The contact policy forbids it: no consent to marketing by e-mail.",
         ),
         (
             "contact_policy:cap:a_week",

@@ -108,16 +108,16 @@ def test_the_context_has_its_declared_types(kind: Any, told: Any, seen: object) 
     assert type(found) is type(seen)
 
 
-def test_costs_are_taken_off_the_value_by_the_channel_that_is_used() -> None:
-    def value(policy: Arbitration, **action: Any) -> float:
-        found = decide(plan_of(EngagementPolicy(), policy, propensity=1.0, **action), {}, CLOCK, {})
-        return float(found.ranking.ranked[0].factors.V)
+def test_costs_are_those_of_the_channel_that_is_used_and_of_no_probability() -> None:
+    def priority(policy: Arbitration, **action: Any) -> float:
+        found = decide(plan_of(EngagementPolicy(), policy, propensity=0.5, **action), {}, CLOCK, {})
+        return float(found.ranking.ranked[0].priority)
 
     by_channel = Arbitration(costs={"email": 0.5, "call": 60})
-    assert value(by_channel) == 9.5
-    assert value(by_channel, cost=2) == 8
-    assert value(by_channel, cost=0) == 10
-    assert value(by_channel, value="age") == -0.5  # unknown: the default, less the cost
+    assert priority(by_channel) == 4.5
+    assert priority(by_channel, cost=2) == 3
+    assert priority(by_channel, cost=0) == 5
+    assert priority(by_channel, value="age") == -0.5  # unknown: half the default, less the cost
 
 
 def test_what_is_worth_less_than_nothing_is_not_said() -> None:

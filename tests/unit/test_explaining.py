@@ -12,6 +12,7 @@ from tests.e2e.serving import Shop
 
 from tilltal.core.errors import TilltalError
 from tilltal.core.operational import Decided, Writes
+from tilltal.decisions.contacting.permission import Permit
 from tilltal.decisions.live.decider import Shown
 from tilltal.engines.operational.opening import open_store
 from tilltal.runtime.live.answers.account import DecisionAccount
@@ -44,6 +45,7 @@ def logged(workspace: Workspace) -> Logged:
         values={"audience.buyers": False},
         rates=b"",
         shown=[Shown(1, "hello", "push", 0.1, 0.1, 1.0, 1.0, 1.0, -1)],
+        permits={"hello/push": Permit("service", "push", "not_required", None)},
         origin=ORIGIN.digest,
     )
 
@@ -125,3 +127,18 @@ def test_damaged_definitions_are_no_failure(workspace: Workspace) -> None:
 def test_a_language_without_words_is_refused(workspace: Workspace) -> None:
     with pytest.raises(TilltalError, match="C129"):
         explained(workspace, logged(workspace), language="fi")
+
+
+def test_actions_are_called_by_their_titles_in_the_language(tmp_path: Path) -> None:
+    shop = Shop(tmp_path / "shop")
+    for name in ("hello", "thanks"):
+        file = shop.root / f"actions/{name}/action.yaml"
+        shop.write(f"actions/{name}/action.yaml", f"titles: {{sv: På svenska {name}}}\n" + file.read_text())
+    workspace = usable(shop.root)
+    row = logged(workspace)
+    for language, titles in (
+        ("sv", ["På svenska hello", "På svenska thanks"]),
+        ("nb", ["Hello", "Thank you"]),
+    ):
+        told = explained(workspace, row, language=language)
+        assert [told.chosen[0].title, told.not_chosen[0].title] == titles

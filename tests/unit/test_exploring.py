@@ -117,7 +117,7 @@ def test_probabilities_of_selection_are_how_often_it_happens() -> None:
 
 
 def test_the_channel_is_chosen_by_its_draw_and_counts_in_the_probabilities() -> None:
-    policy = Arbitration(channels="best", costs={"call": 4.0})
+    policy = Arbitration(channels="best", costs={"call": 0.4})
     policies = Policies(
         arbitration=policy, consent=Consent(purposes={"service": Purpose(consent="not_required")})
     )
@@ -128,9 +128,9 @@ def test_the_channel_is_chosen_by_its_draw_and_counts_in_the_probabilities() -> 
     rates, evidence = np.array([0.1, 0.2, 0.15, 0.1]), np.array([20.0, 10.0, 30.0, 30.0])
     assert decider.adaptive == (("a", "email"), ("a", "call"), ("b", "email"), ("b", "call"))
     plain = decider.decide(decider.values_of({}), CLOCK, {}, count=2, rates=rates)
-    assert [(one.action, one.channel, one.V) for one in plain.shown] == [
-        ("b", "email", 12.0),
-        ("a", "call", 6.0),
+    assert [(one.action, one.channel, one.V, one.cost) for one in plain.shown] == [
+        ("b", "email", 12.0, 0.0),
+        ("a", "call", 10.0, 0.4),
     ]
     times, count = Counter[str](), 1_500
     for seed in range(count):

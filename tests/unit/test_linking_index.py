@@ -1,4 +1,4 @@
-"""The online index and the judge: what is linked, what is asked, what is refused."""
+"""The index of records and the judge: who is probably one, and what is refused."""
 
 import re
 
@@ -8,7 +8,6 @@ import pytest
 from tilltal.core.errors import DataError
 from tilltal.customers.identity.corrections import Corrections
 from tilltal.customers.identity.linking.candidates import RecordIndex
-from tilltal.customers.identity.linking.index import Link, LinkIndex, Match, Review
 from tilltal.customers.identity.linking.judging import (
     CONTRADICTION,
     MAX_RECORDS,
@@ -66,15 +65,8 @@ def records(*values: Values) -> RecordIndex:
     return made
 
 
-def index(**people: Values) -> LinkIndex:
-    made = LinkIndex(PLAN, WEIGHTS)
-    for number, values in enumerate(people.values(), start=1):
-        made.put(number, number * 10, values)
-    return made
-
-
 def test_a_score_is_the_sum_of_weights() -> None:
-    made = index(ann=ANN, bo=BO)
+    made = records(ANN, BO)
     prior = WEIGHTS.prior_weight
     assert made.score(1, 1) == pytest.approx(probability(prior + 24))
     assert made.score(1, 2) < 1e-6
@@ -85,20 +77,6 @@ def test_a_missing_value_is_no_evidence() -> None:
     scorer = PairScorer(PLAN, WEIGHTS)
     assert scorer.evidence(ANN, record("Ann Lind")) == pytest.approx(8)
     assert record("unknown", "1980-02-03") == (None, "19800203", None)
-
-
-def test_same_records_are_linked_and_others_are_not() -> None:
-    made = index(ann=ANN, bo=BO)
-    assert made.decide(ANN) == Link((Match(1, 10, probability(WEIGHTS.prior_weight + 24)),))
-    assert made.decide(record("Cid Ost", "1970-01-01", "070 3")) is None
-    assert made.decide(ANN, person=10) is None, "a person is not linked to itself"
-
-
-def test_the_unsure_are_for_review() -> None:
-    decision = index(ann=ANN).decide(record("Ann Lind", "1980-02-03"))
-    assert decision == Review((Match(1, 10, probability(WEIGHTS.prior_weight + 16)),))
-    assert decision is not None
-    assert 0.9 < decision.matches[0].probability < 0.999
 
 
 def test_candidates_share_a_key_and_crowded_keys_find_nobody() -> None:
@@ -148,36 +126,7 @@ def test_a_key_is_crowded_from_the_same_size_on_for_records_inside() -> None:
     assert made.pairs(1) == []
 
 
-def test_one_record_can_make_two_people_one() -> None:
-    half, other = record("Ann Lind", "1980-02-03"), record("Ann Lind", "", "070 1")
-    made = LinkIndex(PLAN, weights_of(PLAN, prior=0.4))
-    made.put(1, 10, half)
-    made.put(2, 20, other)
-    decision = made.decide(ANN)
-    assert isinstance(decision, Link)
-    assert {one.person for one in decision.matches} == {10, 20}
-    made.put(3, 3, ANN)
-    for match in decision.matches:
-        made.join(3, match.person)
-    assert {made.person(one) for one in (1, 2, 3)} == {20}
-
-
-def test_a_person_whose_other_record_speaks_against_is_reviewed() -> None:
-    made = index(ann=ANN)
-    made.put(2, 10, BO)
-    assert isinstance(made.decide(ANN), Review)
-
-
-def test_a_person_with_many_records_gets_no_more() -> None:
-    made = index(ann=ANN)
-    made.put(2, 10, record("Ann Lind", "1980-02-03", "070 1"))
-    assert isinstance(made.decide(ANN), Link)
-    made.put(3, 10, record("Ann Lind", "1980-02-03"))
-    assert isinstance(made.decide(ANN), Review)
-
-
 def test_early_stopping_changes_no_decision() -> None:
-    made = index(ann=ANN, bo=BO, near=record("Anna Lindh", "1980-02-13", "071"))
     scorer = PairScorer(PLAN, WEIGHTS)
     known = {1: ANN, 2: BO, 3: record("Anna Lindh", "1980-02-13", "071")}
     for values in (*known.values(), record("Ann", "1990-12-24", "0702")):
@@ -185,13 +134,12 @@ def test_early_stopping_changes_no_decision() -> None:
             every = {one: scorer.weight(values, other) for one, other in known.items()}
             found = {one: weight for weight, one in scorer.best(values, known.items(), least)}
             assert found == pytest.approx({one: weight for one, weight in every.items() if weight >= least})
-    assert made.matches(ANN)
 
 
 def test_weights_of_other_definitions_are_refused() -> None:
     other = compile_linking(msgspec.structs.replace(LINKING, blocking=(("born",), ("name",))))
     with pytest.raises(DataError, match="P372"):
-        LinkIndex(other, WEIGHTS)
+        RecordIndex(other, WEIGHTS)
     assert compile_linking(msgspec.structs.replace(LINKING, review=0.5)).content == PLAN.content
 
 

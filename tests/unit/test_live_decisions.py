@@ -190,6 +190,23 @@ def test_a_certain_product_rounds_as_the_exact_one(p: float, v: float, c: float,
         assert Decimal(repr(round(product, 9))) == factored.priority
 
 
+@settings(max_examples=300, deadline=None)
+@given(
+    st.floats(0.01, 1),
+    st.decimals(-1, 1, places=10),
+    st.one_of(st.floats(0, 1e3), st.floats(0, 1e12)),
+)
+def test_what_is_left_after_a_cost_rounds_as_the_exact_rest_where_that_is_certain(
+    p: float, left: Decimal, cost: float
+) -> None:
+    v = float((left + Decimal(repr(cost))) / Decimal(repr(p)))
+    plan = plan_of({"a": action()})
+    given_ = msgspec.structs.replace(bare(plan.actions[0]), propensity=p, value=v, cost=cost)
+    rest = p * v - cost
+    if is_certain(rest, cost):
+        assert Decimal(repr(round(rest, 9))) == factors_of(given_, Arbitration(), {}).priority
+
+
 def test_an_uplift_below_zero_is_a_probability_of_zero_alone_and_compiled() -> None:
     made = plan_decisions(
         {"mail": action(propensity="mail", value=-5.0), "card": action(propensity="card", value=100.0)},

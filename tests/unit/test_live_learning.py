@@ -16,9 +16,10 @@ from tilltal.engines.operational.opening import open_store
 from tilltal.models.adaptive.layout import layout_of
 from tilltal.models.adaptive.methods import new_model
 from tilltal.models.adaptive.model import probability
+from tilltal.models.adaptive.team import Team
 from tilltal.runtime.live.answers.learning import Learning
 from tilltal.runtime.live.contract import DecideRequest, Response, ResponseKind
-from tilltal.runtime.live.instants import micros
+from tilltal.runtime.live.instants import micros, moment
 from tilltal.runtime.live.serving.opening import open_server
 from tilltal.runtime.live.serving.service import LiveServer
 from tilltal.runtime.progress import Silent
@@ -99,6 +100,10 @@ class Bank:
         """Return how many actions wait."""
         return len(await self._asked("waiting", 2**62, 100))
 
+    async def ends(self) -> list[int]:
+        """Return until when actions wait."""
+        return [each.ends for each in await self._asked("waiting", 2**62, 100)]
+
     async def quiet(self) -> None:
         """Wait until nothing is overdue any more."""
         for _ in range(200):
@@ -120,10 +125,20 @@ def bank(tmp_path: Path) -> Bank:
     return Bank(tmp_path / "shop")
 
 
+@pytest.fixture
+def as_long_as_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every silence wait as long as any may."""
+    monkeypatch.setattr(Team, "patience", lambda team, *_: 2 * 86_400_000_000)
+
+
+LONG = pytest.mark.usefixtures("as_long_as_may_be")
+
+
 def run(asked: Coroutine[Any, Any, None]) -> None:
     asyncio.run(asked)
 
 
+@LONG
 def test_silence_is_a_no_after_the_wait_and_a_late_yes_revises_it(bank: Bank) -> None:
     async def story() -> None:
         assert AFTER_NO < BASE < AFTER_YES
@@ -165,6 +180,70 @@ def test_after_a_time_out_more_of_the_same_changes_nothing(bank: Bank) -> None:
     run(story())
 
 
+def test_how_long_a_silence_waits_is_drawn_once(bank: Bank) -> None:
+    async def story() -> None:
+        async with bank.serving() as server:
+            ends = 0
+            for _ in range(60):  # until one that waits for a while
+                decision, _ = await bank.show(server)
+                await bank.respond(server, decision, "impression")
+                (ends,) = await bank.ends() or [0]
+                if ends > micros(bank.now + timedelta(minutes=1)):
+                    break
+                bank.now += DAY
+                await bank.quiet()
+            assert micros(bank.now) < ends <= micros(bank.now + 2 * DAY)
+            known = await bank.rate(server)
+            for _ in range(30):  # delays are known now: others hardly wait any more
+                other, _ = await bank.show(server)
+                await bank.respond(server, other, "impression")
+                await bank.respond(server, other, "accept")
+            await bank.respond(server, decision, "click")
+            assert await bank.ends() == [ends]
+        async with bank.serving() as server:
+            await bank.respond(server, decision, "impression")
+            assert await bank.ends() == [ends]
+            before = await bank.rate(server)
+            assert before > known
+            bank.now = moment(ends)
+            await bank.quiet()
+            assert await bank.ends() == []
+            assert await bank.rate(server) < before
+
+    run(story())
+
+
+def test_a_silence_waits_as_long_as_a_yes_takes(bank: Bank) -> None:
+    """One in three says yes within a second, the others nothing; the wait is far from over."""
+
+    async def story() -> None:
+        async with bank.serving() as server:
+            for number in range(60):
+                decision, _ = await bank.show(server)
+                await bank.respond(server, decision, "impression")
+                if number % 3 == 0:
+                    await bank.respond(server, decision, "accept")
+                bank.now += timedelta(seconds=10)
+            await bank.quiet()
+            assert await bank.waiting() < 12
+            assert 0.25 < await bank.rate(server) < 0.42
+
+    run(story())
+
+
+@pytest.mark.parametrize("kind", ["delivered", "impression", "click"])
+def test_whatever_says_that_it_was_there_begins_the_wait(bank: Bank, kind: ResponseKind) -> None:
+    async def story() -> None:
+        async with bank.serving() as server:
+            decision, _ = await bank.show(server)
+            await bank.respond(server, decision, kind)
+            bank.now += 2 * DAY
+            await bank.quiet()
+            assert await bank.rate(server) == pytest.approx(AFTER_NO)
+
+    run(story())
+
+
 def test_an_answer_in_time_ends_the_wait(bank: Bank) -> None:
     async def story() -> None:
         async with bank.serving() as server:
@@ -195,6 +274,7 @@ def test_a_late_impression_counts_at_once(bank: Bank) -> None:
     run(story())
 
 
+@LONG
 def test_a_restart_in_between_changes_nothing(bank: Bank, tmp_path: Path) -> None:
     other = Bank(tmp_path / "other")
 
@@ -242,6 +322,7 @@ def test_a_restart_in_between_changes_nothing(bank: Bank, tmp_path: Path) -> Non
     run(both())
 
 
+@LONG
 def test_answers_that_came_while_a_definition_was_away_count_once_it_is_back(bank: Bank) -> None:
     async def story() -> None:
         async with bank.serving() as server:

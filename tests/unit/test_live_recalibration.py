@@ -206,6 +206,41 @@ def test_silence_counts_after_the_wait_and_a_late_yes_revises_it(bank: Bank) -> 
     run(story())
 
 
+def test_a_yes_at_once_and_a_silence_count_after_the_same_wait(bank: Bank) -> None:
+    """Six of ten say yes within the hour, as the model says: it is right, before and after the wait."""
+
+    async def story() -> None:
+        async with bank.serving() as server:
+            for number in range(40):
+                decision = await bank.show(server, "impression")
+                if number % 5 < 3:
+                    await bank.show(server, "accept", decision)
+            bank.now += DAY
+            assert await bank.rate(server) == SAID
+            assert len(await bank.asked("waiting", 2**62, 100)) == 40
+        async with bank.serving() as server:
+            bank.now += DAY
+            await bank.quiet()
+            assert await bank.rate(server) == pytest.approx(expected(24, 16))
+            assert expected(24, 16) == pytest.approx(SAID, abs=0.02)
+
+    run(story())
+
+
+def test_an_answer_that_is_told_before_its_impression_waits_with_it(bank: Bank) -> None:
+    async def story() -> None:
+        async with bank.serving() as server:
+            for _ in range(20):
+                await bank.show(server, "impression", await bank.show(server, "accept"))
+                await bank.show(server, "reject")
+            assert await bank.rate(server) == SAID
+            bank.now += 2 * DAY
+            await bank.quiet()
+            assert await bank.rate(server) == pytest.approx(expected(20, 20))
+
+    run(story())
+
+
 def test_a_model_trained_anew_begins_without_a_line(bank: Bank) -> None:
     async def story() -> None:
         async with bank.serving() as server:

@@ -58,15 +58,18 @@ def test_every_decision_comes_out_again_and_its_chances_follow_from_its_row(bank
         found = await bank.replayed()
         assert (found.decisions, found.equal) == (40, 40)
         then = Then(usable(bank.shop.root))
-        drawn = 0
+        drawn, surplus = 0, []
         for decision, at, logged in rows:
             chances = selection_of(then, logged, decision, at)
             assert {one.action for one in logged.shown} <= chances.keys()
-            assert sum(one.shown for one in chances.values()) == pytest.approx(len(logged.shown), abs=0.01)
+            surplus.append(sum(one.shown for one in chances.values()) - len(logged.shown))
             drawn += any(0 < one.shown < 1 for one in chances.values())
             if logged.explored is None:
                 assert all(chances[one.action].shown == 1 for one in logged.shown)
         assert drawn > 3
+        # how many are shown is a matter of chance where a draw may not be worth its cost: right on average
+        assert max(map(abs, surplus)) > 0.1
+        assert abs(sum(surplus) / 40) < 4 * 0.5 / 40**0.5
 
     asyncio.run(story())
 
@@ -80,7 +83,7 @@ def test_what_customers_answered_and_what_requests_tell_decide(bank: Bank) -> No
         assert far
         assert not any(one.action == "learner" for logged in far for one in logged.shown)
         assert any(one.action == "learner" for _, one in shown)
-        assert {one.V for _, one in shown if one.action == "soon"} == {3.75}
+        assert {(one.V, one.cost) for _, one in shown if one.action == "soon"} == {(4.0, 0.25)}
         pressed = [one for one in rows if one.values.get("history.action.hello.reject_30d", 0) == 2]
         assert pressed
         assert not any(one.action == "hello" for logged in pressed for one in logged.shown)
@@ -108,7 +111,8 @@ def test_definitions_are_judged_by_what_the_server_decided(bank: Bank) -> None:
         later = bank.now + timedelta(days=10)
 
         async def judged() -> Evaluation:
-            return await evaluate_logged(usable(bank.shop.root), later, 1, Silent(), {})
+            judged = await evaluate_logged(usable(bank.shop.root), later, 1, Silent(), {})
+            return judged.evaluation
 
         same = await judged()
         assert {one.method for one in same.values} >= {"IPS", "SNIPS"}

@@ -83,6 +83,15 @@ def test_a_revised_label_was_never_another() -> None:
     assert revised.line == taught(labels).line
 
 
+def test_what_is_taken_back_was_never_known() -> None:
+    labels = some_labels(60)
+    made = taught(labels)
+    assert made.forget(labels[7][0])
+    assert not made.forget(labels[7][0])
+    assert made.to_bytes() == taught(labels[:7] + labels[8:]).to_bytes()
+    assert made.line == taught(labels[:7] + labels[8:]).line
+
+
 def test_what_fell_out_of_the_window_is_no_news() -> None:
     made = taught(some_labels(100), window=60)
     state = made.to_bytes()

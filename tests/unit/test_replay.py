@@ -12,16 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 from tests.e2e.serving import Shop
 
 from tilltal.core.operational import Decided, OperationalStore, Writes
 from tilltal.engines.operational.opening import open_store
 from tilltal.runtime.live.answers.archive import DEFINITIONS, definitions_of, packed, unpacked
-from tilltal.runtime.live.answers.deciding import Asked, Made, read_logged, written
+from tilltal.runtime.live.answers.deciding import Made, read_logged, written
 from tilltal.runtime.live.answers.replay import Replayed, replay
+from tilltal.runtime.live.answers.replaying import Then, difference
 from tilltal.runtime.live.contract import DecideRequest, Message, Response
-from tilltal.runtime.live.definitions import InForce
 from tilltal.runtime.live.history.keeping import Keeping
 from tilltal.runtime.live.places import files_of
 from tilltal.runtime.live.serving.opening import open_server
@@ -222,12 +223,12 @@ def test_ten_thousand_decisions_come_out_again_after_restarts_and_other_definiti
     def failing_at_times(server: LiveServer) -> None:
         decided = server._in_time.decided
 
-        async def at_times(force: InForce, asked: Asked) -> Made:
+        async def at_times(*asked: Any) -> Made:
             if rng.random() < 0.02:
                 raise ValueError("broken")
-            return await decided(force, asked)
+            return await decided(*asked)
 
-        server._in_time.decided = at_times  # type: ignore[method-assign]
+        server._in_time.decided = at_times  # type: ignore[method-assign, assignment]
 
     async def story() -> None:
         for version in range(4):
@@ -353,5 +354,48 @@ def test_definitions_are_kept_before_they_decide_and_read_as_they_were(bank: Ban
             await store.write(Writes(marks={DEFINITIONS + workspace.content_hash: data[:-9]}))
         found = await bank.replayed()
         assert "E561" in found.lost[workspace.content_hash].reason
+
+    run(story())
+
+
+THOMPSON = """
+    slots: 1
+    exploration: {method: thompson}
+    """
+
+
+def test_what_was_drawn_and_what_permitted_it_is_proved_too(bank: Bank) -> None:
+    bank.shop.write("policies/arbitration.yaml", THOMPSON)
+    bank.shop.write("actions/other/action.yaml", FILES["actions/learner/action.yaml"])
+    bank.shop.write("actions/other/push.en.yaml", FILES["actions/learner/push.en.yaml"])
+
+    async def story() -> None:
+        async with bank.serving() as server:
+            await bank.live(server, 12)
+        assert (await bank.replayed()).is_proved
+        async with bank.store() as store:
+            rows = [(one, read_logged(one.body)) for one in await store.decisions_after(b"", 99)]
+            row, logged = next((one, each) for one, each in rows if each.shown and each.explored is not None)
+            explored, permit = logged.explored, next(iter(logged.permits.values()))
+            assert explored is not None
+            assert len(explored.known()) > 1
+            higher = msgspec.structs.replace(explored, rates=np.full(len(explored.known()), 0.999).tobytes())
+            surer = msgspec.structs.replace(explored, evidence=np.full(len(explored.known()), 1e9).tobytes())
+            fewer = msgspec.structs.replace(
+                explored, pairs=explored.pairs[4:], rates=explored.rates[8:], evidence=explored.evidence[8:]
+            )
+            other = msgspec.structs.replace(permit, basis="unless_refused")
+            forged = [
+                msgspec.structs.replace(logged, explored=higher),
+                msgspec.structs.replace(logged, explored=surer),
+                msgspec.structs.replace(logged, explored=fewer),
+                msgspec.structs.replace(logged, explored=None),
+                msgspec.structs.replace(logged, permits={}),
+                msgspec.structs.replace(logged, permits=dict.fromkeys(logged.permits, other)),
+            ]
+        then = Then(usable(bank.shop.root))
+        assert difference(then, row, logged) is None
+        for one in forged:
+            assert difference(then, msgspec.structs.replace(row, body=written(one)), one) is not None
 
     run(story())

@@ -47,7 +47,7 @@ def test_the_figures_at_the_top() -> None:
     chosen = Counter(row["action"] for row in firsts())
     assert (top.known, top.with_action, top.actions) == (KNOWN, chosen.total(), len(chosen))
     assert top.customers == sum(row["closed"] is None for row in rows("relations"))
-    assert top.expected == pytest.approx(math.fsum(row["P"] * row["V"] for row in firsts()))
+    assert top.expected == pytest.approx(math.fsum(row["P"] * row["V"] - row["cost"] for row in firsts()))
     (name, count), *_ = chosen.most_common(1)
     assert (top.most_common, top.most_common_share) == (ACTIONS[name][0], count / chosen.total())
 
@@ -132,7 +132,7 @@ def test_who_gets_what() -> None:
         mine = [row for row in firsts() if row["action"] == use.name]
         assert use.customers == len(mine)
         assert use.propensity == pytest.approx(sum(row["P"] for row in mine) / len(mine))
-        assert use.expected == pytest.approx(sum(row["P"] * row["V"] for row in mine))
+        assert use.expected == pytest.approx(sum(row["P"] * row["V"] - row["cost"] for row in mine))
     assert view.unused == ("Never wanted",)
     channels = Counter(row["channel"] for row in firsts())
     assert [(each.name, each.customers) for each in view.channels] == channels.most_common()

@@ -1,4 +1,4 @@
-"""Fairness worked out by hand: ratios with Katz intervals, Gini of selection curves, flags."""
+"""Fairness worked out by hand: ratios with their intervals, Gini of selection curves, flags."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ import math
 
 import numpy as np
 import pytest
+from scipy.stats import binom
 
 from tilltal.decisions.simulation.fairness import (
     MISSING,
     gini,
     gini_margin,
-    katz_interval,
     lean,
     rate_ratios,
+    score_interval,
 )
 from tilltal.decisions.simulation.mix import Grouping
 
@@ -45,17 +46,50 @@ def test_a_larger_margin_flags_less() -> None:
     assert not any(each.is_flagged for each in rate_ratios(*people((40, 100), (20, 100)), margin=0.5))
 
 
-def test_nobody_chosen_gives_an_interval_with_halves_added() -> None:
+def test_nobody_chosen_has_a_score_interval_with_an_open_end() -> None:
     none, all_others = rate_ratios(*people((0, 50), (10, 50)), margin=0.2)
-    assert none.ratio == 0.0
-    low, high = katz_interval((0, 50), (10, 50))
-    middle = math.log((0.5 / 50.5) / (10.5 / 50.5))
-    assert math.sqrt(low * high) == pytest.approx(math.exp(middle))
-    assert none.high == high < 0.8
+    assert (none.ratio, none.low) == (0.0, 0.0)
+    assert none.high is not None
+    assert none.high < 0.8
     assert none.is_flagged
-    assert all_others.ratio is None
-    assert all_others.low is not None
-    assert all_others.low > 1.25
+    assert (all_others.ratio, all_others.high) == (None, None)
+    assert all_others.low == pytest.approx(1 / none.high)
+
+
+@pytest.mark.parametrize("here", [(0, 1), (0, 2), (1, 1), (1, 2), (2, 4), (4, 40)])
+@pytest.mark.parametrize("others", [(1, 1000), (2, 298), (100, 1000), (999, 1000)])
+def test_an_estimate_lies_in_its_interval_and_few_are_never_flagged(
+    here: tuple[int, int], others: tuple[int, int]
+) -> None:
+    first, second, _ = rate_ratios(*people(here, others, (0, 0)))
+    for one in (first, second):
+        assert one.low is not None
+        assert one.low <= (math.inf if one.ratio is None else one.ratio)
+        assert one.high is None or one.ratio is None or one.ratio <= one.high
+        expected = min(here[1], others[1]) * (here[0] + others[0]) / (here[1] + others[1])
+        assert not one.is_flagged or expected >= 5
+
+
+def test_a_score_interval_ends_where_chi_square_refutes() -> None:
+    # nobody of 2 against 2 of 298: the likeliest rates of that ratio are found by a search
+    low, high = score_interval((0, 2), (2, 298))
+    assert low == 0.0
+    rates = np.linspace(1e-7, 1 / high - 1e-9, 400_000)
+    likely = 2 * np.log1p(-high * rates) + 2 * np.log(rates) + 296 * np.log1p(-rates)
+    rate = rates[likely.argmax()]
+    chi = 2 * high * rate / (1 - high * rate) + (2 - 298 * rate) ** 2 / (298 * rate * (1 - rate))
+    assert chi == pytest.approx(1.959964**2, rel=1e-3)
+
+
+def test_how_often_parity_is_flagged_by_chance() -> None:
+    for size in (1, 2, 3, 5, 10, 30, 100):
+        for share in (0.01, 0.05, 0.1, 0.3, 0.7):
+            picked = round(1000 * share)
+            chance = 0.0
+            for count in range(size + 1):
+                first, *_ = rate_ratios(*people((count, size), (picked, 1000), (0, 0)))
+                chance += first.is_flagged * float(binom.pmf(count, size, share))
+            assert chance <= 0.05, (size, share)  # what a 95 % interval allows
 
 
 def test_what_cannot_be_compared_has_no_ratio() -> None:

@@ -95,6 +95,17 @@ def test_all_slots_are_contacts_and_value() -> None:
     assert firsts(one) == ["fund", "fund", "tips", None]
 
 
+def test_what_contacts_cost_is_taken_off_whatever_a_scenario_ranks_by() -> None:
+    costs = {"call": 6.0, "push": 0.5}
+    for one in (look(plan(costs=costs)), look(varied(plan(costs=costs), EXPERIMENT["propensity_only"]))):
+        worth = {"card": 100 * 0.1, "fund": 15 - 6.0, "tips": 2 - 0.5}
+        first = [worth[name] if name else 0.0 for name in firsts(one)]
+        first[2] = 1.5  # by P alone as by all: tips
+        assert one.expected.tolist() == pytest.approx(first)
+    # a call of 14 kronor leaves 1 of 15: card, by e-mail and free, has 10
+    assert firsts(look(plan(costs={"call": 14.0}))) == ["card", "card", "tips", None]
+
+
 def test_winners_that_change_without_a_factor() -> None:
     # without P: customer 3 has card 100 before tips 8; without V: tips is 1.0 for all; L makes no winner
     assert look(plan()).changed == {"P": 1, "C": 0, "V": 2, "L": 0}
@@ -219,9 +230,10 @@ def test_decisions_of_before_are_read_as_if_seen_now() -> None:
         "channel": ["call", "email", "push", "email"],
         "P": [0.05, 0.1, 0.5, 0.1],
         "V": [300.0, 100.0, 4.0, 100.0],
+        "cost": [6.0, 0.5, 0.0, 1.0],
     }
     one = recorded(pa.table(rows), np.array([1, 2, 3, 4]))
     assert firsts(one) == ["fund", None, "tips", None]
-    assert one.expected.tolist() == [25, 0, 2, 0]
+    assert one.expected.tolist() == [18.5, 0, 2, 0]
     assert one.contacts.tolist() == [2, 0, 1, 0]
     assert mix.totals(one).reached == 2

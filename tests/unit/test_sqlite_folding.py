@@ -35,6 +35,7 @@ def test_the_wal_begins_anew_after_it_was_folded(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(sqlite, "FOLD_ROWS", 100)
     file, wal = written(tmp_path / "folded.db", 60)
     monkeypatch.setattr(sqlite, "FOLD_ROWS", 1_000_000)
+    monkeypatch.setattr(sqlite, "SOME_ROWS", 1_000_000)
     unfolded_file, unfolded_wal = written(tmp_path / "unfolded.db", 60)
     assert file > 50 * STATE_BYTES > unfolded_file
     assert unfolded_wal > 60 * 50 * STATE_BYTES

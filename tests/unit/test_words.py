@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import string
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -10,9 +11,15 @@ import pytest
 from tilltal.core.errors import TilltalError
 from tilltal.decisions.plan import StageRule
 from tilltal.decisions.words.catalogue import Words
-from tilltal.decisions.words.saying import CATALOGUES, Parts, Speaker, parts_of
+from tilltal.decisions.words.channels import CHANNELS
+from tilltal.decisions.words.saying import CATALOGUES, UNTRAINED, Parts, Speaker, parts_of, title_of
 from tilltal.rules.expression import parse
 from tilltal.rules.types import Type
+from tilltal.workspace.definitions.actions import Action
+from tilltal.workspace.definitions.contact import Cap, CoolDown, Holdout
+from tilltal.workspace.definitions.engagement import Tiers
+from tilltal.workspace.definitions.policies import Purpose
+from tilltal.workspace.load import load
 
 REASONS = {
     "eligibility:adult": "adult",
@@ -26,6 +33,8 @@ REASONS = {
     "contact_policy:holdout:base": "base",
     "contact_policy:quiet_hours": "",
     "contact_policy:no_channel": "",
+    "contact_policy:capacity:day": "",
+    "contact_policy:not_named": "",
     "outranked:loan": "A loan",
     "tie_name:loan": "A loan",
     "mandatory:loan": "A loan",
@@ -104,3 +113,58 @@ def test_a_reason_has_parts() -> None:
 def test_a_language_without_words_is_refused() -> None:
     with pytest.raises(TilltalError, match="C129"):
         Speaker("fi")
+
+
+@pytest.mark.parametrize("language", ["sv", "nb", "ru"])
+def test_why_a_model_is_missing_is_said_in_the_language_alone(language: str) -> None:
+    speaker, words = Speaker(language), CATALOGUES[language]
+    reasons = {
+        UNTRAINED: words.model_untrained,
+        "its file cannot be read: Permission denied": words.model_unreadable,
+        "M404 The model reads a, b, which the profile no longer has.": f"{words.model_names}, M404: a, b",
+        "M405 a was a number when the model was trained and is a text.": f"{words.model_types}, M405: a",
+        "M406 The stored model cannot be read: it is cut off.": f"{words.model_damaged}, M406",
+        "M407 The stored model has format 9, not 1.": f"{words.model_format}, M407",
+    }
+    for reason, text in reasons.items():
+        assert speaker.lacking("liking", reason) == f"{words.model_missing.format(model='liking')} ({text})"
+        assert reason in Speaker().lacking("liking", reason)
+
+
+EXAMPLE = Path(__file__).resolve().parents[2] / "examples/nordbank"
+
+
+def test_the_example_bank_says_everything_in_swedish() -> None:
+    workspace = load(EXAMPLE)
+    engagement = workspace.engagement
+    tiers = [engagement.all_, *engagement.issues.values(), *engagement.groups.values()]
+    for action in workspace.actions.values():
+        assert title_of(action, "sv") != action.title
+        assert title_of(action, "en") == action.title
+    owners: list[Tiers | Action] = [*tiers, *workspace.actions.values()]
+    for owner in owners:
+        for condition in (*owner.eligibility, *owner.applicability, *owner.suitability):
+            assert "sv" in condition.words, condition.name
+    terms = workspace.contact
+    rules: list[Cap | CoolDown | Holdout | Purpose] = [*terms.caps, *terms.cooldowns, *terms.holdouts]
+    for rule in (*rules, *workspace.consent.purposes.values()):
+        assert "sv" in rule.words
+
+
+def test_rules_purposes_and_channels_are_called_by_their_words() -> None:
+    spoken = {"cap:week": {"sv": "två i veckan"}, "purpose:marketing": {"sv": "marknadsföring"}}
+    swedish, russian = Speaker("sv", {}, spoken), Speaker("ru", {}, spoken)
+    head = "Kontaktreglerna tillåter det inte: "
+    assert swedish.reason("contact_policy:cap:week") == (
+        f"{head}redan kontaktad så ofta som ”två i veckan” tillåter."
+    )
+    assert swedish.reason("contact_policy:no_consent:marketing/email") == (
+        f"{head}inget samtycke till marknadsföring via e-post."
+    )
+    assert "«marketing»" in russian.reason("contact_policy:no_consent:marketing/email")
+    assert "email" not in russian.reason("contact_policy:no_consent:marketing/email")
+
+
+def test_every_language_names_the_same_channels() -> None:
+    assert {frozenset(names) for names in CHANNELS.values()} == {frozenset(CHANNELS["en"])}
+    assert CHANNELS.keys() == CATALOGUES.keys()

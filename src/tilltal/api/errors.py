@@ -23,7 +23,7 @@ PROBLEM = "application/problem+json"
 _LOG = logging.getLogger("tilltal.api")
 
 # Codes from below whose status is neither 400 nor, for an engine's, 500.
-_STATUSES = {"P365": 404, "P366": 404, "E501": 503, "E504": 503, "E507": 503, "E530": 503}
+_STATUSES = {"P365": 404, "P366": 404, "E501": 503, "E504": 503, "E507": 503, "E530": 503, "E536": 503}
 _RETRY_SECONDS = 5.0
 
 # What callers are told of an engine's error; its own words name files and hosts, and go to the log.
@@ -91,7 +91,7 @@ def reply_to(error: BaseException, request_id: str) -> Reply:
     status, faults, headers = _read(error)
     if status == http.HTTPStatus.INTERNAL_SERVER_ERROR:
         _LOG.error("request %s failed", request_id, exc_info=error)
-    elif isinstance(error, EngineError):
+    elif isinstance(error, EngineError | Unavailable):
         _LOG.warning("request %s not served: %s", request_id, error)
     items = tuple(_item(fault) for fault in faults)
     problem = Problem(
@@ -124,7 +124,7 @@ def _read(error: BaseException) -> _Read:
             fault = Fault(code="H611", message="the server is busy", hint="Send it again later.")
             return 429, (fault,), _retry_after(error.retry_after)
         case Unavailable():
-            return 503, (_unavailable(error.reason),), _retry_after(error.retry_after)
+            return 503, (_unavailable(error),), _retry_after(error.retry_after)
         case TilltalError():
             status = status_of(error)
             headers = _retry_after(_RETRY_SECONDS) if status == 503 else ()
@@ -163,10 +163,15 @@ def _tellable(error: TilltalError, status: int) -> tuple[Fault, ...]:
     if not isinstance(error, EngineError):
         return error.faults
     hint = "Send it again later." if status == 503 else "The server's log has it under the request id."
-    return (Fault(code=error.faults[0].code, message=_AWAY if status == 503 else _REFUSED, hint=hint),)
+    return (Fault(code=error.faults[0].code, message=_of_store(error), hint=hint),)
 
 
-def _unavailable(reason: str) -> Fault:
+def _of_store(error: EngineError) -> str:
+    return _AWAY if error.faults[0].code == "E530" else _REFUSED
+
+
+def _unavailable(error: Unavailable) -> Fault:
+    reason = _of_store(error.__cause__) if isinstance(error.__cause__, EngineError) else error.reason
     return Fault(code="H612", message=f"the service is not available: {reason}", hint="Send it again later.")
 
 

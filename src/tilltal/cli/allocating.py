@@ -9,7 +9,7 @@ import typer
 
 from tilltal.cli import console
 from tilltal.cli.options import Folder, Json, Moment, context, note_unused
-from tilltal.runtime.answers.allocate import Allocated, allocate_outbound
+from tilltal.runtime.answers.allocate import POINTS, Allocated, allocate_outbound
 from tilltal.workspace.check import usable
 
 
@@ -22,7 +22,8 @@ def allocate(
     workspace: Folder,
     moment: Moment = None,
     output: Annotated[
-        Path | None, typer.Option(help="File for the run (.parquet): profile, action, channel, value.")
+        Path | None,
+        typer.Option(help="File for the run (.parquet): profile, action, channel, value, expected."),
     ] = None,
     picture: Annotated[
         Path | None, typer.Option(help="File for a picture (.png): what more or less of a capacity is worth.")
@@ -38,10 +39,10 @@ def allocate(
     if as_json:
         console.show_json(made)
     else:
-        show_allocated(made)
+        show_allocated(made, loaded.currency)
 
 
-def show_allocated(made: Allocated) -> None:
+def show_allocated(made: Allocated, currency: str) -> None:
     """Print who gets what, what is used, and what more would be worth."""
     console.show_table(
         f"Outbound as of {made.as_of}",
@@ -53,6 +54,11 @@ def show_allocated(made: Allocated) -> None:
         f"{made.money} together; no other choice within the limits is worth {100 * made.gap:.3f} % more. "
         f"{made.seconds:.1f} s."
     )
+    if made.expected is not None and made.money == POINTS:
+        console.out.print(
+            f"Expected are {made.expected:,.0f} {currency}: P × V less what contacts cost, "
+            "without what contexts and levers add."
+        )
     if made.usage:
         console.show_table(
             "\nLimits",

@@ -17,6 +17,7 @@ from tilltal.demo.worth.run import Trial, measure
 from tilltal.insight.report.worth import COLUMNS, WorthView, conclusion, shown
 from tilltal.runtime.answers.decide import decisions_of
 from tilltal.runtime.answers.report import write_report
+from tilltal.runtime.answers.studies import keep_study
 from tilltal.runtime.intake.ingest import ingest
 from tilltal.runtime.refresh.run import refresh
 from tilltal.workspace.check import usable
@@ -47,7 +48,9 @@ def demo(
         decisions = decisions_of(workspace)
         trial = Trial(str(target), customers, months, seed, worth_customers, worth_months)
         worth = measure(trial, bar) if worth_customers else None
-        page = write_report(workspace, None, worth)
+        if worth is not None:
+            keep_study(workspace, worth)
+        page = write_report(workspace)
     if as_json:
         told = {
             "ingested": ingested, "refreshed": manifest, "decisions": decisions, "worth": worth,

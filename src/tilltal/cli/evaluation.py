@@ -13,7 +13,7 @@ from tilltal.cli import console
 from tilltal.cli.options import Json
 from tilltal.models.offpolicy.evaluation import Evaluation
 from tilltal.runtime.answers.evaluating import evaluate_file
-from tilltal.runtime.live.answers.judging import evaluate_logged
+from tilltal.runtime.live.answers.judging import Judged, evaluate_logged
 from tilltal.runtime.progress import Progress
 from tilltal.workspace.check import usable
 
@@ -43,15 +43,29 @@ def evaluate(
     """Estimate what a new policy would have earned, from decisions logged with their probabilities."""
     with console.progress(quiet=as_json) as bar:
         bar.start("evaluating", None)
-        found = _of_server(file, seed, bar) if file.is_dir() else evaluate_file(file, seed=seed)
+        judged = _of_server(file, seed, bar) if file.is_dir() else None
+        found = evaluate_file(file, seed=seed) if judged is None else judged.evaluation
     if as_json:
-        console.show_json({"verdict": found.verdict, "evaluation": found})
+        left_out = {} if judged is None else {"young": judged.young, "lacking": judged.lacking}
+        console.show_json({"verdict": found.verdict, "evaluation": found, "left_out": left_out})
     else:
         show_evaluation(found)
+        _show_left_out(judged)
 
 
-def _of_server(root: Path, seed: int, bar: Progress) -> Evaluation:
+def _of_server(root: Path, seed: int, bar: Progress) -> Judged:
     return asyncio.run(evaluate_logged(usable(root), datetime.now(UTC), seed, bar))
+
+
+def _show_left_out(judged: Judged | None) -> None:
+    if judged is not None and judged.young:
+        console.out.print(f"{judged.young:,} decisions may still be answered and were left out.")
+    if judged is not None and judged.lacking:
+        names = ", ".join(judged.names)
+        said = (
+            f"{judged.lacking:,} decisions were left out, for the log lacks what was not read then: {names}."
+        )
+        console.out.print(console.harmless(said))
 
 
 def show_evaluation(found: Evaluation) -> None:

@@ -110,7 +110,7 @@ def show_explanation(found: Explanation, currency: str) -> None:
 def _show_actions(chosen: Iterable[Chosen], others: Iterable[NotChosen], currency: str) -> None:
     console.show_table(
         "\nWhat the customer gets",
-        ("rank", "action", "channel", f"priority ({currency})", "P", "C", "V", "L", "because"),
+        ("rank", "action", "channel", f"priority ({currency})", "P", "C", "V", "L", "cost", "because"),
         [
             (
                 each.rank,
@@ -121,6 +121,7 @@ def _show_actions(chosen: Iterable[Chosen], others: Iterable[NotChosen], currenc
                 f"{each.C:.2f}",
                 f"{each.V:,.0f}",
                 f"{each.L:.2f}",
+                f"{each.cost:,.2f}",
                 "; ".join(each.because),
             )
             for each in chosen
@@ -133,12 +134,18 @@ def _show_actions(chosen: Iterable[Chosen], others: Iterable[NotChosen], currenc
             (
                 each.action,
                 each.reason,
-                each.words,
+                _why(each),
                 ", ".join(f"{name} = {_seen(value)}" for name, value in each.saw.items()),
             )
             for each in others
         ],
     )
+
+
+def _why(each: NotChosen) -> str:
+    """Return the reason in words, with those of other channels where they differ."""
+    others = [f"{one.channel}: {one.reason}" for one in each.channels if one.reason != each.reason]
+    return f"{each.words} ({', '.join(others)})" if others else each.words
 
 
 def _seen(value: object) -> object:

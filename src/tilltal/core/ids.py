@@ -9,6 +9,7 @@ from __future__ import annotations
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: no i, l, o, u to misread
 _VALUES = {letter: value for value, letter in enumerate(_ALPHABET)}
 _LENGTH = 13
+_SHIFTS = range(5 * (_LENGTH - 1), -1, -5)
 
 
 def profile_text(profile: int) -> str:
@@ -17,8 +18,7 @@ def profile_text(profile: int) -> str:
     >>> profile_text(0)
     'p0000000000000'
     """
-    letters = [_ALPHABET[(profile >> shift) & 31] for shift in range(5 * (_LENGTH - 1), -1, -5)]
-    return "p" + "".join(letters)
+    return "p" + "".join([_ALPHABET[(profile >> shift) & 31] for shift in _SHIFTS])
 
 
 def parse_profile(text: str) -> int:

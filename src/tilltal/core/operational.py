@@ -19,7 +19,7 @@ from tilltal.core.making import Exchange
 Kind = Literal["event", "record", "holding", "consent"]
 
 
-_RETRYABLE = frozenset({"E530", "E531"})
+_RETRYABLE = frozenset({"E530", "E531", "E536"})
 
 
 def is_retryable(error: EngineError) -> bool:

@@ -1,8 +1,9 @@
 """Arbitration: which of the candidates go first, and why each of the others does not.
 
-Priority = P × C × V × L: propensity, context weight, value, lever. Mandatory actions go first, ties are
-broken by name, so the same candidates in any order give the same answer. Priorities are exact decimals
-rounded to nine places: 0.1 × 3 and 0.3 are a tie, as a reader with a pocket calculator would say.
+Priority = P × C × V × L − cost: propensity, context weight, value, lever, and what the contact costs, which
+is paid whatever the answer. Mandatory actions go first, ties are broken by name, so the same candidates in
+any order give the same answer. Priorities are exact decimals rounded to nine places: 0.1 × 3 and 0.3 are a
+tie, as a reader with a pocket calculator would say.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from tilltal.workspace.definitions.policies import ActionScope, Arbitration, Con
 Context = Mapping[str, str | int | float | bool]
 
 _PLACES = Decimal("1e-9")
-_ONE = Decimal(1)
+_ONE, _NOTHING = Decimal(1), Decimal(0)
 _EXACT = Precision(prec=1500)  # the largest and the smallest floats multiply without rounding
 
 
@@ -28,7 +29,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
 
     `propensity` is a probability, `value` in major currency units; None means unknown. `failed` is the
     first rule that removed it, as `<stage>:<rule>`, or None. `influence` is what past outcomes add to L, in
-    per cent.
+    per cent. `cost` is what the contact costs, in major currency units, finite and not negative.
     """
 
     action: str
@@ -39,21 +40,24 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     mandatory: bool = False
     failed: str | None = None
     influence: float = 0.0
+    cost: float = 0.0
 
 
 class Factored(msgspec.Struct, frozen=True, kw_only=True):
-    """The four factors of a candidate's priority."""
+    """The four factors of a candidate's priority, and what its contact costs."""
 
     P: Decimal
     C: Decimal
     V: Decimal
     L: Decimal
+    cost: Decimal = _NOTHING
 
     @property
     def priority(self) -> Decimal:
-        """P × C × V × L, rounded to nine decimals."""
+        """P × C × V × L − cost, rounded to nine decimals."""
         product = _EXACT.multiply(_EXACT.multiply(self.P, self.C), _EXACT.multiply(self.V, self.L))
-        return product.quantize(_PLACES, ROUND_HALF_EVEN, context=_EXACT)
+        net = _EXACT.subtract(product, self.cost) if self.cost else product
+        return net.quantize(_PLACES, ROUND_HALF_EVEN, context=_EXACT)
 
 
 class Ranked(msgspec.Struct, frozen=True, kw_only=True):
@@ -125,7 +129,10 @@ def winner_without(
 
 
 def factors_of(candidate: Candidate, policy: Arbitration, context: Context) -> Factored:
-    """Return a candidate's P, C, V and L; a factor that is off, or that the mode does not use, is 1."""
+    """Return a candidate's P, C, V, L and cost; a factor that is off, or that the mode does not use, is 1.
+
+    Without V a priority is no money, and no cost is taken off it.
+    """
     on = policy.factors
     uses_context = policy.mode == "pcvl"
     propensity = policy.defaults.propensity if candidate.propensity is None else candidate.propensity
@@ -135,7 +142,17 @@ def factors_of(candidate: Candidate, policy: Arbitration, context: Context) -> F
         C=context_weight(candidate, policy, context) if on.C and uses_context else _ONE,
         V=_decimal(value) if on.V else _ONE,
         L=lever(candidate, policy) if on.L and uses_context else _ONE,
+        cost=_decimal(candidate.cost) if on.V and candidate.cost else _NOTHING,
     )
+
+
+def is_money(policy: Arbitration) -> bool:
+    """True if priorities are money to expect: by P and V, and neither contexts nor levers weigh them."""
+    on, levers = policy.factors, policy.levers
+    is_full = policy.mode == "pcvl"
+    is_pulled = levers.action or levers.group or levers.issue or policy.influencers
+    is_weighed = is_full and ((on.C and policy.context_rules) or (on.L and is_pulled))
+    return on.P and on.V and not is_weighed
 
 
 def context_weight(candidate: Candidate, policy: Arbitration, context: Context) -> Decimal:

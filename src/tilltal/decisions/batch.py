@@ -18,7 +18,9 @@ from tilltal.decisions.batch_ranking import (
     Bools,
     Floats,
     Ints,
+    Worth,
     as_candidate,
+    costs_of,
     depth_of,
     fill,
     is_close,
@@ -28,7 +30,7 @@ from tilltal.decisions.batch_ranking import (
     order,
 )
 from tilltal.decisions.history.influences import UNIT
-from tilltal.decisions.plan import ActionPlan, DecisionPlan
+from tilltal.decisions.plan import ActionPlan, Channel, DecisionPlan
 from tilltal.decisions.single import NO_CHANNEL
 from tilltal.rules.clock import Clock
 from tilltal.rules.expression import Expression, parse
@@ -45,8 +47,6 @@ _PYTHON: Mapping[Type, tuple[type, ...]] = {
     Type.TIMESTAMP: (),
 }
 
-_WHOLE = 1e16  # floats from here on have no decimals
-
 _OWN_REASONS = ("", "invalid_propensity", "invalid_value", "not_positive", "below_nothing")  # codes 0 to 4
 _NOT_POSITIVE, _BELOW_NOTHING = 3, 4
 
@@ -54,8 +54,9 @@ _NOT_POSITIVE, _BELOW_NOTHING = 3, 4
 class BatchDecision(msgspec.Struct, frozen=True, kw_only=True):
     """What is best for each of n customers, in arrays of n rows and `slots` columns.
 
-    `actions` holds indices into the plan's actions, -1 where fewer are shown; `reasons` holds, for each of
-    the n × m candidates, an index into `reason_names`: 0 = took part in the ranking.
+    `actions` holds indices into the plan's actions, -1 where fewer are shown; `cost` what each contact costs;
+    `reasons` holds, for each of the n × m candidates, an index into `reason_names`: 0 = took part in the
+    ranking.
     """
 
     actions: Ints
@@ -65,16 +66,20 @@ class BatchDecision(msgspec.Struct, frozen=True, kw_only=True):
     context: Floats
     value: Floats
     lever: Floats
+    cost: Floats
     reasons: Ints
     reason_names: tuple[str, ...]
 
 
-def input_sql(plan: DecisionPlan, relation: str, clock: Clock, where: str = "TRUE") -> str:
+def input_sql(
+    plan: DecisionPlan, relation: str, clock: Clock, where: str = "TRUE", *, every_channel: bool = False
+) -> str:
     """Return the SELECT that takes every customer through the funnel.
 
     Its columns are `profile`, and for action number i: `f<i>` (code of the removing rule, see
     `reason_names`; 0 = passed), `h<i>` (index of the channel), `p<i>`, `v<i>`, and where past outcomes
-    influence it, `l<i>` (what they add to L); `c<j>` says whether the profile fulfils context rule j.
+    influence it, `l<i>` (what they add to L); `c<j>` says whether the profile fulfils context rule j. With
+    `every_channel` also `a<i>_<k>`: whether a contact by the action's channel number k is allowed.
     """
     names = reason_names(plan)
     codes = {name: code for code, name in enumerate(names)}
@@ -84,9 +89,13 @@ def input_sql(plan: DecisionPlan, relation: str, clock: Clock, where: str = "TRU
             f"CAST({_failed_sql(action, codes, clock)} AS SMALLINT) AS f{index}",
             f"CAST({_channel_sql(action)} AS TINYINT) AS h{index}",
             f"CAST({_propensity_sql(action)} AS DOUBLE) AS p{index}",
-            f"CAST({_value_sql(action, plan.arbitration.defaults.value, clock)} AS DOUBLE) AS v{index}",
+            f"CAST({_value_sql(action, clock)} AS DOUBLE) AS v{index}",
         ]
         parts += [f"{_influence_sql(action)} AS l{index}"] if action.influences else []
+        parts += [
+            f"({_passes_sql(channel)}) AS a{index}_{place}"
+            for place, channel in enumerate(action.channels if every_channel else ())
+        ]
     parts += [
         f"{_holds_sql(rule, plan.schema, clock)} AS c{index}"
         for index, rule in enumerate(plan.arbitration.context_rules)
@@ -115,15 +124,10 @@ def rank(plan: DecisionPlan, table: pa.Table, context: Context) -> BatchDecision
     policy = plan.arbitration
     if not plan.actions:
         return _silence(plan, table.num_rows)
-    given = matrix(table, "p", plan, np.nan), matrix(table, "v", plan, np.nan)
-    removed = _removed(matrix(table, "f", plan, 0.0).astype(np.int64), *given)
-    propensity = np.where(np.isnan(given[0]), policy.defaults.propensity, given[0])
-    value = np.where(np.isnan(given[1]), policy.defaults.value, given[1])
-    influences = _influences(plan, table)
-    factors = _switched(plan, propensity, _context(plan, table, context), value, influences)
-    with np.errstate(over="ignore", invalid="ignore"):  # beyond the floats: decided exactly below
-        product = factors[0] * factors[1] * factors[2] * factors[3]
-        priority = np.where(np.abs(product) < _WHOLE, np.round(product, 9), product)
+    found = compared(plan, table, context)
+    removed, factors, channel = found.removed, found.factors, matrix(table, "h", plan, -1.0).astype(np.int64)
+    worth = Worth.of(factors, costs_of(plan, channel))
+    priority = worth.priority
     mandatory = np.array([action.definition.mandatory for action in plan.actions], dtype=bool)
     reasons = removed
     for code, worthless in zip((_NOT_POSITIVE, _BELOW_NOTHING), is_worthless(priority, policy), strict=True):
@@ -131,16 +135,20 @@ def rank(plan: DecisionPlan, table: pa.Table, context: Context) -> BatchDecision
     ordered = order(priority, reasons, mandatory)
     shown = fill(plan, ordered, reasons)
     depth = depth_of(ordered, shown, reasons)
-    unsure = is_close(ordered, depth, factors, priority, reasons, mandatory)
-    unsure |= is_doubtful(product, removed, policy)
+    unsure = is_close(ordered, depth, worth, reasons, mandatory)
+    unsure |= is_doubtful(worth, removed, policy)
     for row in np.flatnonzero(unsure):
         given_row = _Row(
-            given[0][row], given[1][row], removed[row], None if influences is None else influences[row]
+            found.given[0][row],
+            found.given[1][row],
+            removed[row],
+            None if found.influences is None else found.influences[row],
+            None if worth.costs is None else worth.costs[row],
         )
         shown[row], reasons[row] = _exactly(plan, table, int(row), given_row, context)
     rows = np.arange(len(shown))[:, None]
-    channel = matrix(table, "h", plan, -1.0).astype(np.int64)
-    picked = [np.where(shown >= 0, matrix[rows, shown], np.nan) for matrix in (priority, *factors)]
+    costs = np.zeros(priority.shape) if worth.costs is None else worth.costs
+    picked = [np.where(shown >= 0, matrix[rows, shown], np.nan) for matrix in (priority, *factors, costs)]
     return BatchDecision(
         actions=shown,
         channels=np.where(shown >= 0, channel[rows, shown], -1),
@@ -149,9 +157,40 @@ def rank(plan: DecisionPlan, table: pa.Table, context: Context) -> BatchDecision
         context=picked[2],
         value=picked[3],
         lever=picked[4],
+        cost=picked[5],
         reasons=reasons,
         reason_names=reason_names(plan),
     )
+
+
+class Compared(msgspec.Struct, frozen=True):
+    """What n customers' m candidates are compared by.
+
+    `given` are P and V as they were found (NaN: unknown), `known` with the policy's defaults. `removed` says
+    why a candidate never comes to a comparison (index into `reason_names`), `influences` what past outcomes
+    add to L. `factors` are P, C, V and L.
+    """
+
+    given: tuple[Floats, Floats]
+    known: tuple[Floats, Floats]
+    removed: Ints
+    influences: Ints | None
+    factors: tuple[Floats, Floats, Floats, Floats]
+
+
+def compared(plan: DecisionPlan, table: pa.Table, context: Context) -> Compared:
+    """Return what the candidates of every customer in the result of `input_sql` are compared by.
+
+    Arguments are those of `rank`; there is an action at least.
+    """
+    given = matrix(table, "p", plan, np.nan), matrix(table, "v", plan, np.nan)
+    removed = _removed(matrix(table, "f", plan, 0.0).astype(np.int64), *given)
+    defaults = plan.arbitration.defaults
+    propensity = np.where(np.isnan(given[0]), defaults.propensity, given[0])
+    value = np.where(np.isnan(given[1]), defaults.value, given[1])
+    influences = _influences(plan, table)
+    factors = _switched(plan, propensity, _context(plan, table, context), value, influences)
+    return Compared(given, (propensity, value), removed, influences, factors)
 
 
 def _failed_sql(action: ActionPlan, codes: Mapping[str, int], clock: Clock) -> str:
@@ -172,34 +211,34 @@ def _failed_sql(action: ActionPlan, codes: Mapping[str, int], clock: Clock) -> s
 
 
 def _channel_sql(action: ActionPlan) -> str:
-    branches = []
-    for index, channel in enumerate(action.channels):
-        passes = " AND ".join(check.sql(quote(check.name)) for check in channel.checks) or "TRUE"
-        branches.append(f"WHEN {passes} THEN {index}")
+    branches = [f"WHEN {_passes_sql(channel)} THEN {place}" for place, channel in enumerate(action.channels)]
     return f"(CASE {' '.join(branches)} ELSE -1 END)" if branches else "-1"
 
 
+def _passes_sql(channel: Channel) -> str:
+    return " AND ".join(check.sql(quote(check.name)) for check in channel.checks) or "TRUE"
+
+
 def _propensity_sql(action: ActionPlan) -> str:
+    if action.uplift is None:
+        return _stated_sql(action)
+    return f"COALESCE({_effect_sql(action.uplift)}, CAST({_stated_sql(action)} AS DOUBLE))"
+
+
+def _effect_sql(model: str) -> str:
+    score = quote(f"score.{model}")
+    return f"CASE WHEN {score} < 0 THEN 0 ELSE {score} END"
+
+
+def _stated_sql(action: ActionPlan) -> str:
     if action.model:
-        score = quote(f"score.{action.model}")
-        return f"CASE WHEN {score} < 0 THEN 0 ELSE {score} END" if action.is_incremental else score
+        return _effect_sql(action.model) if action.is_incremental else quote(f"score.{action.model}")
     return "NULL" if action.propensity is None else repr(action.propensity)
 
 
-def _value_sql(action: ActionPlan, default: float, clock: Clock) -> str:
-    """Return the value, less what a contact by the chosen channel costs."""
+def _value_sql(action: ActionPlan, clock: Clock) -> str:
     value = action.value
-    gross = to_sql(value, quote, clock=clock) if isinstance(value, Expression) else repr(value)
-    if not action.has_cost:
-        return gross
-    costs = " ".join(
-        f"WHEN {place} THEN CAST({channel.cost!r} AS DOUBLE)"
-        for place, channel in enumerate(action.channels)
-        if channel.cost
-    )
-    known = f"COALESCE(CAST({gross} AS DOUBLE), CAST({default!r} AS DOUBLE))"
-    cost = f"(CASE {_channel_sql(action)} {costs} END)"
-    return f"COALESCE({known} - {cost}, {gross})"
+    return to_sql(value, quote, clock=clock) if isinstance(value, Expression) else repr(value)
 
 
 def _influence_sql(action: ActionPlan) -> str:
@@ -251,6 +290,7 @@ def _silence(plan: DecisionPlan, rows: int) -> BatchDecision:
         context=nothing,
         value=nothing,
         lever=nothing,
+        cost=nothing,
         reasons=np.zeros((rows, 0), dtype=np.int64),
         reason_names=reason_names(plan),
     )
@@ -316,6 +356,7 @@ class _Row(msgspec.Struct, frozen=True):
     value: Floats
     removed: Ints
     influences: Ints | None
+    costs: Floats | None
 
 
 def _exactly(
@@ -329,6 +370,7 @@ def _exactly(
             value=_known(given.value[index]),
             failed=None if given.removed[index] == 0 else "removed",
             influence=0.0 if given.influences is None else int(given.influences[index]) / UNIT,
+            cost=0.0 if given.costs is None else float(given.costs[index]),
         )
         for index, action in enumerate(plan.actions)
     ]

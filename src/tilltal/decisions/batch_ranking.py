@@ -21,10 +21,68 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
+_WHOLE = 1e16  # floats from here on have no decimals
 _PLACE = 1e9  # priorities have nine decimals
 _LARGEST = 4e6  # up to here neighbouring floats are nearer than decimals of nine places
 _HALF_PLACE = 5e-10  # a priority up to it rounds to 0
-_FLOAT = 1e-14  # more than four factors and a rounding lose of a float's 16 digits
+_FLOAT = 1e-14  # more than four factors, a cost and a rounding lose of a float's 16 digits
+
+
+class Worth(msgspec.Struct, frozen=True, kw_only=True):
+    """What n customers' m candidates are worth, as floats: P × C × V × L − cost.
+
+    `net` is as computed, `priority` with nine decimals; `costs` is None where nothing costs anything. A net
+    may be small though product and cost are not: how far off it is goes by their `size`, the sum of both.
+    """
+
+    factors: tuple[Floats, Floats, Floats, Floats]
+    net: Floats
+    priority: Floats
+    size: Floats
+    costs: Floats | None
+
+    @staticmethod
+    def of(factors: tuple[Floats, Floats, Floats, Floats], costs: Floats | None) -> Worth:
+        """Multiply the factors and take the costs off."""
+        with np.errstate(over="ignore", invalid="ignore"):  # beyond the floats: decided exactly afterwards
+            product = factors[0] * factors[1] * factors[2] * factors[3]
+            net = product if costs is None else product - costs
+            priority = np.where(np.abs(net) < _WHOLE, np.round(net, 9), net)
+            size = np.abs(product)
+        if costs is not None:
+            size += costs
+        return Worth(factors=factors, net=net, priority=priority, size=size, costs=costs)
+
+    def is_alike(self, row: Ints, first: Ints, second: Ints) -> Bools:
+        """Say of pairs of candidates of the same row if they are equal in whatever arithmetic.
+
+        Their factors are equal or their products nothing, and they cost the same.
+        """
+        same = np.logical_and.reduce([each[row, first] == each[row, second] for each in self.factors])
+        same |= self._is_nothing(row, first) & self._is_nothing(row, second)
+        if self.costs is not None:
+            same &= self.costs[row, first] == self.costs[row, second]
+        return np.asarray(same)
+
+    def _is_nothing(self, row: Ints, place: Ints) -> Bools:
+        return np.asarray(np.logical_or.reduce([each[row, place] == 0 for each in self.factors]))
+
+
+def costs_of(plan: DecisionPlan, channels: Ints) -> Floats | None:
+    """Return what a contact with each candidate costs (n, m); None where nothing costs anything.
+
+    Args:
+        plan: the plan.
+        channels: (n, m) place of each candidate's channel among those of its action, negative for none.
+    """
+    if not plan.arbitration.factors.V or not any(action.has_cost for action in plan.actions):
+        return None
+    found = np.zeros(channels.shape)
+    for number, action in enumerate(plan.actions):
+        if action.has_cost:
+            by_place = np.array([*(channel.cost for channel in action.channels), 0.0])
+            found[:, number] = by_place[channels[:, number]]
+    return found
 
 
 def order(priority: Floats, reasons: Ints, mandatory: Bools) -> Ints:
@@ -93,25 +151,25 @@ def depth_of(order: Ints, shown: Ints, reasons: Ints) -> Ints:
 def is_close(
     order: Ints,
     depth: Ints,
-    factors: Sequence[Floats],
-    priority: Floats,
+    worth: Worth,
     reasons: Ints,
     mandatory: Bools,
 ) -> Bools:
     """Say for which rows two neighbours in the order are so near that float rounding could swap them.
 
-    Neighbours whose four factors are equal, or whose products are exactly 0, are true ties. Only the places
-    of `depth_of` matter, and those behind them that rounding could bring forward.
+    True ties (`Worth.is_alike`) are not. Only the places of `depth_of` matter, and those behind them that
+    rounding could bring forward.
     """
     rows = np.arange(len(order))[:, None]
-    sorted_ = priority[rows, order]
+    sorted_ = worth.priority[rows, order]
+    size = np.abs(sorted_) if worth.costs is None else worth.size[rows, order]
     with np.errstate(invalid="ignore"):
-        near = np.abs(sorted_[:, :-1] - sorted_[:, 1:]) <= 2e-9 + _FLOAT * np.abs(sorted_[:, :-1])
+        lost = _FLOAT * np.maximum(size[:, :-1], size[:, 1:])
+        near = np.abs(sorted_[:, :-1] - sorted_[:, 1:]) <= 2e-9 + lost
     far = ~near & (np.arange(near.shape[1]) >= depth[:, None] - 1)
     row, place = np.nonzero(near & (np.cumsum(far, axis=1) == far))
     first, second = order[row, place], order[row, place + 1]
-    same = np.logical_and.reduce([factor[row, first] == factor[row, second] for factor in factors])
-    same |= (priority[row, first] == 0) & (priority[row, second] == 0)
+    same = worth.is_alike(row, first, second)
     both = (reasons[row, first] == 0) & (reasons[row, second] == 0)
     both &= mandatory[first] == mandatory[second]
     found = np.zeros(len(order), dtype=bool)
@@ -119,16 +177,16 @@ def is_close(
     return found
 
 
-def is_doubtful(product: Floats, removed: Ints, policy: Arbitration) -> Bools:
+def is_doubtful(worth: Worth, removed: Ints, policy: Arbitration) -> Bools:
     """Say for which rows a priority is beyond the floats, or so near a border that rounding says which side.
 
     A border is where an action begins to be worth anything: above 0, or as much as saying nothing.
     """
-    doubt = ~np.isfinite(product)
+    doubt = ~np.isfinite(worth.net)
     if policy.offer_only_positive:
-        doubt |= np.abs(product - _HALF_PLACE) < _FLOAT * _HALF_PLACE
+        doubt |= np.abs(worth.net - _HALF_PLACE) <= _FLOAT * worth.size
     if policy.nothing is not None:
-        doubt |= _is_unsure(product, policy.nothing.below)
+        doubt |= _is_unsure(worth, policy.nothing.below)
     return np.asarray((doubt & (removed == 0)).any(axis=1))
 
 
@@ -174,10 +232,10 @@ def as_candidate(action: ActionPlan) -> Candidate:
     )
 
 
-def _is_unsure(product: Floats, border: float) -> Bools:
-    """Say which products are near a border and do not round to the exact priority for sure."""
+def _is_unsure(worth: Worth, border: float) -> Bools:
+    """Say which are near a border and do not round to the exact priority for sure."""
     with np.errstate(over="ignore", invalid="ignore"):
-        is_near = np.abs(product - border) <= 2e-9 + _FLOAT * abs(border)
-        places = np.abs(product) * _PLACE
-        is_between = np.abs(places % 1.0 - 0.5) <= places * _FLOAT
-    return np.asarray(is_near & (is_between | (np.abs(product) >= _LARGEST)))
+        lost, size = _FLOAT * worth.size, np.abs(worth.net)
+        is_near = np.abs(worth.net - border) <= 2e-9 + _FLOAT * abs(border) + lost
+        is_between = np.abs(size * _PLACE % 1.0 - 0.5) <= lost * _PLACE
+    return np.asarray(is_near & (is_between | (size >= _LARGEST)))

@@ -11,14 +11,17 @@ from tilltal.core.time import parse_instant
 from tilltal.decisions.contacting.checks import READINGS, Check, caseless, checks
 from tilltal.decisions.contacting.parts import Contact, contact_of
 from tilltal.decisions.history.influences import influences_of
+from tilltal.decisions.sending.choosing import Sender
 from tilltal.rules.clock import Clock
 from tilltal.rules.expression import Expression, parse
 from tilltal.rules.types import Type
 from tilltal.workspace.decision_names import decision_schema
 from tilltal.workspace.definitions.actions import Action, Condition, Learned
+from tilltal.workspace.definitions.base import Language
 from tilltal.workspace.definitions.contact import Contact as ContactTerms
 from tilltal.workspace.definitions.engagement import EngagementPolicy, Tiers
 from tilltal.workspace.definitions.policies import Arbitration, Consent
+from tilltal.workspace.definitions.sending import Sending
 
 NOT_OPEN = "not_open"
 STAGES = ("eligibility", "applicability", "suitability")
@@ -48,8 +51,9 @@ class ActionPlan(msgspec.Struct, frozen=True, kw_only=True):
     """One action, parsed. `model` names the score that is its propensity, if a model gives it.
 
     `propensity` is the stated probability; of an adaptive propensity, its base rate. If it `is_incremental`
-    the score is what the action adds to the probability, and where it takes away, P is 0. `influences` names
-    the readings that add to its L.
+    the score is what the action adds to the probability, and where it takes away, P is 0. `uplift` names a
+    model of that kind which goes before the propensity for whom it says anything. `influences` names the
+    readings that add to its L.
     """
 
     name: str
@@ -59,6 +63,7 @@ class ActionPlan(msgspec.Struct, frozen=True, kw_only=True):
     value: Expression | float
     model: str | None
     is_incremental: bool = False
+    uplift: str | None = None
     propensity: float | None
     starts: datetime | None
     ends: datetime | None
@@ -73,6 +78,10 @@ class ActionPlan(msgspec.Struct, frozen=True, kw_only=True):
         """Return P for a score of the model."""
         return max(0.0, score) if self.is_incremental else score
 
+    def effect(self, score: object) -> float | None:
+        """Return P for a score of the uplift model; None where it says nothing: the propensity stays."""
+        return max(0.0, float(score)) if isinstance(score, int | float) else None
+
     def outside_life(self, clock: Clock) -> str | None:
         """Return the reason why the action is not alive at the clock's instant, or None."""
         if self.starts and clock.now < self.starts:
@@ -85,13 +94,15 @@ class ActionPlan(msgspec.Struct, frozen=True, kw_only=True):
 class DecisionPlan(msgspec.Struct, frozen=True, kw_only=True):
     """All actions in order of their names, and the policy that ranks them.
 
-    `living` names what of the profile says where a customer lives: time zone and jurisdiction.
+    `living` names what of the profile says where a customer lives: time zone and jurisdiction. `spoken` is
+    what rules of the contact policy (`cap:<name>` and so on) and purposes are called, by language.
     """
 
     actions: tuple[ActionPlan, ...]
     arbitration: Arbitration
     schema: Mapping[str, Type]
     living: frozenset[str] = frozenset()
+    spoken: Mapping[str, Mapping[str, str]] = {}
 
     @property
     def contacts(self) -> tuple[Contact, ...]:
@@ -101,6 +112,12 @@ class DecisionPlan(msgspec.Struct, frozen=True, kw_only=True):
             for action in self.actions
             for channel in action.channels
         )
+
+    @property
+    def endings(self) -> tuple[tuple[Contact, datetime | None], ...]:
+        """Every contact that may be proposed, with the end of its action."""
+        ends = [action.ends for action in self.actions for _ in action.channels]
+        return tuple(zip(self.contacts, ends, strict=True))
 
     @property
     def names(self) -> frozenset[str]:
@@ -114,6 +131,8 @@ class DecisionPlan(msgspec.Struct, frozen=True, kw_only=True):
                 found |= action.value.names
             if action.model:
                 found.add(f"score.{action.model}")
+            if action.uplift:
+                found.add(f"score.{action.uplift}")
             if isinstance(action.definition.propensity, Learned):
                 found.update(action.definition.propensity.adaptive.features)
         found |= {rule.key for rule in self.arbitration.context_rules if rule.key in self.schema}
@@ -135,7 +154,7 @@ def plan_decisions(
         channels: action name → its channels in order of preference.
         schema: the names of the profile, with their types; those of context and history come with the
             policies.
-        policies: arbitration, engagement, consent and contact policy.
+        policies: arbitration, engagement, consent, contact policy and sending.
         clock: for its zone: dates without offset in `starts` and `ends` are local.
         uplifts: models whose score is what an action adds.
 
@@ -143,8 +162,9 @@ def plan_decisions(
         WorkspaceError: with every fault of every expression.
     """
     schema = decision_schema(schema, actions, None, policies.engagement, policies.contact)
+    sender = Sender(policies.sending, policies.contact)
     plans = [
-        _plan(name, actions[name], channels.get(name, ()), schema, policies, clock, uplifts)
+        _plan(name, actions[name], channels.get(name, ()), schema, policies, sender, clock, uplifts)
         for name in sorted(actions)
     ]
     living = {policies.contact.time_zone, policies.consent.jurisdiction}
@@ -153,16 +173,32 @@ def plan_decisions(
         arbitration=policies.arbitration,
         schema=schema,
         living=frozenset(name for name in living if name is not None),
+        spoken=dict(_spoken(policies)),
     )
 
 
+def _spoken(policies: Policies) -> Iterator[tuple[str, Mapping[str, str]]]:
+    terms = policies.contact
+    kinds = (("cap", terms.caps), ("cooldown", terms.cooldowns), ("holdout", terms.holdouts))
+    for kind, rules in kinds:
+        yield from ((f"{kind}:{rule.name}", _by_language(rule.words)) for rule in rules if rule.words)
+    for name, purpose in policies.consent.purposes.items():
+        if purpose.words:
+            yield f"purpose:{name}", _by_language(purpose.words)
+
+
+def _by_language(words: Mapping[Language, str]) -> Mapping[str, str]:
+    return {str(language): text for language, text in words.items()}
+
+
 class Policies(msgspec.Struct, frozen=True, kw_only=True):
-    """The policies that decide: how to rank, what fits whom, what needs consent, when and how often."""
+    """The policies that decide: how to rank, what fits whom, what needs consent, how often and when."""
 
     arbitration: Arbitration
     consent: Consent
     contact: ContactTerms = ContactTerms()
     engagement: EngagementPolicy = EngagementPolicy()
+    sending: Sending = Sending()
 
 
 def _plan(
@@ -171,10 +207,12 @@ def _plan(
     channels: Sequence[str],
     schema: Mapping[str, Type],
     policies: Policies,
+    sender: Sender,
     clock: Clock,
     uplifts: Collection[str],
 ) -> ActionPlan:
     value, propensity = action.value, action.propensity
+    ends = parse_instant(action.ends, clock.zone) if action.ends else None
     priority = policies.contact.priorities.get(action.purpose, 0.0)
     return ActionPlan(
         name=name,
@@ -184,7 +222,7 @@ def _plan(
             Channel(
                 name=channel,
                 checks=(
-                    *checks(contact_of(name, action, channel, priority), policies.contact, policies.consent),
+                    *_checks(contact_of(name, action, channel, priority), policies, sender, ends),
                     *_opening(name, action, policies.arbitration),
                 ),
                 cost=float(
@@ -195,12 +233,19 @@ def _plan(
         ),
         value=parse(value, schema, want=Type.NUMBER) if isinstance(value, str) else float(value),
         model=propensity if isinstance(propensity, str) else None,
+        uplift=action.uplift,
         is_incremental=isinstance(propensity, str) and propensity in uplifts,
         propensity=_fixed(propensity),
         starts=parse_instant(action.starts, clock.zone) if action.starts else None,
-        ends=parse_instant(action.ends, clock.zone) if action.ends else None,
+        ends=ends,
         influences=influences_of(name, action, policies.arbitration.influencers),
     )
+
+
+def _checks(contact: Contact, policies: Policies, sender: Sender, ends: datetime | None) -> tuple[Check, ...]:
+    """Return what the policies ask of a contact; where its moment is chosen, quiet hours only put it off."""
+    quiet = sender.checks(contact, ends) if sender.plans(contact.channel) else None
+    return checks(contact, policies.contact, policies.consent, quiet)
 
 
 def _fixed(propensity: str | float | Learned | None) -> float | None:
@@ -249,6 +294,6 @@ def _rule(stage: str, condition: Condition, schema: Mapping[str, Type]) -> Stage
     return StageRule(
         reason=f"{stage}:{condition.name}",
         description=condition.description,
-        words={str(language): text for language, text in condition.words.items()},
+        words=_by_language(condition.words),
         condition=parse(condition.when, schema, want=Type.BOOLEAN),
     )

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from tilltal.decisions.arbitration import Candidate, Context, Factored, Ranking, arbitrate
+from tilltal.decisions.contacting.checks import Check
 from tilltal.decisions.history.influences import UNIT
 from tilltal.decisions.plan import ActionPlan, DecisionPlan
 from tilltal.rules.clock import Clock
@@ -25,11 +26,17 @@ NO_CHANNEL = "contact_policy:no_channel"
 
 
 class Proposal(msgspec.Struct, frozen=True, kw_only=True):
-    """A candidate with the channel it would use, and the values its removing rule saw."""
+    """A candidate with the channel it would use, and the values its removing rule saw.
+
+    `adds` says whether P is what the action adds; None where no experiment is asked. `against` has the first
+    reason against each channel, where the contact policy allows none; the first of them is the candidate's.
+    """
 
     candidate: Candidate
     channel: str | None
     seen: Mapping[str, object]
+    adds: bool | None = None
+    against: Mapping[str, str] = {}
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,8 +64,7 @@ def decide(
         context: what is known of the moment; the profile's own names serve as context too.
         compiled: makes a function of an expression; who decides often keeps them.
     """
-    worth = plan.arbitration.defaults.value
-    proposals = {action.name: propose(action, row, clock, compiled, worth) for action in plan.actions}
+    proposals = {action.name: propose(action, row, clock, compiled) for action in plan.actions}
     keys = {rule.key for rule in plan.arbitration.context_rules} & plan.schema.keys()
     known = {key: value for key in keys if isinstance(value := row.get(key), str | int | float | bool)}
     ranking = arbitrate(
@@ -72,9 +78,7 @@ def as_row(stored: Mapping[str, object], schema: Mapping[str, Type]) -> Row:
     return {name: _value_of(value, schema.get(name)) for name, value in stored.items()}
 
 
-def propose(
-    action: ActionPlan, row: Row, clock: Clock, compiled: Compile = to_python, worth: float = 0.0
-) -> Proposal:
+def propose(action: ActionPlan, row: Row, clock: Clock, compiled: Compile = to_python) -> Proposal:
     """Take one action through eligibility, applicability, suitability and contact policy.
 
     Args:
@@ -82,23 +86,33 @@ def propose(
         row: as for `decide`.
         clock: the instant.
         compiled: as for `decide`.
-        worth: what counts as its value where that is unknown and a contact costs something.
     """
     failed, seen = _removed(action, row, clock, compiled)
-    channel = None
+    channel: str | None = None
+    against: Mapping[str, Check] = {}
     if failed is None:
-        channel, failed, seen = _channel(action, row)
+        channel, against = _channel(action, row)
+        if channel is None:
+            first = next(iter(against.values()), None)
+            failed, seen = (
+                (NO_CHANNEL, {}) if first is None else (first.why, {first.name: row.get(first.name)})
+            )
     candidate = Candidate(
         action=action.name,
         group=action.definition.group,
         issue=action.definition.issue,
         propensity=_propensity(action, row),
-        value=_net(action, channel, _value(action.value, row, clock, compiled), worth),
+        value=_value(action.value, row, clock, compiled),
         mandatory=action.definition.mandatory,
         failed=failed,
         influence=_influence(action, row),
+        cost=next((each.cost for each in action.channels if each.name == channel), 0.0),
     )
-    return Proposal(candidate=candidate, channel=channel, seen=seen)
+    adds = None
+    if action.uplift is not None:
+        adds = action.effect(row.get(f"score.{action.uplift}")) is not None
+    reasons = {name: check.why for name, check in against.items()}
+    return Proposal(candidate=candidate, channel=channel, seen=seen, adds=adds, against=reasons)
 
 
 def _value_of(stored: object, kind: Type | None) -> object:
@@ -122,29 +136,25 @@ def _removed(
     return None, {}
 
 
-def _channel(action: ActionPlan, row: Row) -> tuple[str | None, str | None, Mapping[str, object]]:
-    """Return the first channel that the contact policy allows, else the first channel's first reason."""
-    first: tuple[str, Mapping[str, object]] | None = None
+def _channel(action: ActionPlan, row: Row) -> tuple[str | None, Mapping[str, Check]]:
+    """Return the first channel that the contact policy allows, else what fails first of each channel."""
+    against = {}
     for channel in action.channels:
         failed = next((check for check in channel.checks if not check.passes(row.get(check.name))), None)
         if failed is None:
-            return channel.name, None, {}
-        first = first or (failed.why, {failed.name: row.get(failed.name)})
-    reason, seen = first or (NO_CHANNEL, {})
-    return None, reason, seen
+            return channel.name, {}
+        against[channel.name] = failed
+    return None, against
 
 
 def _propensity(action: ActionPlan, row: Row) -> float | None:
+    added = action.effect(row.get(f"score.{action.uplift}")) if action.uplift else None
+    if added is not None:
+        return added
     if action.model is None:
         return action.propensity
     score = row.get(f"score.{action.model}")
     return action.probability(float(score)) if isinstance(score, int | float) else None
-
-
-def _net(action: ActionPlan, channel: str | None, value: float | None, worth: float) -> float | None:
-    """Return the value less what the contact costs."""
-    cost = next((each.cost for each in action.channels if each.name == channel), 0.0)
-    return (worth if value is None else value) - cost if cost else value
 
 
 def _influence(action: ActionPlan, row: Row) -> float:

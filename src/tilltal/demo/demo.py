@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from pathlib import Path
 
@@ -9,7 +10,9 @@ import msgspec
 
 from tilltal.core.errors import Place, WorkspaceError
 from tilltal.demo.simulate import Simulated, simulate
+from tilltal.governance.keys import keep_open_key
 from tilltal.runtime.progress import Progress
+from tilltal.workspace.definitions.settings import Store
 
 _RECORD = Path("data") / "truth" / "simulated.json"
 _NOT_COPIED = (".tilltal", "data", "report", "__pycache__")
@@ -39,7 +42,8 @@ def prepare(
 ) -> Simulated:
     """Copy the workspace nordbank into `target` and simulate its data there.
 
-    A folder that already holds the same bank is left as it is.
+    A folder that already holds the same bank is left as it is. The vault's key follows from the seed too, so
+    that the whole demo is the same each time; everybody can know it, so no real person may come in here.
 
     Args:
         target: a folder that is empty, absent, or holds the same demo bank.
@@ -59,9 +63,15 @@ def prepare(
     shutil.copytree(
         workspace_source(), target, ignore=shutil.ignore_patterns(*_NOT_COPIED), dirs_exist_ok=True
     )
+    keep_open_key(target / Store().vault, open_key(seed))
     done = simulate(target, customers=customers, months=months, seed=seed, progress=progress)
     (target / _RECORD).write_bytes(msgspec.json.format(msgspec.json.encode(done)))
     return done
+
+
+def open_key(seed: int) -> str:
+    """Return the key of a demo bank's vault: 64 hexadecimal digits, no secret."""
+    return hashlib.sha256(f"tilltal demo bank, seed {seed}: no secret".encode()).hexdigest()
 
 
 def _earlier(target: Path) -> Simulated | None:

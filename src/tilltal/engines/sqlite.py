@@ -39,7 +39,9 @@ from tilltal.engines.operational.sqlite_connection import (
 from tilltal.engines.operational.sqlite_questions import LAST, Answer, Given, Question, Questions
 
 READERS = 3
-FOLD_ROWS = 10_000  # changed rows after which the WAL is folded into the file, in the background
+FOLD_ROWS = 10_000  # changed rows after which the WAL is folded into the file wholly, and begins anew
+FOLD_SECONDS = 1.0  # how often it is folded in the background: of little at a time nobody notices
+SOME_ROWS = 500
 
 
 class _Writing(Questions):
@@ -141,6 +143,8 @@ class SQLiteStore(Questions):
         self._is_closed = False
         self._folding: asyncio.Task[None] | None = None
         self._folded = writer.total_changes
+        self._begun = self._folded  # when the WAL began anew
+        self._fold_at = 0.0
         self._writing = ThreadPoolExecutor(1, "tilltal-writer")
         self._reading = ThreadPoolExecutor(READERS, "tilltal-reader")
 
@@ -216,17 +220,23 @@ class SQLiteStore(Questions):
         return await self._ask(question, *args, **kwargs)
 
     def _fold_if_long(self) -> None:
-        if self._folding is None and self._writer.total_changes - self._folded > FOLD_ROWS:
-            self._folding = asyncio.create_task(self._fold())
+        if self._folding is not None:
+            return
+        now, done = asyncio.get_running_loop().time(), self._writer.total_changes
+        is_whole = done - self._begun > FOLD_ROWS
+        if is_whole or (done - self._folded > SOME_ROWS and now > self._fold_at):
+            self._fold_at, self._folded = now + FOLD_SECONDS, done
+            self._folding = asyncio.create_task(self._fold(is_whole=is_whole))
 
-    async def _fold(self) -> None:
-        """Fold the WAL into the file while the writer goes on, then the rest: so it begins anew."""
-        self._folded = self._writer.total_changes
+    async def _fold(self, *, is_whole: bool) -> None:
+        """Fold the WAL into the file while the writer goes on; if wholly, the rest too: so it begins anew."""
         try:
             with suppress(EngineError):  # nothing is lost while it waits in the WAL
                 await self._run(self._reading, lambda: checkpoint(self._folder, self._path))
-                async with self._turn:
-                    await self._run(self._writing, lambda: checkpoint(self._writer, self._path))
+                if is_whole:
+                    self._begun = self._writer.total_changes
+                    async with self._turn:
+                        await self._run(self._writing, lambda: checkpoint(self._writer, self._path))
         finally:
             self._folding = None
 

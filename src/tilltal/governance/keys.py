@@ -42,18 +42,34 @@ def keys_of(folder: Path, environment: Mapping[str, str]) -> Keys:
     text = environment.get(VARIABLE, "")
     if not text:
         if not file.exists():
-            _make(file)
+            _write(file, secrets.token_hex(_BYTES))
         text = file.read_text(encoding="ascii", errors="replace")
     return _derived(text.strip(), VARIABLE if VARIABLE in environment else str(file))
 
 
-def _make(file: Path) -> None:
-    """Write a new key so that it is either whole or not there, and never replaces another."""
+def keep_open_key(folder: Path, key: str) -> None:
+    """Give a vault that has no key yet one that is no secret: for simulated people, never for real ones.
+
+    With it, pseudonyms and all that is sampled by them are the same wherever the same data is simulated.
+
+    Args:
+        folder: the vault's; a key that is there stays.
+        key: 64 hexadecimal digits.
+
+    Raises:
+        OSError: if the file cannot be written.
+    """
+    if not (folder / "key").exists():
+        _write(folder / "key", key)
+
+
+def _write(file: Path, key: str) -> None:
+    """Write a key so that it is either whole or not there, and never replaces another."""
     file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     beside = file.with_name(f".key.{os.getpid()}")
     handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(handle, "w", encoding="ascii") as writing:
-        writing.write(secrets.token_hex(_BYTES) + "\n")
+        writing.write(key + "\n")
         writing.flush()
         os.fsync(handle)
     with suppress(FileExistsError):  # somebody else was quicker: theirs is the key

@@ -165,7 +165,9 @@ class UpliftModel:
         return self.content.report
 
     def score(self, table: pa.Table, as_of: date, threads: int = 1) -> Vector:
-        """Return additional probabilities within [−1, 1], one per row; NaN where there was no experiment.
+        """Return additional probabilities within [−1, 1], one per row.
+
+        NaN where there was no experiment, or no effect was found and the definition wants none then.
 
         Args:
             table: profiles with a column per feature; other columns do not matter.
@@ -177,8 +179,7 @@ class UpliftModel:
         """
         learner = self.known.learner
         if learner is None:
-            average = self.known.average
-            return np.full(table.num_rows, np.nan if average is None else average.value)
+            return np.full(table.num_rows, self._for_all)
         starts = range(0, table.num_rows, _CHUNK)
         matrices = (self.content.encoding.matrix(table.slice(i, _CHUNK), as_of) for i in starts)
         parts = [learner.effects(matrix, threads) for matrix in matrices]
@@ -187,8 +188,15 @@ class UpliftModel:
     def score_one(self, values: Mapping[str, object], as_of: date) -> float:
         """Return one customer's additional probability: what `score` gives for a table of these values."""
         if self.known.learner is None:
-            return math.nan if self.known.average is None else self.known.average.value
+            return self._for_all
         return float(self.known.learner.effects(self._row.read(values, as_of))[0])
+
+    @property
+    def _for_all(self) -> float:
+        """What everybody has where no effect was found."""
+        design, average = self.content.definition.uplift, self.known.average
+        is_wanted = design is None or design.otherwise == "average"
+        return average.value if average is not None and is_wanted else math.nan
 
     def explain(self, table: pa.Table, as_of: date, count: int = 3) -> tuple[tuple[Reason, ...], ...]:
         """Return no reasons for each row: a difference of two answers has none of its own."""

@@ -12,6 +12,7 @@ from tilltal.core.time import zone_of
 from tilltal.sources import clock, numbers
 from tilltal.sources.inputs import Input
 from tilltal.sources.reasons import written
+from tilltal.workspace.names import IDENTITY_LABEL
 
 
 class Cast(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,16 +34,24 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     zone: ZoneInfo
 
 
-def cast(one: Input, kind: str, cell: str, value: str, context: Context) -> Cast:
+def cast(one: Input, kind: str, cell: str, value: str, context: Context, says_text: str = "FALSE") -> Cast:
     """Return how to read an input whose cell is of the DuckDB type `kind`.
 
-    `cell` and `value` are the names under which the query knows the two.
+    `cell` and `value` are the names under which the query knows the two; `says_text` is SQL that is true
+    where the source says that an untyped value is a text.
     """
     final = value
     if one.type == "money":
         final = f"TRY_CAST({value} AS BIGINT)"
     faults = [*_presence(one, cell), *_type_faults(one, cell, value), *_limits(one, cell, value, context)]
+    if is_untyped(one):
+        final = numbers.scalar(value, says_text)
     return Cast(value=_value(one, kind, cell, context), final=final, faults=tuple(faults))
+
+
+def is_untyped(one: Input) -> bool:
+    """True for what history keeps as JSON; the vault keeps texts only."""
+    return one.type == "any" and IDENTITY_LABEL not in one.labels
 
 
 def _value(one: Input, kind: str, cell: str, context: Context) -> str:

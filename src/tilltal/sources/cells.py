@@ -8,13 +8,18 @@ from tilltal.core.names import literal, quote
 from tilltal.sources.inputs import Input
 
 TEXT = "VARCHAR"
+_TEXTS = (TEXT, "ENUM")
 
 
 class Cell(msgspec.Struct, frozen=True, kw_only=True):
-    """SQL of a value and its DuckDB type; everything read from text files is VARCHAR."""
+    """SQL of a value and its DuckDB type; everything read from text files is VARCHAR.
+
+    `says_text` is SQL that is true where the source itself says that the value is a text.
+    """
 
     sql: str
     type: str = TEXT
+    says_text: str = "FALSE"
 
     @property
     def is_text(self) -> bool:
@@ -57,7 +62,8 @@ def read(table: RawTable, one: Input) -> Cell:
     found = table.cell(one.column)
     if not found.is_text and not one.map:
         return found
-    return Cell(sql=_mapped(_present(found.as_text, table.nulls), one.map))
+    text = _mapped(_present(found.as_text, table.nulls), one.map)
+    return Cell(sql=text, says_text=found.says_text)
 
 
 def _present(text: str, nulls: tuple[str, ...]) -> str:
@@ -77,4 +83,7 @@ def _mapped(text: str, values: dict[str, str]) -> str:
 
 def plain_columns(names: tuple[str, ...], types: tuple[str, ...]) -> tuple[Cell, ...]:
     """Return cells that read columns by their names."""
-    return tuple(Cell(sql=quote(name), type=kind) for name, kind in zip(names, types, strict=True))
+    return tuple(
+        Cell(sql=quote(name), type=kind, says_text=str(kind.startswith(_TEXTS)).upper())
+        for name, kind in zip(names, types, strict=True)
+    )

@@ -23,7 +23,7 @@ import msgspec
 from tilltal.core.names import literal
 from tilltal.core.time import parse_instant, sql_timestamp
 from tilltal.sources import clock
-from tilltal.sources.casts import Cast, Context, cast
+from tilltal.sources.casts import Cast, Context, cast, is_untyped
 from tilltal.sources.cells import RawTable, read
 from tilltal.sources.inputs import Input, inputs_of
 from tilltal.sources.reasons import SEPARATOR, written
@@ -62,7 +62,7 @@ def checked(plan: Plan) -> str:
     others = [one for one in inputs if not one.role.startswith("identities.")]
     cells = {one.role: read(plan.table, one) for one in others}
     casts = {
-        one.role: cast(one, cells[one.role].type, f"c{n}", f"v{n}", plan.context)
+        one.role: cast(one, cells[one.role].type, f"c{n}", f"v{n}", plan.context, f"t{n}")
         for n, one in enumerate(others)
     }
     return (
@@ -89,6 +89,7 @@ def _cells(plan: Plan, identities: Sequence[Input], others: Sequence[Input]) -> 
     columns = [f"{table.number} AS k", f"{table.problem} AS problem", f"{table.fingerprint} AS fingerprint"]
     columns += [f"{read(table, one).as_text} AS i{n}" for n, one in enumerate(identities)]
     columns += [f"{read(table, one).sql} AS c{n}" for n, one in enumerate(others)]
+    columns += [f"{read(table, one).says_text} AS t{n}" for n, one in enumerate(others) if is_untyped(one)]
     return f"SELECT {', '.join(columns)} FROM {table.relation}"
 
 

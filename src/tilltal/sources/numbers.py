@@ -15,6 +15,7 @@ _SPACES = r"[ \x{00A0}\x{202F}]"
 _WHOLE_TYPES = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER")
 _FLOAT_TYPES = ("FLOAT", "DOUBLE")
 _FLOAT_SLACK = 1e-4  # of a minor unit: what binary floats lose, far below what a wrong decimal would show
+JSON_NUMBER = r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?"
 TRUE = ("true", "t", "yes", "y", "1")
 FALSE = ("false", "f", "no", "n", "0")
 
@@ -54,6 +55,22 @@ def boolean(sql: str, kind: str) -> str:
     text = f"lower(CAST({sql} AS VARCHAR))"
     yes, no = (", ".join(f"'{word}'" for word in words) for words in (TRUE, FALSE))
     return f"CASE WHEN {text} IN ({yes}) THEN true WHEN {text} IN ({no}) THEN false END"
+
+
+def scalar(text: str, says_text: str) -> str:
+    """Return SQL of an untyped value as JSON: a finite number or a boolean as it stands, all else as a text.
+
+    `says_text` is SQL that is true where the source says that it is a text, whatever it looks like. A whole
+    number beyond 64 bits is written as a binary float.
+    """
+    number = f"TRY_CAST({text} AS DOUBLE)"
+    is_number = f"regexp_full_match({text}, '{JSON_NUMBER}') AND isfinite({number})"
+    written = f"CASE WHEN TRY_CAST({text} AS BIGINT) IS NULL THEN CAST({number} AS VARCHAR) ELSE {text} END"
+    return (
+        f"CASE WHEN {text} IS NULL THEN NULL WHEN {says_text} THEN CAST(to_json({text}) AS VARCHAR) "
+        f"WHEN {text} IN ('true', 'false') THEN {text} WHEN {is_number} THEN {written} "
+        f"ELSE CAST(to_json({text}) AS VARCHAR) END"
+    )
 
 
 def plain(text: str, decimal: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tilltal.core.names import literal, quote
+from tilltal.sources.casts import is_untyped
 from tilltal.sources.cells import Cell, RawTable, plain_columns
 from tilltal.sources.inputs import Input
 from tilltal.sources.reasons import written
@@ -85,11 +86,13 @@ def json_table(path: str, inputs: Sequence[Input]) -> RawTable:
     names = tuple(dict.fromkeys(one.column for one in inputs if one.column))
     pointers = [pointer for name in names for pointer in (_pointer(name), _pointer(*name.split(".")))]
     sound = "CASE WHEN json_valid(c0) THEN c0 END"
+    listed = ", ".join(map(literal, pointers))
+    kinds = f", json_type(sound, [{listed}]) AS kinds" if any(map(is_untyped, inputs)) else ""
     relation = (
-        f"(SELECT *, json_extract_string(sound, [{', '.join(map(literal, pointers))}]) AS found "
+        f"(SELECT *, json_extract_string(sound, [{listed}]) AS found{kinds} "
         f"FROM (SELECT file_row_number, c0, {sound} AS sound FROM {numbered(path)} WHERE c0 IS NOT NULL))"
     )
-    cells = tuple(Cell(sql=f"coalesce(found[{2 * n + 1}], found[{2 * n + 2}])") for n in range(len(names)))
+    cells = tuple(_json_cell(2 * n + 1) for n in range(len(names)))
     twice = (
         "list_filter(json_keys(sound), lambda one: len(list_filter(json_keys(sound), lambda o: o = one)) > 1)"
     )
@@ -102,6 +105,15 @@ def json_table(path: str, inputs: Sequence[Input]) -> RawTable:
         fingerprint="trim(c0)",
         problem=f"CASE WHEN sound IS NULL OR json_type(sound) <> 'OBJECT' THEN {written('S326')} "
         f"WHEN {is_twice} THEN {written('S327', value=f'({twice})[1]')} END",
+    )
+
+
+def _json_cell(own: int) -> Cell:
+    """Return the cell of a key: its own place in the lists of what was found, and after it its path's."""
+    path = own + 1
+    return Cell(
+        sql=f"coalesce(found[{own}], found[{path}])",
+        says_text=f"CASE WHEN found[{own}] IS NULL THEN kinds[{path}] ELSE kinds[{own}] END = 'VARCHAR'",
     )
 
 

@@ -23,6 +23,7 @@ from tilltal.workspace.checks.segments import (
     check_personas,
     check_value,
 )
+from tilltal.workspace.checks.sending import check_sending
 from tilltal.workspace.checks.settings import check_identity, check_settings
 from tilltal.workspace.checks.sources import check_sources
 from tilltal.workspace.checks.spelling import check_spelling
@@ -49,6 +50,7 @@ _CHECKS: tuple[Callable[[Scope], Iterator[Fault]], ...] = (
     check_contact,
     check_consent,
     check_allocation,
+    check_sending,
     check_kpis,
     check_expressions,
     check_data_use,

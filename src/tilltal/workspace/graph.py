@@ -142,6 +142,8 @@ def uses(workspace: Workspace, schema: Schema) -> dict[str, set[str]]:
             named[f"action.{name}"].add(f"score.{action.propensity}")
         elif isinstance(action.propensity, Learned):
             named[f"action.{name}"].update(action.propensity.adaptive.features)
+        if action.uplift is not None:
+            named[f"action.{name}"].add(f"score.{action.uplift}")
         for condition in shared_conditions(workspace.engagement, action):
             named[f"action.{name}"] |= names_in(condition.when, schema)
     micro = workspace.micro_segments

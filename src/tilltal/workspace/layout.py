@@ -20,6 +20,7 @@ from tilltal.workspace.definitions.models import Model
 from tilltal.workspace.definitions.policies import Arbitration, Consent, DataUse, Kpis
 from tilltal.workspace.definitions.profile import Profile, Trait
 from tilltal.workspace.definitions.segments import Audience, Lifecycle, MicroSegments, Personas, Value
+from tilltal.workspace.definitions.sending import Sending
 from tilltal.workspace.definitions.settings import Settings
 from tilltal.workspace.definitions.sources import Source
 
@@ -39,6 +40,7 @@ FILES: dict[str, type[Definition]] = {
     "policies/contact.yaml": Contact,
     "policies/data_use.yaml": DataUse,
     "policies/engagement.yaml": EngagementPolicy,
+    "policies/sending.yaml": Sending,
 }
 FOLDERS: dict[str, type[Definition]] = {
     "sources": Source,

@@ -21,6 +21,7 @@ from tilltal.workspace.definitions.models import Model
 from tilltal.workspace.definitions.policies import Arbitration, Consent, DataUse, Kpis, Purpose
 from tilltal.workspace.definitions.profile import Profile, Trait
 from tilltal.workspace.definitions.segments import Audience, Lifecycle, MicroSegments, Personas, Value
+from tilltal.workspace.definitions.sending import Sending
 from tilltal.workspace.definitions.settings import Settings
 from tilltal.workspace.definitions.sources import Source
 from tilltal.workspace.document import Document
@@ -149,6 +150,7 @@ def _assemble(root: Path, definitions: dict[str, Definition], documents: dict[st
         contact=one("policies/contact.yaml", Contact) or Contact(),
         data_use=one("policies/data_use.yaml", DataUse) or DataUse(),
         engagement=one("policies/engagement.yaml", EngagementPolicy) or EngagementPolicy(),
+        sending=one("policies/sending.yaml", Sending) or Sending(),
         kpis=one("kpis.yaml", Kpis) or Kpis(),
         documents=documents,
     )

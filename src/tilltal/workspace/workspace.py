@@ -17,6 +17,7 @@ from tilltal.workspace.definitions.models import Model
 from tilltal.workspace.definitions.policies import Arbitration, Consent, DataUse, Kpis
 from tilltal.workspace.definitions.profile import Profile, Trait
 from tilltal.workspace.definitions.segments import Audience, Lifecycle, MicroSegments, Personas, Value
+from tilltal.workspace.definitions.sending import Sending
 from tilltal.workspace.definitions.settings import Settings
 from tilltal.workspace.definitions.sources import Source
 from tilltal.workspace.document import Document
@@ -53,6 +54,7 @@ class Workspace(msgspec.Struct, frozen=True, kw_only=True):
     documents: dict[str, Document]
     allocation: Allocation = Allocation()
     engagement: EngagementPolicy = EngagementPolicy()
+    sending: Sending = Sending()
     faulty: tuple[str, ...] = ()
 
     @property

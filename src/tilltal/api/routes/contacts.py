@@ -13,6 +13,7 @@ from tilltal.api.auth import needs
 from tilltal.api.description import operation
 from tilltal.api.errors import api_error
 from tilltal.api.exchange import Asked, Exchange
+from tilltal.api.instants import in_utc
 from tilltal.api.settings import ApiSettings
 from tilltal.runtime.live.contacts.contract import (
     ContactAnswer,
@@ -39,7 +40,8 @@ def contact_exchanges(service: LiveService, settings: ApiSettings) -> tuple[Exch
         return await service.contact(asked)
 
     async def outcome(asked: ContactOutcome) -> ContactStep:
-        return _known(await service.contact_outcome(asked))
+        told = msgspec.structs.replace(asked, at=in_utc(asked.at))
+        return _known(await service.contact_outcome(told))
 
     return (
         Exchange(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any
 
 from litestar import Request, get
@@ -13,6 +13,7 @@ from tilltal.api.addresses import segment
 from tilltal.api.auth import key_of, needs
 from tilltal.api.description import operation
 from tilltal.api.errors import ApiError, api_error
+from tilltal.api.instants import in_utc
 from tilltal.api.routes.decisions import Language
 from tilltal.runtime.live.answers.account import DecisionAccount
 from tilltal.runtime.live.contract import LiveService, MemberPage, ProfileAnswer, Timeline
@@ -48,7 +49,7 @@ def _profile_route(service: LiveService) -> HTTPRouteHandler:
         found = await service.profile(
             namespace,
             segment(request.scope, _VALUE, value),
-            as_of=_in_utc(as_of),
+            as_of=in_utc(as_of),
             names=tuple(name for each in names.split(",") if (name := each.strip())),
             with_identity="read-identity" in key.scopes,
         )
@@ -74,7 +75,7 @@ def _timeline_route(service: LiveService) -> HTTPRouteHandler:
     ) -> Timeline:
         """What happened to a customer, latest first; amounts of money are in the workspace's currency."""
         whole = segment(request.scope, _VALUE, value)
-        found = await service.timeline(namespace, whole, before=_in_utc(before), limit=limit)
+        found = await service.timeline(namespace, whole, before=in_utc(before), limit=limit)
         if found is None:
             raise _nobody()
         return found
@@ -123,16 +124,6 @@ def _members_route(service: LiveService) -> HTTPRouteHandler:
         return found
 
     return members
-
-
-def _in_utc(moment: datetime | None) -> datetime | None:
-    """Return an instant in UTC."""
-    if moment is None:
-        return None
-    try:
-        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
-    except OverflowError:
-        raise api_error(400, "H614", "the instant lies outside the calendar") from None
 
 
 def _nobody() -> ApiError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated
 
 import msgspec
@@ -14,16 +14,17 @@ from tilltal.api.auth import needs
 from tilltal.api.description import operation
 from tilltal.api.errors import ApiError, api_error
 from tilltal.api.exchange import Asked, Exchange
+from tilltal.api.instants import in_utc
 from tilltal.api.settings import ApiSettings
 from tilltal.runtime.live.contract import KeyInfo, LiveService, NewKey, Scope
 
 
 class KeyRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A key to be made. `expires` None = never."""
+    """A key to be made. `expires` None = never; without an offset it is UTC."""
 
     name: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
     scopes: Annotated[tuple[Scope, ...], msgspec.Meta(min_length=1)]
-    expires: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
+    expires: datetime | None = None
 
 
 class Rotation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -43,8 +44,7 @@ def key_exchanges(service: LiveService, settings: ApiSettings) -> tuple[Exchange
     """Return the routes that make keys."""
 
     async def create(asked: KeyRequest) -> NewKey:
-        expires = asked.expires.astimezone(UTC) if asked.expires else None
-        return await service.create_key(asked.name, asked.scopes, expires)
+        return await service.create_key(asked.name, asked.scopes, in_utc(asked.expires))
 
     async def rotate(asked: Rotation) -> NewKey:
         made = await service.rotate_key(asked.id, asked.overlap_seconds)

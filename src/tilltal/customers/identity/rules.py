@@ -12,6 +12,7 @@ from tilltal.core.time import parse_duration
 from tilltal.workspace.definitions.identity import Identity, Limit, Namespace
 
 _MICROSECOND = timedelta(microseconds=1)
+DEVICE_SHARED_AFTER = 100  # customers: no household's device, and so few that a login on it stays cheap
 _LONGEST = timedelta(days=4_000_000)  # longer than the calendar: keeps sums of instants within 64 bits
 
 
@@ -92,9 +93,16 @@ def _namespace(namespace: Namespace) -> NamespaceRule:
         is_person=namespace.kind == "person",
         is_unique=namespace.unique,
         is_lower_case=namespace.normalise == "email",
-        shared_after=namespace.shared_after,
+        shared_after=_shared_after(namespace),
         limit=None if namespace.limit is None else _limit(namespace.limit),
     )
+
+
+def _shared_after(namespace: Namespace) -> int | None:
+    """Return what is stated; where nothing is, devices are shared from some number of customers on."""
+    if namespace.shared_after is None and namespace.kind == "device":
+        return DEVICE_SHARED_AFTER
+    return namespace.shared_after
 
 
 def _limit(limit: Limit) -> LimitRule:

@@ -226,6 +226,15 @@ class ProfileProgram:
         traits = self._inputs.traits
         return traits.occurrences(self._whole_traits(state), traits.index_of(family))
 
+    def quarters(self, state: ProfileState, family: Family, clock: Clock) -> set[int]:
+        """Return in which quarters of an hour a family's events lie, over all identifiers.
+
+        They are counted from 1970 UTC. The window is the first of the family.
+        """
+        traits = self._inputs.traits
+        index = traits.index_of(family)
+        return traits.quarters(self._whole_traits(state), index, family.windows[0], clock)
+
     def answers(self, state: ProfileState) -> Mapping[str, Mapping[str, int]]:
         """Return purpose → channel → the number of the latest answer: see `facts.consent_answers`."""
         return self._inputs.whole(self._fragments(state)).consents.answers

@@ -28,6 +28,7 @@ from tilltal.customers.live.segments import (
 from tilltal.customers.live.state import ProfileState
 from tilltal.customers.personas.centroids import Centroids
 from tilltal.customers.personas.features import parse_features
+from tilltal.customers.rhythms.rhythm import FLAT, Rhythm
 from tilltal.customers.value import Borders
 from tilltal.rules.clock import Clock
 from tilltal.rules.expression import Expression, parse
@@ -47,6 +48,7 @@ class Reference(msgspec.Struct, frozen=True, kw_only=True):
         models: by name.
         editions: by model's name, what differs once a model was trained anew.
         faulty: models that could not be read, with the reason.
+        rhythm: the population's, over the hours of the day.
         as_of: the instant of the snapshot, ISO 8601; empty without one.
         version: differs where anything of these does.
     """
@@ -57,6 +59,7 @@ class Reference(msgspec.Struct, frozen=True, kw_only=True):
     models: Mapping[str, Scorer] = {}
     editions: Mapping[str, str] = {}
     faulty: Mapping[str, str] = {}
+    rhythm: Rhythm = FLAT
     as_of: str = ""
     version: str = ""
 

@@ -132,16 +132,22 @@ class Board:
         current, columns = self.choice[who], np.arange(len(who))
         value = np.zeros((count, len(who)))
         value[:-1] = grid.values[:, who]
-        used = np.zeros((len(grid.uses), count, len(who)))
+        delta, left = np.empty((len(grid.uses), count, len(who))), value - np.append(self._cost, 0.0)[:, None]
         for row, use in enumerate(grid.uses):
-            used[row, :-1] = use[:, None] if use.ndim == 1 else use[:, who]
-        left = value - np.tensordot(self.prices, used, axes=1)
+            if use.ndim == 1:
+                taken = np.append(use, 0.0)
+                np.subtract(taken[:, None], taken[current], out=delta[row])
+            else:
+                delta[row] = 0.0
+                delta[row, :-1] = use[:, who]
+                left -= self.prices[row] * delta[row]
+                delta[row] -= delta[row, current, columns]
         is_open = np.isfinite(value)
         is_open[current, columns] = False  # -1 is the last row
         is_open[:-1, (current < 0) & (self.room_of(who) <= 0)] = False
         return Options(
             who=who,
-            delta=used - used[:, current, columns][:, None, :],
+            delta=delta,
             gain=value - value[current, columns],
             loss=left[current, columns] - left,
             is_open=is_open,

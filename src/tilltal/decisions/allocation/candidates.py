@@ -1,15 +1,12 @@
-"""From decided candidates to a problem: an option per action and channel, worth arbitration's priority."""
+"""From candidates to a problem: an option per action and allowed channel, worth arbitration's priority."""
 
 from __future__ import annotations
-
-from collections.abc import Mapping
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from tilltal.decisions.allocation.problem import Bools, Floats, Households, Ints, Minimum, Problem, Resource
-from tilltal.decisions.batch import BatchDecision
 from tilltal.decisions.plan import ActionPlan, DecisionPlan
 from tilltal.workspace.definitions.actions import Action
 from tilltal.workspace.definitions.allocation import Allocation, Use
@@ -36,32 +33,6 @@ def options_of(plan: DecisionPlan) -> tuple[Option, ...]:
     )
 
 
-def ranking_all(plan: DecisionPlan) -> DecisionPlan:
-    """Return the plan that ranks every candidate of a customer, not the best few."""
-    everything = msgspec.structs.replace(
-        plan.arbitration, slots=max(len(plan.actions), 1), max_per_group=None, max_per_issue=None
-    )
-    return msgspec.structs.replace(plan, arbitration=everything)
-
-
-def values_of(options: tuple[Option, ...], decision: BatchDecision) -> Values:
-    """Return what each option is worth to each customer (m, n); NaN where it is no candidate.
-
-    The value is the priority; a customer's channel for an action is the first that the contact policy allows.
-    """
-    customers = len(decision.actions)
-    shape = [max((key[axis] for key in _keys(options)), default=-1) + 1 for axis in (0, 1)]
-    place = np.full(shape, -1)
-    for index, key in enumerate(_keys(options)):
-        place[key] = index
-    values = np.full((len(options), customers), np.nan, dtype=np.float32)
-    who, slot = np.nonzero((decision.actions >= 0) & (decision.channels >= 0))
-    if len(who):
-        column = place[decision.actions[who, slot], decision.channels[who, slot]]
-        values[column, who] = decision.priority[who, slot]
-    return values
-
-
 def problem_of(
     plan: DecisionPlan, options: tuple[Option, ...], values: Values, limits: Allocation, homes: Ints | None
 ) -> Problem:
@@ -70,18 +41,17 @@ def problem_of(
     Args:
         plan: its actions.
         options: of `options_of`.
-        values: (m, n) of `values_of`, customers in order of their ids.
+        values: (m, n) priorities by option, NaN where it is none; customers in order of their ids.
         limits: `policies/allocation.yaml`.
         homes: (n,) household of each customer, negative for none; None if households do not count.
     """
-    definitions = {action.name: action.definition for action in plan.actions}
     named = np.array([option.action for option in options], dtype=object)
     return Problem(
         options=tuple(f"{option.action} by {option.channel}" for option in options),
         values=values.T,
         resources=tuple(
             Resource(
-                name=name, limit=resource.limit, use=_use(resource.uses or (Use(),), options, definitions)
+                name=name, limit=resource.limit, use=_use(resource.uses or (Use(),), options, plan.actions)
             )
             for name, resource in sorted(limits.resources.items())
         ),
@@ -98,21 +68,20 @@ def problem_of(
     )
 
 
-def _keys(options: tuple[Option, ...]) -> list[tuple[int, int]]:
-    return [(option.number, option.place) for option in options]
-
-
 def _flags(actions: tuple[ActionPlan, ...], options: tuple[Option, ...]) -> Bools:
     return np.array([actions[option.number].definition.mandatory for option in options], dtype=bool)
 
 
-def _use(uses: tuple[Use, ...], options: tuple[Option, ...], definitions: Mapping[str, Action]) -> Floats:
+def _use(uses: tuple[Use, ...], options: tuple[Option, ...], actions: tuple[ActionPlan, ...]) -> Floats:
     """Return what each option takes (m,): what the first use says that fits it, or nothing."""
-    taken = [
-        next((use.amount for use in uses if _fits(use, option, definitions[option.action])), 0.0)
-        for option in options
-    ]
-    return np.array(taken, dtype=np.float64)
+    return np.array([_taken(uses, option, actions[option.number]) for option in options], dtype=np.float64)
+
+
+def _taken(uses: tuple[Use, ...], option: Option, action: ActionPlan) -> float:
+    use = next((use for use in uses if _fits(use, option, action.definition)), None)
+    if use is None:
+        return 0.0
+    return action.channels[option.place].cost if use.amount == "cost" else use.amount
 
 
 def _fits(use: Use, option: Option, action: Action) -> bool:

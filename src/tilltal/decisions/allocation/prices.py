@@ -5,7 +5,9 @@ from __future__ import annotations
 from tilltal.decisions.allocation.shortfalls import Shortfall
 
 
-def worth_of_one_more(name: str, unit: str, price: float, limit: float, used: float, money: str) -> str:
+def worth_of_one_more(
+    name: str, unit: str, price: float, limit: float, used: float, money: str, *, is_spent: bool = False
+) -> str:
     """Say what one more unit of a resource is worth.
 
     Args:
@@ -15,12 +17,17 @@ def worth_of_one_more(name: str, unit: str, price: float, limit: float, used: fl
         limit: how much of it there is.
         used: how much the allocation uses.
         money: what prices are in: `SEK`.
+        is_spent: the resource is the money itself, and values are less of what contacts cost.
 
     >>> worth_of_one_more("call_hours", "hour", 412.5, 400, 400, "SEK")
     'One more hour of call_hours is worth 412.50 SEK.'
     >>> worth_of_one_more("sms", "message", 0.0, 1000, 250, "SEK")
     'More of sms is worth nothing: 750 of 1,000 (message) are left over.'
+    >>> worth_of_one_more("budget", "SEK", 1.4, 3000, 2999.5, "SEK", is_spent=True)
+    'One more SEK of budget brings 1.40 SEK beyond what it costs.'
     """
+    if price > 0 and is_spent:
+        return f"One more {unit} of {name} brings {_amount(price)} {money} beyond what it costs."
     if price > 0:
         return f"One more {unit} of {name} is worth {_amount(price)} {money}."
     if used < limit:

@@ -8,12 +8,14 @@ minimums that are short. Capacities and households are never exceeded; minimums 
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
 from tilltal.decisions.allocation.board import Board, Moves, Options, joined, pieces_of
 from tilltal.decisions.allocation.problem import Bools, Floats, Ints
 
+_THREADS = 2  # numpy lets go of the interpreter within a piece; more than two wait for memory
 _ROUNDS = 25  # after so many, only moves that take nothing from another limit
 
 Judge = Callable[[Options], tuple[Floats, Bools]]
@@ -85,18 +87,21 @@ def _best(board: Board, who: Ints, judge: Judge, *, later_first: bool = False) -
 
     Among equals the earlier customer goes first; to give something back, the later one.
     """
-    found, scores = [], []
-    for piece in pieces_of(board.grid, who):
-        options = board.options(piece)
-        score, may = judge(options)
-        score = np.where(may & options.is_open, score, np.inf)
-        option = score.argmin(axis=0)
-        column = np.flatnonzero(np.isfinite(score[option, np.arange(len(piece))]))
-        found.append(options.pick(option[column], column))
-        scores.append(score[option[column], column])
-    moves = joined(found, len(board.usage))
+    with ThreadPoolExecutor(_THREADS) as pool:
+        parts = list(pool.map(lambda piece: _best_of(board, piece, judge), pieces_of(board.grid, who)))
+    moves = joined([found for found, _ in parts], len(board.usage))
     turn = -moves.who if later_first else moves.who
-    return moves.taken(np.lexsort((turn, np.concatenate([np.zeros(0), *scores]))))
+    return moves.taken(np.lexsort((turn, np.concatenate([np.zeros(0), *(score for _, score in parts)]))))
+
+
+def _best_of(board: Board, piece: Ints, judge: Judge) -> tuple[Moves, Floats]:
+    """Return the best move of each customer of a piece that has one, with its score; changes nothing."""
+    options = board.options(piece)
+    score, may = judge(options)
+    score = np.where(may & options.is_open, score, np.inf)
+    option = score.argmin(axis=0)
+    column = np.flatnonzero(np.isfinite(score[option, np.arange(len(piece))]))
+    return options.pick(option[column], column), score[option[column], column]
 
 
 def _sift(board: Board, moves: Moves) -> Moves:

@@ -13,12 +13,13 @@ import msgspec
 
 from tilltal.customers.consents import consent_name
 from tilltal.decisions.contacting.parts import Contact, applies
-from tilltal.decisions.contacting.permission import is_plain
+from tilltal.decisions.contacting.permission import is_free, is_plain
 from tilltal.workspace.definitions.contact import Cap, CoolDown, Holdout
 from tilltal.workspace.definitions.contact import Contact as Terms
 from tilltal.workspace.definitions.policies import Consent
 
 READINGS = "contacts."  # how the names of readings begin; no name of a profile does
+_CAPS = f"{READINGS}cap."
 
 
 class Check(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,22 +52,25 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
         return f"COALESCE({column}, 0) < {self.limit}"
 
 
-def checks(contact: Contact, terms: Terms, consent: Consent) -> tuple[Check, ...]:
+def checks(
+    contact: Contact, terms: Terms, consent: Consent, quiet: tuple[Check, ...] | None = None
+) -> tuple[Check, ...]:
     """Return what a contact must pass, in the order in which reasons are named.
 
     Consent, quiet hours, cool-downs, caps, each as configured. Holdouts come last, so that of whom they stop
-    it is known that nothing else did.
+    it is known that nothing else did. `quiet` stands for the quiet hours of now, if given.
     """
-    return (*_consents(contact, consent), *limits(contact, terms))
+    return (*_consents(contact, consent), *limits(contact, terms, quiet))
 
 
-def limits(contact: Contact, terms: Terms) -> tuple[Check, ...]:
-    """Return what a contact must pass beside consent."""
-    quiet = (
-        Check(reason="quiet_hours", name=quiet_name(number), limit=1)
-        for number, rule in enumerate(terms.quiet_hours)
-        if applies(rule.applies_to, contact)
-    )
+def limits(contact: Contact, terms: Terms, quiet: tuple[Check, ...] | None = None) -> tuple[Check, ...]:
+    """Return what a contact must pass beside consent; `quiet` as of `checks`."""
+    if quiet is None:
+        quiet = tuple(
+            Check(reason="quiet_hours", name=quiet_name(number), limit=1)
+            for number, rule in enumerate(terms.quiet_hours)
+            if applies(rule.applies_to, contact)
+        )
     silences = (
         Check(reason=f"cooldown:{rule.name}", name=name, limit=1)
         for rule in terms.cooldowns
@@ -91,6 +95,11 @@ def count_name(cap: Cap, contact: Contact) -> str | None:
     if None in values or not applies(cap.applies_to, contact):
         return None
     return _name("cap", cap.name, values)
+
+
+def is_cap(check: Check) -> bool:
+    """True for the check of a cap: its reading counts contacts."""
+    return check.name.startswith(_CAPS)
 
 
 def silence_name(rule: CoolDown, contact: Contact) -> str | None:
@@ -118,8 +127,7 @@ def permit_name(purpose: str, channel: str) -> str:
 
 def _consents(contact: Contact, consent: Consent) -> tuple[Check, ...]:
     purpose, channel = contact.purpose or "", contact.channel or ""
-    terms = consent.purposes.get(purpose)
-    if not consent.jurisdictions and terms is not None and terms.basis(channel) == "not_required":
+    if is_free(consent, purpose, channel):
         return ()
     is_simple = is_plain(consent, purpose, channel)
     name = consent_name(purpose, channel) if is_simple else permit_name(purpose, channel)

@@ -77,6 +77,12 @@ def is_plain(consent: Consent, purpose: str, channel: str) -> bool:
     return all(each.basis(channel) == "required" for each in (*stated, *([terms] if terms else ())))
 
 
+def is_free(consent: Consent, purpose: str, channel: str) -> bool:
+    """True if such contacts need nothing, wherever the customer is."""
+    terms = consent.purposes.get(purpose)
+    return not consent.jurisdictions and terms is not None and terms.basis(channel) == "not_required"
+
+
 def decisive(answers: Iterable[Answer], purpose: str, channel: str, now: int) -> Answer | None:
     """Return the latest answer for a purpose and channel; of answers at the same instant the refusal."""
     heard = (

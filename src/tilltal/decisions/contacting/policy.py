@@ -10,7 +10,7 @@ The readings of a moment serve all contacts that may be proposed then. They hold
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import TypeVar
 from zoneinfo import ZoneInfo
 
@@ -29,7 +29,7 @@ from tilltal.decisions.contacting.checks import (
 from tilltal.decisions.contacting.cooldowns import silence_of
 from tilltal.decisions.contacting.holdouts import draw_of
 from tilltal.decisions.contacting.parts import Contact, applies
-from tilltal.decisions.contacting.permission import Answer, Permit, is_plain, permit
+from tilltal.decisions.contacting.permission import Answer, Permit, basis_of, is_free, is_plain, permit
 from tilltal.decisions.contacting.quiet_hours import first_open, hours_of
 from tilltal.decisions.contacting.windows import (
     FOREVER,
@@ -120,10 +120,10 @@ class ContactPolicy:
         self._limits: dict[Contact, tuple[Check, ...]] = {}
         self._spans: dict[tuple[str, Unit], Span] = {}
 
-    def judge(self, contact: Contact, past: Past, moment: Moment) -> Verdict:
-        """Judge one contact."""
+    def judge(self, contact: Contact, past: Past, moment: Moment, sends: int | None = None) -> Verdict:
+        """Judge one contact; `sends` is the instant at which it is sent, if not now: is that a quiet hour?"""
         allowed = self.permit(contact, past.answers, moment)
-        readings = self.readings(past, moment)
+        readings = self.readings(past, moment, sends)
         found = [] if allowed else [no_consent(contact)]
         found += [one.reason for one in self._limits_of(contact) if not one.passes(readings.get(one.name))]
         reasons = tuple(dict.fromkeys(found))
@@ -133,6 +133,16 @@ class ContactPolicy:
         """Return what permits a contact, or None."""
         purpose, channel = contact.purpose or "", contact.channel or ""
         return permit(self.consent, purpose, channel, answers, moment.now, moment.place)
+
+    def permit_by(
+        self, contact: Contact, answers: Callable[[], Iterable[Answer]], moment: Moment
+    ) -> Permit | None:
+        """Return what permits a contact, or None; `answers` is asked where an answer matters."""
+        purpose, channel = contact.purpose or "", contact.channel or ""
+        basis = basis_of(self.consent, purpose, channel, moment.place)
+        if basis == "not_required":
+            return Permit(purpose, channel, basis, None)
+        return self.permit(contact, answers(), moment)
 
     def opens(self, contact: Contact, moment: Moment) -> int | None:
         """Return the first instant from now on without quiet hours for a contact; None if there is none."""
@@ -144,15 +154,19 @@ class ContactPolicy:
         found = first_open(hours, instant_of(moment.now), moment.zone)
         return None if found is None else micros(found)
 
-    def readings(self, past: Past, moment: Moment) -> dict[str, int]:
-        """Return what stands against contacts now, by name; what is missing is 0."""
+    def readings(self, past: Past, moment: Moment, sends: int | None = None) -> dict[str, int]:
+        """Return what stands against contacts now, by name; what is missing is 0.
+
+        `sends` is the instant of whose quiet hours are told, if not now.
+        """
         found: dict[str, int] = {}
         if past.made:
             self._count(past.made, moment, found)
         if past.outcomes:
             self._fall_silent(past.outcomes, moment, found)
         if self._quiet:
-            local = instant_of(moment.now).astimezone(moment.zone).time()
+            at = moment.now if sends is None else sends
+            local = instant_of(at).astimezone(moment.zone).time()
             for name, hours in zip(self._quiet_names, self._quiet, strict=True):
                 if hours.has(local):
                     found[name] = 1
@@ -175,9 +189,11 @@ class ContactPolicy:
         }
 
     def legal(self, contacts: Iterable[Contact]) -> tuple[tuple[str, str], ...]:
-        """Return the pairs of purpose and channel that something else than a consent may permit."""
+        """Return the pairs of purpose and channel that may be permitted by something else than a consent."""
         pairs = dict.fromkeys((one.purpose or "", one.channel or "") for one in contacts)
-        return tuple(pair for pair in pairs if not is_plain(self.consent, *pair))
+        return tuple(
+            pair for pair in pairs if not is_plain(self.consent, *pair) and not is_free(self.consent, *pair)
+        )
 
     def _count(self, made: Sequence[Made], moment: Moment, found: dict[str, int]) -> None:
         spans = [self._span(number, moment) for number in range(len(self._rolling))]

@@ -28,7 +28,8 @@ State = Literal["reserved", "committed", "released", "lapsed"]
 class Contacted(msgspec.Struct, frozen=True, kw_only=True):
     """A contact that was allowed. Instants in microseconds since 1970 in UTC, None = not.
 
-    `token` is whom the request named; `reason` says why it was released.
+    `token` is whom the request named; `reason` says why it was released. `sends` is when it is sent, if that
+    was chosen.
     """
 
     id: str
@@ -40,6 +41,7 @@ class Contacted(msgspec.Struct, frozen=True, kw_only=True):
     committed: int | None = None
     released: int | None = None
     reason: str = ""
+    sends: int | None = None
 
     def state(self, now: int) -> State:
         """Return its state at an instant."""
@@ -62,16 +64,31 @@ class Commit(msgspec.Struct, frozen=True):
 
 
 def reserve(
-    policy: ContactPolicy, name: str, token: int, contact: Contact, past: Past, moment: Moment
+    policy: ContactPolicy,
+    name: str,
+    token: int,
+    contact: Contact,
+    past: Past,
+    moment: Moment,
+    sends: int | None = None,
 ) -> tuple[Verdict, Contacted | None]:
-    """Judge a request; return the verdict and, if it is allowed, the contact, which counts at once."""
-    verdict = policy.judge(contact, past, moment)
+    """Judge a request; return the verdict and, if it is allowed, the contact, which counts at once.
+
+    `sends` is when it is sent, if that was chosen: only from then on it may lapse.
+    """
+    verdict = policy.judge(contact, past, moment, sends)
     if not verdict.is_allowed or verdict.permit is None:
         return verdict, None
     ttl = policy.terms.reservation_ttl
-    expires = None if ttl is None else moment.now + duration_micros(ttl)
+    expires = None if ttl is None else (moment.now if sends is None else sends) + duration_micros(ttl)
     made = Contacted(
-        id=name, token=token, at=moment.now, contact=contact, permit=verdict.permit, expires=expires
+        id=name,
+        token=token,
+        at=moment.now,
+        contact=contact,
+        permit=verdict.permit,
+        expires=expires,
+        sends=sends,
     )
     return verdict, made
 

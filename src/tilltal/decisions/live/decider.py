@@ -16,6 +16,7 @@ import msgspec
 import numpy as np
 
 from tilltal.decisions.arbitration import Context
+from tilltal.decisions.live.costs import Costs
 from tilltal.decisions.live.exploring import Chance, Explored, explore
 from tilltal.decisions.live.factors import (
     Floats,
@@ -28,9 +29,11 @@ from tilltal.decisions.live.factors import (
     Worths,
     exact,
 )
+from tilltal.decisions.live.flaws import Flaws
 from tilltal.decisions.live.funnel import Funnel, Members
 from tilltal.decisions.live.ranking import Best, Limit, Products, Slots, floor_of
 from tilltal.decisions.live.reasons import Moment, Pair, Reasons
+from tilltal.decisions.live.together import Together
 from tilltal.decisions.plan import DecisionPlan
 from tilltal.decisions.single import Decision
 from tilltal.models.adaptive.exploration import keys_of
@@ -45,10 +48,11 @@ _NOTHING_BARRED: Mapping[Pair, str] = MappingProxyType({})
 _MOST = 1e150  # V up to it, times C × L up to it, stays within the floats
 
 
-class Shown(msgspec.Struct, frozen=True):
+class Shown(msgspec.Struct, frozen=True, omit_defaults=True):
     """An action that is shown, by which channel, with its priority and factors as floats.
 
-    `pair` is its place in `LiveDecider.adaptive`, or -1.
+    `pair` is its place in `LiveDecider.adaptive`, or -1. `cost` is what the contact costs, taken off
+    P × C × V × L; it is not written where it is left at nothing.
     """
 
     rank: int
@@ -60,6 +64,7 @@ class Shown(msgspec.Struct, frozen=True):
     V: float
     L: float
     pair: int
+    cost: float = 0.0
 
 
 class LiveDecision(msgspec.Struct, frozen=True):
@@ -87,6 +92,7 @@ class LiveDecider:
     """
 
     __slots__ = (
+        "_costs",
         "_floor",
         "_funnel",
         "_has_duties",
@@ -95,28 +101,37 @@ class LiveDecider:
         "_mandatory",
         "_members",
         "_moments",
+        "_named",
+        "_numbers",
         "_options",
         "_pair_of",
         "_pairs",
         "_policy",
         "_propensities",
         "_reasons",
+        "_size",
         "_width",
         "_worths",
         "adaptive",
+        "flaws",
         "plan",
         "slots",
+        "together",
     )
 
     def __init__(self, plan: DecisionPlan, slots: Mapping[str, int] | None = None) -> None:
         self.plan = plan
         self.slots = dict(slots or {name: place for place, name in enumerate(sorted(plan.names))})
+        self._named = tuple(self.slots.items())
+        self._size = max(self.slots.values(), default=-1) + 1
         self._funnel = Funnel(plan, self.slots)
         self._options = _options(plan)
         options = tuple(self._options.values())
+        self._numbers = {(one.action.name, one.channel): one.number for one in options}
         self._members = Members(max(self._options, default=-1) + 1)
         self._propensities = Propensities(plan, self.slots, options)
         self._worths = Worths(plan, self.slots, options)
+        self._costs = Costs(plan, options)
         self._moments = Moments(plan, self.slots, options)
         self._mandatory = np.zeros(max(self._options, default=-1) + 1, dtype=np.bool_)
         self._mandatory[[one.number for one in options if one.action.definition.mandatory]] = True
@@ -126,7 +141,9 @@ class LiveDecider:
         self._limits = _limits(plan)
         nothing = self._policy.nothing
         self._floor = floor_of(
-            only_positive=self._policy.offer_only_positive, below=None if nothing is None else nothing.below
+            only_positive=self._policy.offer_only_positive,
+            below=None if nothing is None else nothing.below,
+            dearest=self._costs.dearest,
         )
         self.adaptive = self._propensities.adaptive
         self._pairs = {pair: number for number, pair in enumerate(self.adaptive)}
@@ -135,13 +152,20 @@ class LiveDecider:
         for one in options:
             self._pair_of[one.number] = self._pairs.get((one.action.name, one.channel), -1)
         self._reasons = Reasons(plan, self.slots, self._pairs)
+        self.together = Together(plan, self.slots)
+        self.flaws = Flaws(plan, self.slots)
 
     def values_of(self, row: Mapping[str, object]) -> list[object]:
         """Return a profile's values by slot; a name that the row lacks is NULL."""
-        values: list[object] = [None] * (max(self.slots.values(), default=-1) + 1)
-        for name, slot in self.slots.items():
-            values[slot] = row.get(name)
+        values: list[object] = [None] * self._size
+        for name, slot in self._named:
+            if name in row:
+                values[slot] = row[name]
         return values
+
+    def known_of(self, values: Values) -> dict[str, object]:
+        """Return values by name, without those that are NULL."""
+        return {name: values[slot] for name, slot in self._named if values[slot] is not None}
 
     def decide(
         self,
@@ -178,7 +202,7 @@ class LiveDecider:
         options, explored = self._members.of(mask), None
         if chance is not None and rates is not None:
             rates, explored = self._explore(np.asarray(rates), chance, options)
-            shares, _ = self._propensities.known(values, rates, lines)
+            shares = self._propensities.redrawn(shares, rates)
         if is_best:
             options = self._by_best_channel(options, shares)
         given = _Given(
@@ -201,11 +225,8 @@ class LiveDecider:
         return np.sort(ordered[first])
 
     def _mask(self, barred: Mapping[Pair, str]) -> int:
-        return sum(
-            1 << number
-            for number, option in self._options.items()
-            if (option.action.name, option.channel) in barred
-        )
+        numbers = self._numbers
+        return sum(1 << numbers[pair] for pair in barred if pair in numbers)
 
     def _products(self, options: Places, given: _Given) -> Products:
         worths = given.worths.take(options)
@@ -215,7 +236,11 @@ class LiveDecider:
             floats = np.zeros(len(options))
         else:
             floats = given.products(options, worths, self._policy.factors)
-        return Products(options, floats, self._width, partial(self._exact, given), is_extreme)
+            if (costs := self._costs.by_option) is not None:
+                floats -= costs.take(options)
+        return Products(
+            options, floats, self._width, partial(self._exact, given), is_extreme, self._costs.dearest
+        )
 
     def _ranked(self, products: Products, slots: int) -> Best:
         """Fill the slots: mandatory actions first; return options with their exact priorities."""
@@ -230,15 +255,21 @@ class LiveDecider:
         return [(option, products.priority_of(option, near)) for option, near in taken]
 
     def _exact(self, given: _Given, option: int) -> Decimal:
-        return exact(
-            self.plan, option % self._width, given.shares.of(option), given.worths.of(option), given.weights
-        ).priority
+        factors = exact(
+            self.plan,
+            option % self._width,
+            given.shares.of(option),
+            given.worths.of(option),
+            given.weights,
+            self._costs.of(option),
+        )
+        return factors.priority
 
     def _described(self, shown: Best, given: _Given) -> tuple[Shown, ...]:
         on, width = self._policy.factors, self._width
         found = []
         for rank, (option, priority) in enumerate(shown, start=1):
-            chosen, action = self._options[option], option % width
+            chosen, action, cost = self._options[option], option % width, self._costs.of(option)
             found.append(
                 Shown(
                     rank,
@@ -250,6 +281,7 @@ class LiveDecider:
                     given.worths.of(option) if on.V else 1.0,
                     given.weights.lever_of(action),
                     self._pairs.get((chosen.action.name, chosen.channel), -1),
+                    *((cost,) if cost else ()),
                 )
             )
         return tuple(found)

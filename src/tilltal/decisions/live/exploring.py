@@ -111,11 +111,11 @@ def selections(
 
 
 class _Drawn(msgspec.Struct, frozen=True):
-    """A pair that is drawn for: rate, answers behind it, and what a contact saves against the one chosen."""
+    """A pair that is drawn for: rate, answers behind it, and what a contact costs."""
 
     rate: float
     evidence: float
-    saved: float
+    cost: float
 
 
 def _competing(decision: Decision) -> dict[str, Factored]:
@@ -136,25 +136,20 @@ def _drawn_for(
     costs = {channel.name: channel.cost if counts else 0.0 for channel in action.channels}
     channels = costs if plan.arbitration.channels == "best" else (chosen or "",)
     found = ((channel, known.get(adaptive.get((action.name, channel), -1))) for channel in channels)
-    return [
-        _Drawn(*told, costs.get(chosen or "", 0.0) - costs[channel])
-        for channel, told in found
-        if told is not None
-    ]
+    return [_Drawn(*told, costs[channel]) for channel, told in found if told is not None]
 
 
 def _draw(rng: np.random.Generator, pairs: Sequence[_Drawn], factors: Factored, times: int) -> Floats:
     """Return the priorities that draws give an action, by the channel whose draw is highest."""
-    draws, worths = np.empty((times, len(pairs))), np.empty(len(pairs))
+    draws, worth = np.empty((times, len(pairs))), float(factors.C) * float(factors.L) * float(factors.V)
     for place, pair in enumerate(pairs):
         rate, evidence = (
             min(max(pair.rate, _LEAST_SHARE), 1 - _LEAST_SHARE),
             max(pair.evidence, _LEAST_EVIDENCE),
         )
         draws[:, place] = rng.beta(rate * evidence, (1 - rate) * evidence, size=times)
-        worths[place] = float(factors.C) * float(factors.L) * (float(factors.V) + pair.saved)
     best = draws.argmax(axis=1)
-    found: Floats = draws[np.arange(times), best] * worths[best]
+    found: Floats = draws[np.arange(times), best] * worth - np.array([pair.cost for pair in pairs])[best]
     return found
 
 

@@ -94,7 +94,17 @@ class Propensities:
     `lawful` is the mask of options whose constant is a probability.
     """
 
-    __slots__ = ("_constants", "_default", "_fixed", "_models", "_rated", "adaptive", "lawful")
+    __slots__ = (
+        "_constants",
+        "_default",
+        "_effects",
+        "_first",
+        "_fixed",
+        "_models",
+        "_rated",
+        "adaptive",
+        "lawful",
+    )
 
     def __init__(self, plan: DecisionPlan, slots: Mapping[str, int], options: Sequence[Option]) -> None:
         self._default = plan.arbitration.defaults.propensity
@@ -105,20 +115,30 @@ class Propensities:
         of_model = {name: len(place) + number for number, name in enumerate(models)}
         adaptive = [option for option in options if isinstance(option.action.definition.propensity, Learned)]
         self.adaptive = tuple((option.action.name, option.channel) for option in adaptive)
-        first = len(place) + len(models)
+        first = self._first = len(place) + len(models)
         of_pair = {option.number: first + number for number, option in enumerate(adaptive)}
         at = {
             option.number: of_model.get(option.action.model or "", place[constant])
             for option, constant in zip(options, constants, strict=True)
         }
-        self._fixed, self._rated = _table(at), _table(at | of_pair)
+        self._effects, of_effect = _effects(options, at, slots)
+        self._fixed = _table(at | {number: first + place for number, place in of_effect.items()})
+        behind = first + len(adaptive)
+        self._rated = _table(at | of_pair | {number: behind + place for number, place in of_effect.items()})
         uses = {name: [option for option in options if option.action.model == name] for name in models}
         self._models = tuple(
-            (name, slots[f"score.{name}"], ~_mask(uses[name]), uses[name][0].action.probability)
+            (
+                name,
+                slots[f"score.{name}"],
+                ~_mask(one for one in uses[name] if one.action.uplift is None),
+                uses[name][0].action.probability,
+            )
             for name in models
         )
         self.lawful = _mask(
-            option for option, constant in zip(options, constants, strict=True) if 0 <= constant <= 1
+            option
+            for option, constant in zip(options, constants, strict=True)
+            if 0 <= constant <= 1 or option.action.uplift is not None
         )
 
     def known(
@@ -141,9 +161,54 @@ class Propensities:
             if not 0 <= share <= 1:
                 lawful &= others
             scores.append(share)
-        if rates is None:
-            return Numbers(np.concatenate((self._constants, scores)), self._fixed), lawful
-        return Numbers(np.concatenate((self._constants, scores, rates)), self._rated), lawful
+        found = np.concatenate(
+            (self._constants, scores) if rates is None else (self._constants, scores, rates)
+        )
+        if self._effects:
+            effects = [each.of(values, found) for each in self._effects]
+            for effect, share in zip(self._effects, effects, strict=True):
+                if not 0 <= share <= 1:
+                    lawful &= effect.others
+            found = np.concatenate((found, effects))
+        return Numbers(found, self._fixed if rates is None else self._rated), lawful
+
+    def redrawn(self, known: Numbers, rates: Floats) -> Numbers:
+        """Return what `known` gave for rates, with others in their place."""
+        found = known.found.copy()
+        found[self._first : self._first + len(rates)] = rates
+        return Numbers(found, known.at)
+
+
+class _Effect(msgspec.Struct, frozen=True):
+    """What an experiment says that some options add, by the slot of its score; else the number that stays.
+
+    `others` is the mask of all other options.
+    """
+
+    action: ActionPlan
+    slot: int
+    stays: int
+    others: int
+
+    def of(self, values: Values, numbers: Floats) -> float:
+        """Return P of these options, given all numbers without effects."""
+        added = self.action.effect(values[self.slot])
+        return float(numbers[self.stays]) if added is None else added
+
+
+def _effects(
+    options: Sequence[Option], at: Mapping[int, int], slots: Mapping[str, int]
+) -> tuple[tuple[_Effect, ...], dict[int, int]]:
+    """Return the effects, and by option that asks for one its place among them."""
+    asking: dict[tuple[str, int], list[Option]] = {}
+    for option in options:
+        if option.action.uplift is not None:
+            asking.setdefault((option.action.uplift, at[option.number]), []).append(option)
+    effects = tuple(
+        _Effect(those[0].action, slots[f"score.{model}"], stays, ~_mask(those))
+        for (model, stays), those in asking.items()
+    )
+    return effects, {one.number: place for place, those in enumerate(asking.values()) for one in those}
 
 
 class Worths:
@@ -152,22 +217,20 @@ class Worths:
     __slots__ = ("_at", "_compute", "_constants", "lawful")
 
     def __init__(self, plan: DecisionPlan, slots: Mapping[str, int], options: Sequence[Option]) -> None:
-        distinct = {_value_key(option): (option.action.value, option.cost) for option in options}
+        distinct = {_value_key(option): option.action.value for option in options}
         place = {key: number for number, key in enumerate(distinct)}
-        constants = [value - cost if isinstance(value, float) else 0.0 for value, cost in distinct.values()]
+        constants = [value if isinstance(value, float) else 0.0 for value in distinct.values()]
         self._constants = np.array(constants, dtype=np.float64)
         self._at = _table({option.number: place[_value_key(option)] for option in options})
         needs = [
-            (number, value, cost, _mask(option for option in options if self._at[option.number] == number))
-            for number, (value, cost) in enumerate(distinct.values())
+            (number, value, _mask(option for option in options if self._at[option.number] == number))
+            for number, value in enumerate(distinct.values())
         ]
         self.lawful = _mask(options) & ~sum(
-            mask for _, value, _, mask in needs if isinstance(value, float) and not math.isfinite(value)
+            mask for _, value, mask in needs if isinstance(value, float) and not math.isfinite(value)
         )
         expressions = [
-            (number, value, cost, mask)
-            for number, value, cost, mask in needs
-            if isinstance(value, Expression)
+            (number, value, mask) for number, value, mask in needs if isinstance(value, Expression)
         ]
         self._compute = _compiled(expressions, float(plan.arbitration.defaults.value), slots)
 
@@ -253,13 +316,16 @@ class Moments:
         return weights
 
 
-def exact(plan: DecisionPlan, action: int, propensity: float, value: float, weights: Weights) -> Factored:
-    """Return an action's factors as exact decimals; `propensity` and `value` as if their factors were on."""
+def exact(
+    plan: DecisionPlan, action: int, propensity: float, value: float, weights: Weights, cost: float
+) -> Factored:
+    """Return an action's factors as exact decimals; those given as if they were on."""
     candidate = msgspec.structs.replace(
         bare(plan.actions[action]),
         propensity=propensity,
         value=value,
         influence=weights.influences.get(action, 0) / UNIT,
+        cost=cost,
     )
     return factors_of(candidate, plan.arbitration, {rule.key: rule.value for rule in weights.rules})
 
@@ -305,22 +371,21 @@ def _table(at: Mapping[int, int]) -> Places:
 
 def _value_key(option: Option) -> object:
     value = option.action.value
-    return (repr(value) if isinstance(value, float) else value.tree, option.cost)
+    return repr(value) if isinstance(value, float) else value.tree
 
 
 def _compiled(
-    expressions: Iterable[tuple[int, Expression, float, int]], default: float, slots: Mapping[str, int]
+    expressions: Iterable[tuple[int, Expression, int]], default: float, slots: Mapping[str, int]
 ) -> Callable[[Values, int, Floats, Clock], object]:
     """Compile value expressions to one function: it puts those numbers in place whose options are asked.
 
-    A name is read once; NULL is the default; costs are taken off.
+    A name is read once; NULL is the default.
     """
     coder = Coder(lambda name: f"values[{slots[name]}]")
     body = [
         f"if options & {mask}: found[{number}] = "
         f"({default!r} if (worth := {coder.value(value.tree)}) is None else worth)"
-        + (f" - {cost!r}" if cost else "")
-        for number, value, cost, mask in expressions
+        for number, value, mask in expressions
     ]
     function, _ = coder.function([*body, "return None"], "values, options, found")
     return function

@@ -1,8 +1,16 @@
-"""The best of many options by products of floats, with exact decimals where floats are too near to tell.
+"""The best of many options by floats, with exact decimals where floats are too near to tell.
 
-A product of floats P × C × V × L is at most a few parts in 10¹⁵ off. Only options that could be among the
-best are looked at again. Where the ninth decimal of a product is certain, the rounded float orders as the
-exact priority would; elsewhere `exact` is asked for it.
+A product of floats P × C × V × L is at most a few parts in 10¹⁵ of itself off, and so is a cost. What is left
+of a product after its cost may be much smaller than both, and is still as far off as these are. Let n = p − k
+be exact and m what floats make of it: u = 2⁻⁵³, six roundings for p, one for k, one for the difference. Then
+
+    |m − n| ≤ 6u|p| + uk + u|m| ≤ 7u (|m| + k) = 7.8e-16 (|m| + k), for |p| ≤ |m| + k,
+
+but for terms of u². `_FLOAT` is twice that. No option costs more than `dearest`, so m is at most
+`_FLOAT` × (|m| + dearest) off; where nothing costs anything that is a share of m, as before.
+
+Only options that could be among the best are looked at again. Where the ninth decimal is certain, the rounded
+float orders as the exact priority would; elsewhere `exact` is asked for it.
 """
 
 from __future__ import annotations
@@ -15,7 +23,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-_FLOAT = 1.6e-15  # six roundings of a part in 2⁵³ each, more than twice over
+_FLOAT = 1.6e-15  # seven roundings of a part in 2⁵³ each, twice over
 _PLACE = 1e9  # priorities have nine decimals
 _SPARE = 4  # so many more than the slots are ordered at first where groups are limited
 _NEAR = 2.0 / _PLACE  # two roundings, twice over
@@ -28,10 +36,10 @@ Places = npt.NDArray[np.intp]
 
 
 class Products(msgspec.Struct, frozen=True):
-    """Options with P × C × V × L of each as a float, and how to learn an option's exact priority.
+    """Options with P × C × V × L − cost of each as a float, and how to learn an option's exact priority.
 
     Of `width` actions in order of their names, an option's is its number modulo `width`. `is_extreme`: floats
-    cannot be trusted.
+    cannot be trusted. No option costs more than `dearest`.
     """
 
     options: Places
@@ -39,14 +47,23 @@ class Products(msgspec.Struct, frozen=True):
     width: int
     exact: Callable[[Option], Decimal]
     is_extreme: bool
+    dearest: float = 0.0
 
     def priority_of(self, option: Option, near: float) -> float:
-        """Return the exact priority, as the nearest float, of an option whose product or priority is near."""
-        return round(near, 9) if is_certain(near) and not self.is_extreme else float(self.exact(option))
+        """Return the exact priority, as the nearest float, of an option whose float or priority is near."""
+        is_sure = is_certain(near, self.dearest) and not self.is_extreme
+        return round(near, 9) if is_sure else float(self.exact(option))
 
     def only(self, marked: npt.NDArray[np.bool_]) -> Products:
         """Return those that are marked."""
-        return Products(self.options[marked], self.floats[marked], self.width, self.exact, self.is_extreme)
+        return Products(
+            self.options[marked],
+            self.floats[marked],
+            self.width,
+            self.exact,
+            self.is_extreme,
+            self.dearest,
+        )
 
 
 class Limit(msgspec.Struct, frozen=True):
@@ -59,12 +76,14 @@ class Limit(msgspec.Struct, frozen=True):
 class Floor(msgspec.Struct, frozen=True):
     """What an action must be worth to be shown: more than 0, or at least as much as saying nothing.
 
-    What has a priority above `clear` is not refused.
+    What has a priority above `clear` is not refused. What is further than `margin` from `below` is on the
+    side that its float says.
     """
 
     only_positive: bool = False
     below: float | None = None
     clear: float = -math.inf
+    margin: float = 0.0
 
     def refuses(self, products: Products, pair: tuple[Option, float]) -> bool:
         """True if an option of `best` is worth too little."""
@@ -73,7 +92,7 @@ class Floor(msgspec.Struct, frozen=True):
             return True
         if self.below is None:
             return False
-        if abs(priority - self.below) > _NEAR + 3 * _FLOAT * abs(self.below):
+        if abs(priority - self.below) > self.margin:
             return priority < self.below
         return products.exact(option) < Decimal(repr(self.below))
 
@@ -81,12 +100,13 @@ class Floor(msgspec.Struct, frozen=True):
 NO_FLOOR = Floor()
 
 
-def floor_of(*, only_positive: bool, below: float | None) -> Floor:
-    """Return the floor that a policy sets."""
+def floor_of(*, only_positive: bool, below: float | None, dearest: float = 0.0) -> Floor:
+    """Return the floor that a policy sets, where no contact costs more than `dearest`."""
     borders = [0.0] if only_positive else []
+    margin = 0.0 if below is None else _margin(below, dearest)
     if below is not None:
-        borders.append(below + _NEAR + 3 * _FLOAT * abs(below))
-    return Floor(only_positive, below, max(borders, default=-math.inf))
+        borders.append(below + margin)
+    return Floor(only_positive, below, max(borders, default=-math.inf), margin)
 
 
 class Slots(msgspec.Struct, frozen=True):
@@ -124,33 +144,44 @@ class Slots(msgspec.Struct, frozen=True):
 
 def best(products: Products, count: int) -> Best:
     """Return at least the `count` best options in order, or all: by priority, then by name."""
-    options, floats = products.options, products.floats
+    options, floats, dearest = products.options, products.floats, products.dearest
     if products.is_extreme:
         return _exactly(products, options.tolist())
     if 0 < count < len(floats):
         last = float(np.partition(floats, -count)[-count])
-        near = (floats >= last - _NEAR - 3 * _FLOAT * abs(last)).nonzero()[0]
+        near = (floats >= last - _margin(last, dearest)).nonzero()[0]
         options, floats = options.take(near), floats.take(near)
     pairs = sorted(zip(floats.tolist(), options.tolist(), strict=True), reverse=True)
-    if _are_apart(pairs):
+    if _are_apart(pairs, dearest):
         return [(option, product) for product, option in pairs]
-    if not all(is_certain(product) for product, _ in pairs):
+    if not all(is_certain(product, dearest) for product, _ in pairs):
         return _exactly(products, [option for _, option in pairs])
     found = sorted((-round(product, 9), option % products.width, option) for product, option in pairs)
     return [(option, -negative) for negative, _, option in found]
 
 
-def is_certain(product: float) -> bool:
-    """True if rounding the float to nine decimals is rounding the exact product."""
+def is_certain(product: float, dearest: float = 0.0) -> bool:
+    """True if rounding the float to nine decimals is rounding the exact number."""
     size = abs(product)
-    return size < _LARGEST and abs(size * _PLACE % 1.0 - 0.5) > size * _PLACE * _FLOAT
+    if size >= _LARGEST:
+        return False
+    return abs(size * _PLACE % 1.0 - 0.5) > (size + dearest) * _PLACE * _FLOAT
 
 
-def _are_apart(pairs: Sequence[tuple[float, Option]]) -> bool:
-    """True if no rounding changes the descending order of products, or the sign of one."""
-    before = math.inf
+def _margin(product: float, dearest: float) -> float:
+    """Return how far below a float another must be for its exact priority to be lower for certain.
+
+    Each is off by `_FLOAT` × (|float| + dearest) at most, the third is for the lower one's size and for what
+    this sum loses itself; and two priorities are rounded.
+    """
+    return _NEAR + 3 * _FLOAT * (abs(product) + dearest)
+
+
+def _are_apart(pairs: Sequence[tuple[float, Option]], dearest: float) -> bool:
+    """True if no rounding changes the descending order, or a sign."""
+    before, least = math.inf, _margin(0.0, dearest)
     for product, _ in pairs:
-        if not (before - product > _NEAR + 3 * _FLOAT * abs(product) and abs(product) > _NEAR):
+        if not (before - product > _margin(product, dearest) and abs(product) > least):
             return False
         before = product
     return True

@@ -76,8 +76,9 @@ class Reasons:
 def grounds(action: ActionPlan, speaker: Speaker | None = None) -> tuple[str, ...]:
     """Return what is true of whoever an action is shown to, in words, and where its probability comes from.
 
-    It is shown only where all its rules hold; what made it relevant says more than what allowed it. `speaker`
-    says so; in English if absent.
+    It is shown only where all its rules hold; what made it relevant says more than what allowed it. Where an
+    experiment is asked, `Speaker.effect` says where the probability comes from. `speaker` says so; in English
+    if absent.
     """
     voice = speaker or Speaker()
     notes = (voice.words.goes_first,) if action.definition.mandatory else ()
@@ -85,6 +86,8 @@ def grounds(action: ActionPlan, speaker: Speaker | None = None) -> tuple[str, ..
 
 
 def _source(action: ActionPlan, speaker: Speaker) -> tuple[str, ...]:
+    if action.uplift:
+        return ()
     if action.model:
         return (speaker.words.predicted.format(model=action.model),)
     return () if isinstance(action.definition.propensity, Learned) else (speaker.words.assumed,)
@@ -159,7 +162,8 @@ def _corrected(plan: DecisionPlan, row: Row, lines: Mapping[str, Platt]) -> Deci
     for action in plan.actions:
         score = row.get(f"score.{action.model}")
         line = lines.get(action.model or "")
-        if line is None or not isinstance(score, int | float):
+        is_effect = action.uplift and action.effect(row.get(f"score.{action.uplift}")) is not None
+        if line is None or is_effect or not isinstance(score, int | float):
             actions.append(action)
         else:
             share = recalibrated(action.probability(float(score)), line)

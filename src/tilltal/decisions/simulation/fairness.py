@@ -2,16 +2,18 @@
 
 Groups: the ratio of two selection rates, chosen / all of the group against chosen / all outside it; 1 is
 parity. Its interval is that of D. Katz et al., "Obtaining confidence intervals for the risk ratio in cohort
-studies", Biometrics 34 (1978): ln(ratio) ± 1.96 √(1/a − 1/n + 1/b − 1/m). Where a count is 0, a half is added
-to each count, as S. D. Walter, "The distribution of Levin's measure of attributable risk", Biometrika 62
-(1975). Who lacks the trait is a group too.
+studies", Biometrics 34 (1978): ln(ratio) ± 1.96 √(1/a − 1/n + 1/b − 1/m). Where fewer than 5 are chosen on
+either side that is no guide; then it is the score interval of P. A. R. Koopman, "Confidence intervals for the
+ratio of two binomial proportions", Biometrics 40 (1984): the ratios that Pearson's χ² does not refute, given
+the likeliest rates of that ratio. Who lacks the trait is a group too.
 
 Numbers: the Gini of the selection curve, 1 − 2 × the area under the share of all chosen over the share of all
 customers, lowest values first. Above 0, high values are chosen more often. Its interval is the 95 % of a
 bootstrap (B. Efron, 1979) over at most 256 classes of values, each half chosen and half not.
 
 A finding is flagged if its whole interval lies beyond a margin: with 0.2, a ratio under 0.8 or over 1.25 (the
-four-fifths rule). The margin of a Gini is that of two halves of customers whose ratio is at that margin.
+four-fifths rule). The margin of a Gini is that of two halves of customers whose ratio is at that margin. A
+group is never flagged where at parity fewer than 5 would be chosen of it, or of all others.
 """
 
 from __future__ import annotations
@@ -29,13 +31,18 @@ from tilltal.decisions.simulation.mix import Grouping
 ANY = ""  # not one action, but any
 MISSING = "(missing)"
 MARGIN = 0.2
+_FEW = 5  # chosen, or expected to be
+_FAR, _HALVINGS = 40.0, 80  # of the logarithm of a ratio
 _Z = NormalDist().inv_cdf(0.975)
 _ROUNDS = 1000
 _CLASSES = 256
 
 
 class RateRatio(msgspec.Struct, frozen=True, kw_only=True):
-    """How often a group is chosen against all others; None where nobody outside is chosen, or is there."""
+    """How often a group is chosen against all others; None where nobody outside is chosen, or is there.
+
+    The estimate lies within its interval, which has no end (`high` None) where nobody outside is chosen.
+    """
 
     trait: str
     group: str
@@ -90,17 +97,58 @@ def rate_ratios(
 
 
 def katz_interval(here: tuple[int, int], others: tuple[int, int]) -> tuple[float, float]:
-    """Return the 95 % interval of a ratio of rates, each as (chosen, all); all at least 1.
+    """Return the 95 % Katz interval of a ratio of rates, each as (chosen, all); all at least 1.
 
     >>> low, high = katz_interval((40, 100), (20, 100))
     >>> round(low, 3), round(high, 3)
     (1.264, 3.165)
     """
-    add = 0.5 if 0 in (here[0], others[0]) else 0.0
-    (a, n), (b, m) = ((chosen + add, size + add) for chosen, size in (here, others))
+    (a, n), (b, m) = here, others
     middle = math.log(a / n) - math.log(b / m)
     spread = _Z * math.sqrt(max(1 / a - 1 / n + 1 / b - 1 / m, 0.0))
     return math.exp(middle - spread), math.exp(middle + spread)
+
+
+def score_interval(here: tuple[int, int], others: tuple[int, int]) -> tuple[float, float]:
+    """Return the 95 % score interval of a ratio of rates, each as (chosen, all); somebody must be chosen.
+
+    Without anybody chosen outside it has no end: inf.
+
+    >>> low, high = score_interval((0, 1), (1, 1000))
+    >>> round(low, 3), round(high)
+    (0.0, 1001)
+    """
+    low = 0.0 if not here[0] else 1 / _last_ratio(others, here)
+    return low, _last_ratio(here, others)
+
+
+def _last_ratio(here: tuple[int, int], others: tuple[int, int]) -> float:
+    """Return the highest ratio of rates that is not refuted; inf where all above the estimate are."""
+    (a, n), (b, m) = here, others
+    if not b:
+        return math.inf
+    low = math.log(a / n) - math.log(b / m) if a else -_FAR
+    high = _FAR
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        if _pearson(math.exp(middle), here, others) > _Z * _Z:
+            high = middle
+        else:
+            low = middle
+    return math.exp(high)
+
+
+def _pearson(ratio: float, here: tuple[int, int], others: tuple[int, int]) -> float:
+    """Return χ² of counts against the likeliest rates that have a ratio."""
+    (a, n), (b, m) = here, others
+    half = n * ratio + a + m + b * ratio
+    rate = 2 * (a + b) / (half + math.sqrt(max(half * half - 4 * (n + m) * ratio * (a + b), 0.0)))
+    found = 0.0
+    for count, size, share in ((a, n, ratio * rate), (b, m, rate)):
+        spread = size * share * (1 - share)
+        if spread > 0:
+            found += (count - size * share) ** 2 / spread
+    return found
 
 
 def lean(
@@ -168,9 +216,12 @@ def _ratio(
 ) -> RateRatio:
     rate, rest = (chosen / size if size else 0.0 for chosen, size in (here, others))
     low = high = None
+    is_flagged = False
     if here[1] and others[1] and (here[0] or others[0]):
-        low, high = katz_interval(here, others)
-    is_flagged = low is not None and high is not None and (high < 1 - margin or low > 1 / (1 - margin))
+        interval = score_interval if min(here[0], others[0]) < _FEW else katz_interval
+        low, high = interval(here, others)
+        is_beyond = high < 1 - margin or low > 1 / (1 - margin)
+        is_flagged = is_beyond and _expected(here, others) >= _FEW
     return RateRatio(
         trait=named[0],
         group=named[1],
@@ -181,9 +232,14 @@ def _ratio(
         rate_of_others=rest,
         ratio=rate / rest if rest else None,
         low=low,
-        high=high,
+        high=None if high == math.inf else high,
         is_flagged=is_flagged,
     )
+
+
+def _expected(here: tuple[int, int], others: tuple[int, int]) -> float:
+    """Return how many would be chosen at parity, of the side where that is less."""
+    return min(here[1], others[1]) * (here[0] + others[0]) / (here[1] + others[1])
 
 
 def _classes(values: Floats, chosen: Bools) -> Ints:

@@ -17,7 +17,7 @@ NOTHING = ""  # no action
 
 
 class Totals(msgspec.Struct, frozen=True, kw_only=True):
-    """A scenario as a whole: who has an action, shown actions, and Σ P × V of them."""
+    """A scenario as a whole: who has an action, shown actions, and Σ (P × V − cost) of them."""
 
     customers: int
     reached: int
@@ -26,7 +26,7 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ActionShare(msgspec.Struct, frozen=True, kw_only=True):
-    """An action: how many have it first, how many at all, and the Σ P × V of the latter."""
+    """An action: how many have it first, how many at all, and the Σ (P × V − cost) of the latter."""
 
     action: str
     first: int

@@ -21,9 +21,10 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True):
     """The decisions for n customers over m actions and k channels.
 
     `first` and `channel` are places of each customer's first action and its channel, -1 for none; `contacts`
-    counts all shown actions, `expected` sums their P × V, `most` is the highest propensity among the actions
-    that were left after the funnel (NaN: none was). `shown`, `worth` (m,) and `by_channel` (k,) sum over
-    customers. `beaten` (m, m) counts customers whose first action is the row's while the column's lost.
+    counts all shown actions, `expected` sums their P × V less what they cost, `most` is the highest
+    propensity among the actions that were left after the funnel (NaN: none was). `shown`, `worth` (m,) and
+    `by_channel` (k,) sum over customers. `beaten` (m, m) counts customers whose first action is the row's
+    while the column's lost.
     `remaining` holds propensities of what was left, or every so-many-th of them. `changed` is of
     `sensitivity`; None where it was not asked for.
     """
@@ -83,7 +84,8 @@ def observe(
     customer, slot = np.nonzero(decision.actions >= 0)
     action = decision.actions[customer, slot]
     places = _channel_places(plan, channels)[action, decision.channels[customer, slot]]
-    worth = propensity[customer, action] * value[customer, action]
+    place = decision.channels[customer, slot]
+    worth = propensity[customer, action] * value[customer, action] - _costs(plan)[action, place]
     left = propensity[took_part]
     return Observed(
         actions=tuple(each.name for each in plan.actions),
@@ -133,7 +135,7 @@ def recorded(table: pa.Table, profiles: Ints) -> Observed:
     """Return decisions made before as if they were observed now.
 
     Args:
-        table: `profile`, `rank`, `action`, `channel`, `P`, `V` of every shown action.
+        table: `profile`, `rank`, `action`, `channel`, `P`, `V`, `cost` of every shown action.
         profiles: (n,) all customers in order; decisions for others are left out.
 
     What was left behind the shown actions is not recorded: nobody is beaten, nothing remains.
@@ -147,7 +149,8 @@ def recorded(table: pa.Table, profiles: Ints) -> Observed:
     actions, action = _coded(kept.column("action"))
     channels, channel = _coded(kept.column("channel"))
     slot = np.asarray(kept.column("rank").to_numpy(), dtype=np.int64) - 1
-    worth = np.asarray(kept.column("P").to_numpy()) * np.asarray(kept.column("V").to_numpy())
+    share, value, cost = (np.asarray(kept.column(name).to_numpy()) for name in ("P", "V", "cost"))
+    worth = share * value - cost
     return Observed(
         actions=actions,
         channels=channels,
@@ -206,6 +209,15 @@ def _channel_places(plan: DecisionPlan, channels: Sequence[str]) -> Ints:
         for place, channel in enumerate(action.channels):
             places[number, place] = channels.index(channel.name)
     return places
+
+
+def _costs(plan: DecisionPlan) -> Floats:
+    """Return what a contact costs, by action and the place of its channel; money, whatever is ranked by."""
+    width = max((len(action.channels) for action in plan.actions), default=0)
+    costs = np.zeros((len(plan.actions), max(width, 1)))
+    for number, action in enumerate(plan.actions):
+        costs[number, : len(action.channels)] = [channel.cost for channel in action.channels]
+    return costs
 
 
 def _coded(column: pa.ChunkedArray) -> tuple[tuple[str, ...], Ints]:

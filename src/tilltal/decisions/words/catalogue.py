@@ -30,6 +30,8 @@ class Words(msgspec.Struct, frozen=True, kw_only=True):
     holdout: str
     no_channel: str
     no_time_to_reserve: str
+    capacity: str
+    not_named: str
     contact_policy: str
 
     # the ranking: {action} is the one that went before
@@ -51,14 +53,27 @@ class Words(msgspec.Struct, frozen=True, kw_only=True):
     allowed: str
     goes_first: str
     predicted: str
+    adds: str
+    no_effect: str
     learned: str
     drawn: str
     learns: str
     assumed: str
     corrected: str
 
+    # when it is sent: {hours} of the day, such as 18–19
+    own_rhythm: str
+    population_rhythm: str
+    first_allowed: str
+
     # what was missing when it was decided: {model}
     model_missing: str
+    model_untrained: str
+    model_unreadable: str
+    model_names: str
+    model_types: str
+    model_damaged: str
+    model_format: str
     adaptive_damaged: str
     time_over: str
     cut_short: str

@@ -7,6 +7,7 @@ name.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from types import MappingProxyType
 
@@ -16,6 +17,8 @@ from tilltal.core.errors import TilltalError, nearest
 from tilltal.decisions.plan import ActionPlan, StageRule
 from tilltal.decisions.words import en, nb, ru, sv
 from tilltal.decisions.words.catalogue import Words
+from tilltal.decisions.words.channels import channel_in
+from tilltal.workspace.definitions.actions import Action
 
 CATALOGUES: Mapping[str, Words] = MappingProxyType(
     {one.language: one for one in (sv.WORDS, nb.WORDS, en.WORDS, ru.WORDS)}
@@ -27,6 +30,11 @@ _LIVES = frozenset({"not_started", "expired"})
 _BY_RULE = frozenset({"cap", "cooldown", "holdout"})
 _BY_ACTION = frozenset({"outranked", "tie_name", "mandatory", "group_limit", "issue_limit"})
 _ALONE = frozenset({"not_positive", "below_nothing", "invalid_propensity", "invalid_value", "not_open"})
+UNTRAINED = "it was never trained"
+"""Why a model could not be used that has no file."""
+
+_FAULTS = {"M404": "model_names", "M405": "model_types", "M406": "model_damaged", "M407": "model_format"}
+_NAMES = re.compile(r"The model reads (.+?), which|^M405 (\S+) was")
 
 
 class Parts(msgspec.Struct, frozen=True):
@@ -71,9 +79,17 @@ def words_of(language: str) -> Words:
 
 
 class Speaker:
-    """Says reasons in one language; `titles` are those of the actions, by name."""
+    """Says reasons in one language; `titles` are those of the actions, by name.
 
-    def __init__(self, language: str = DEFAULT, titles: Mapping[str, str] = MappingProxyType({})) -> None:
+    `spoken` is what rules of the contact policy and purposes are called, as `DecisionPlan.spoken` has it.
+    """
+
+    def __init__(
+        self,
+        language: str = DEFAULT,
+        titles: Mapping[str, str] = MappingProxyType({}),
+        spoken: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
+    ) -> None:
         """Take a language.
 
         Raises:
@@ -81,6 +97,11 @@ class Speaker:
         """
         self.words = words_of(language)
         self._titles = titles
+        self._spoken = {name: words[language] for name, words in spoken.items() if language in words}
+
+    def title(self, action: str) -> str:
+        """Return the title of an action; its name if that is not known."""
+        return self._titles.get(action) or action
 
     def reason(self, reason: str, rule: StageRule | None = None) -> str:
         """Say why an action was removed; `rule` is the one that did, if it was one of the action's own.
@@ -98,8 +119,7 @@ class Speaker:
             asked = readable(parts.rule) if rule is None else self.rule(rule)
             return f"{stage}. {words.needed.format(rule=asked)}."
         if parts.code in _BY_ACTION:
-            title = self._titles.get(parts.rule) or parts.rule
-            return str(getattr(words, parts.code)).format(action=title) + "."
+            return str(getattr(words, parts.code)).format(action=self.title(parts.rule)) + "."
         return f"{getattr(words, parts.code)}." if parts.code in _ALONE else reason
 
     def rule(self, rule: StageRule) -> str:
@@ -115,19 +135,57 @@ class Speaker:
                 return tuple(text.format(rule=self.rule(rule)) for rule in rules)
         return ()
 
+    def effect(self, action: ActionPlan, *, adds: bool) -> tuple[str, ...]:
+        """Say where P comes from of an action that asks an experiment first.
+
+        Args:
+            action: names the uplift model.
+            adds: it said something; else the action's propensity stays.
+        """
+        if adds:
+            return (self.words.adds.format(model=action.uplift),)
+        stays = self.words.predicted.format(model=action.model) if action.model else self.words.assumed
+        return (self.words.no_effect.format(model=action.uplift), stays)
+
+    def lacking(self, model: str, reason: str) -> str:
+        """Say that a model could not be used, and why; `reason` is in English, with the code of an error.
+
+        >>> Speaker("sv").lacking("m", "M406 The stored model cannot be read: it is cut off.").split("(")[1]
+        'den sparade modellen är skadad, M406)'
+        """
+        words = self.words
+        head = words.model_missing.format(model=model)
+        if words.language == DEFAULT:
+            return f"{head} ({reason})"
+        code = reason[:4]
+        if code in _FAULTS:
+            found = _NAMES.search(reason)
+            names = "" if found is None else found.group(1) or found.group(2)
+            return f"{head} ({getattr(words, _FAULTS[code])}, {': '.join(filter(None, (code, names)))})"
+        return f"{head} ({words.model_untrained if reason == UNTRAINED else words.model_unreadable})"
+
     def _contact(self, parts: Parts) -> str:
         words = self.words
         if parts.code == "no_consent":
             purpose, _, channel = parts.rule.partition("/")
-            return words.no_consent.format(purpose=purpose, channel=channel)
+            called = self._spoken.get(f"purpose:{purpose}") or readable(purpose)
+            return words.no_consent.format(purpose=called, channel=channel_in(words.language, channel))
         if parts.code in _BY_RULE:
-            return str(getattr(words, parts.code)).format(rule=readable(parts.rule))
+            called = self._spoken.get(f"{parts.code}:{parts.rule}") or readable(parts.rule)
+            return str(getattr(words, parts.code)).format(rule=called)
         fixed = {
             "no_channel": words.no_channel,
             "no_time_to_reserve": words.no_time_to_reserve,
             "quiet_hours": words.quiet_hours,
+            "capacity": words.capacity,
+            "not_named": words.not_named,
         }
         return fixed.get(parts.code, readable(":".join(filter(None, (parts.code, parts.rule)))))
+
+
+def title_of(action: Action, language: str) -> str:
+    """Return an action's title in a language, if it has one."""
+    return {str(key): text for key, text in action.titles.items()}.get(language) or action.title
 
 
 def readable(name: str) -> str:

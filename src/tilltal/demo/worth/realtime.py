@@ -1,12 +1,13 @@
 """Next best action in real time: decides when the customer is there, and learns from each answer.
 
-What a decision knows is everything up to its instant. Stated probabilities are learned from answers, those
-of models are corrected by them, and a silence counts as a no after a week, as on a server.
+What a decision knows is everything up to its instant. Stated probabilities are learned from answers and those
+of models are corrected by them, as on a server: a yes teaches at once, a silence after as long as a yes
+takes; what corrects models comes after a week, yes or no.
 """
 
 from __future__ import annotations
 
-from collections import deque
+import heapq
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
@@ -109,9 +110,11 @@ class Found(msgspec.Struct, frozen=True):
     scored: Scored | None
 
 
-class _Open(msgspec.Struct, frozen=True):
-    found: Found
+class _Open(msgspec.Struct, frozen=True, order=True):
     ends: datetime
+    number: int
+    found: Found
+    label: bool
 
 
 class Mind:
@@ -127,7 +130,7 @@ class Mind:
         settings = bureau.workspace.settings.server.recalibration
         self._lines = Recalibrating(decider, settings, bureau.editions, {})
         self._first_lines = bureau.lines
-        self._open: deque[_Open] = deque()
+        self._open: list[_Open] = []
         self._number = 0
 
     def _remember(self, campaigns: Campaigns, at: int) -> None:
@@ -166,17 +169,21 @@ class Mind:
         return self._table.case(shown.pair, values, int(said.served[shown.pair]), at)
 
     def shown(self, found: Found, accepted: bool, now: datetime) -> None:
-        """Take in that an action was shown, and its yes if there was one; a silence waits."""
-        if accepted:
-            self._learn(found, True, now)
-        else:
-            self._open.append(_Open(found, now + WAIT))
+        """Take in that an action was shown, and its yes if there was one."""
+        wait = WAIT
+        if found.case is not None:
+            team, at = self._teams[found.shown.pair], micros(now)
+            if accepted:
+                team.answered(at, 0)
+            patience = 0 if accepted else team.patience(found.case, _id(found.number), at)
+            wait = timedelta(microseconds=patience)
+        heapq.heappush(self._open, _Open(now + wait, found.number, found, accepted))
 
     def wait_over(self, now: datetime) -> None:
-        """Take silences for a no."""
+        """Learn from what has waited long enough."""
         while self._open and self._open[0].ends <= now:
-            one = self._open.popleft()
-            self._learn(one.found, False, one.ends)
+            one = heapq.heappop(self._open)
+            self._learn(one.found, one.label, one.ends)
 
     def _learn(self, found: Found, label: bool, now: datetime) -> None:
         at = micros(now)

@@ -12,9 +12,9 @@ from typing import Any, Protocol
 
 from tilltal.core.errors import EngineError
 
-# Classes 08 and 57P: no connection; 53300: too many; 25006: a standby that has not taken over yet;
-# 40, 55P03, 57014, 23505: another process was faster or holds a lock for too long.
-_AWAY = ("08", "57P", "53300", "25P03", "25006")
+# Classes 08 and 57P: no connection; 53300: too many; 40, 55P03, 57014, 23505: another process was faster or
+# holds a lock for too long; 25006: read-only, as a standby is that has not taken over yet.
+_AWAY = ("08", "57P", "53300", "25P03")
 _AGAIN = ("40", "55P03", "57014", "23505")
 
 
@@ -109,6 +109,9 @@ def _fault(state: str, error: Exception) -> EngineError | None:
     if state.startswith(_AGAIN):
         text = f"The operational store was written at the same time by another process: {error}."
         return EngineError.of("E531", text, hint="Try again.")
+    if state.startswith("25006"):
+        text = f"PostgreSQL takes no writes: {error}."
+        return EngineError.of("E536", text, hint="Name the primary, or let it take writes again.")
     if state.startswith("53100"):
         return EngineError.of("E501", f"The disk of PostgreSQL is full: {error}.", hint="Free some space.")
     if state:

@@ -22,6 +22,7 @@ from tilltal.core.operational import (
 from tilltal.engines.operational import sqlite_reads
 
 FEW = 8  # keys that are looked up at once; more go to a reader's thread
+_SHORT = 32  # rows of an answer that is given at once
 FIRST, LAST = -(2**63), 2**63 - 1
 
 
@@ -65,7 +66,8 @@ class Questions:
 
     async def tokens_of(self, profile: int) -> list[Owned]:
         """Return every span that a profile owns."""
-        return await self._ask(sqlite_reads.tokens_of, profile)
+        spans = await self._look(sqlite_reads.tokens_of, profile, _SHORT)
+        return spans if len(spans) < _SHORT else await self._ask(sqlite_reads.tokens_of, profile, LAST)
 
     async def identities(self, tokens: Iterable[int]) -> dict[int, Identified]:
         """Return what is known of tokens."""
@@ -79,7 +81,7 @@ class Questions:
 
     async def observations_named(self, ids: Sequence[str]) -> list[Observed]:
         """Return those of these observations that are known."""
-        return await self._ask(sqlite_reads.observations_named, ids)
+        return await (self._look if len(ids) <= FEW else self._ask)(sqlite_reads.observations_named, ids)
 
     async def states(self, profiles: Iterable[int]) -> dict[int, State]:
         """Return the states of those profiles that have one."""

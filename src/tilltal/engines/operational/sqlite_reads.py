@@ -81,10 +81,10 @@ def whose(connection: sqlite3.Connection, tokens: Sequence[int], at: int) -> tup
     return None, None
 
 
-def tokens_of(connection: sqlite3.Connection, profile: int) -> list[Owned]:
-    """Return every span that a profile owns."""
-    query = f"SELECT {rows.OWNER} FROM owners WHERE profile = ? ORDER BY token, place"
-    return [rows.owned(row) for row in connection.execute(query, (profile,))]
+def tokens_of(connection: sqlite3.Connection, profile: int, most: int) -> list[Owned]:
+    """Return the first so many spans that a profile owns."""
+    query = f"SELECT {rows.OWNER} FROM owners WHERE profile = ? ORDER BY token, place LIMIT ?"
+    return [rows.owned(row) for row in connection.execute(query, (profile, most))]
 
 
 def identities(connection: sqlite3.Connection, tokens: Iterable[int]) -> dict[int, Identified]:

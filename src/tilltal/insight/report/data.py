@@ -11,7 +11,7 @@ from typing import Literal
 import msgspec
 
 from tilltal.customers.micro_segments import MicroSegment
-from tilltal.insight.report.worth import WorthView
+from tilltal.insight.report.worth import StudyView
 from tilltal.models.quality.evaluation import Evaluation
 
 Unit = Literal["count", "share", "money", "periods"]
@@ -33,7 +33,7 @@ class Headline(msgspec.Struct, frozen=True, kw_only=True):
     """The figures at the top. Of `known` customers, `with_action` have a next best action.
 
     `customers` have a relation today, None where the workspace has no lifecycle. `expected` is the sum of
-    P × V over everybody's first action, None where the ranking does not use both.
+    P × V less costs over everybody's first action, None where the ranking does not use both.
     """
 
     known: int
@@ -311,4 +311,4 @@ class ReportData(msgspec.Struct, frozen=True, kw_only=True):
     kpis: KpiView | None = None
     penetration: PenetrationView | None = None
     micro_segments: MicroSegmentView | None = None
-    worth: WorthView | None = None
+    study: StudyView | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Final
 
 import msgspec
@@ -72,6 +73,17 @@ class WorthView(msgspec.Struct, frozen=True, kw_only=True):
     def earlier(self) -> tuple[StepWorth, ...]:
         """The steps before it."""
         return self.steps[: self.steps.index(self.mine)]
+
+
+class StudyView(msgspec.Struct, frozen=True, kw_only=True):
+    """What was found, and the day of the snapshot that it was found on.
+
+    `is_earlier`: the page is about another day, or about definitions that changed since.
+    """
+
+    worth: WorthView
+    as_of: date
+    is_earlier: bool
 
 
 COLUMNS: Final = (

@@ -2,9 +2,10 @@
 
 All contestants learn from every answer. Each case keeps what each would have said, so they are compared on
 the same answers whoever served: by the difference of their log losses, one nat at most, in a confidence
-sequence that may be looked at after every answer (`confidence`). A challenger that is surely better becomes
-champion; one that is surely worse serves nobody any more, but goes on learning. Sums are of whole numbers, so
-an answer that is revised is revised here, too; the bounds hold for answers as they stand.
+sequence that may be looked at after every answer (`confidence`). Answers count once they are settled
+(`settling`): a yes that comes early would speak for whoever says more. A challenger that is surely better
+becomes champion; one that is surely worse serves nobody any more, but goes on learning. Sums are of whole
+numbers, so an answer that is revised is revised here, too; the bounds hold for answers as they stand.
 
 How fast a share grows is capped: it doubles once a day at most, also that of a new champion. It falls at
 once.
@@ -19,6 +20,7 @@ from typing import Literal
 import msgspec
 
 from tilltal.models.adaptive.confidence import interval
+from tilltal.models.adaptive.settling import AT_ONCE, Settling
 
 ALPHA = 0.05  # of promoting, ever, one that is no better
 FEWEST = 200  # cases before anything is concluded
@@ -96,18 +98,20 @@ class _State(msgspec.Struct, array_like=True):
     serving: list[Serving]
     tallies: list[Tally]
     stopped: list[bool]
+    open: dict[int, list[Tally]] = {}  # by period, until that is settled
 
 
 class Contest:
     """A contest for one action and channel, among `contestants`; number 0 begins as champion.
 
-    Challengers together serve `most_share` of the decisions at most.
+    Challengers together serve `most_share` of the decisions at most; answers count as `settling` says.
     """
 
-    __slots__ = ("_most", "_size", "_state")
+    __slots__ = ("_most", "_settling", "_size", "_state")
 
-    def __init__(self, contestants: int, most_share: float, at: int) -> None:
+    def __init__(self, contestants: int, most_share: float, at: int, settling: Settling = AT_ONCE) -> None:
         self._size = contestants
+        self._settling = settling
         self._most = most_share / max(contestants - 1, 1)
         self._state = _State(0, 0, 0, *self._anew(at))
         self._state.serving[0] = Serving(1.0, 1.0, at)
@@ -148,20 +152,26 @@ class Contest:
         """Return what is to be kept of a case: the probability that each contestant gives."""
         return Judged(self._state.round, tuple(round(_UNIT * each) for each in said))
 
-    def revise(self, case: Judged, before: bool | None, after: bool | None) -> None:
-        """Take the earlier label of a case back and judge by the later one; None: no label."""
+    def revise(self, case: Judged, before: bool | None, after: bool | None, at: int = 0) -> None:
+        """Take the earlier label of a case back and judge by the later one; None: no label.
+
+        `at` is the decision's instant, in microseconds.
+        """
         if case.round != self._state.round or before is after or len(case.said) != self._size:
             return
+        fresh = [Tally() for _ in range(self._size)]
+        tallies = self._state.open.setdefault(self._settling.period(at), fresh)
         for label, times in ((before, -1), (after, 1)):
             if label is not None:
-                self._judge(case.said, label, times)
+                self._judge(tallies, case.said, label, times)
 
     def standings(self) -> tuple[Standing, ...]:
         """Return how each challenger stands against the champion."""
         return tuple(self._standing(number) for number in range(self._size) if number != self._state.champion)
 
     def conclude(self, at: int) -> Change | None:
-        """Promote or stop a challenger where the answers are clear; None where nothing changes."""
+        """Promote or stop a challenger where settled answers are clear; None where nothing changes."""
+        self._settle(at)
         for standing in self.standings():
             if standing.cases < FEWEST:
                 continue
@@ -185,9 +195,17 @@ class Contest:
         if len(state.serving) == self._size:
             self._state = state
 
-    def _judge(self, said: Sequence[int], label: bool, times: int) -> None:
+    def _settle(self, now: int) -> None:
+        """Let settled periods count."""
+        for period in [each for each in self._state.open if self._settling.is_settled(each, now)]:
+            for tally, more in zip(self._state.tallies, self._state.open.pop(period), strict=True):
+                tally.cases += more.cases
+                tally.total += more.total
+                tally.squares += more.squares
+
+    def _judge(self, tallies: Sequence[Tally], said: Sequence[int], label: bool, times: int) -> None:
         losses = [_loss(each, label) for each in said]
-        for number, tally in enumerate(self._state.tallies):
+        for number, tally in enumerate(tallies):
             gain = min(max(losses[self._state.champion] - losses[number], -1.0), 1.0)
             tally.cases += times
             tally.total += times * round(_UNIT * gain)

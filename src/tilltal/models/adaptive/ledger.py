@@ -2,7 +2,8 @@
 
 Sums of whole numbers by block, so that a late answer revises exactly. A case lies in the block of the number
 of answers that were known when it was decided. The first two blocks are kept as what things were like when
-the model was young; then the latest three.
+the model was young; then the latest three. The alarm hears answers by the period of their decision, once all
+of them are settled (`settling`).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from tilltal.models.adaptive.change import ChangeDetector
+from tilltal.models.adaptive.settling import Settling
 
 BLOCK = 500  # answers
 _FIRST, _LATEST = 2, 3  # blocks that are kept
@@ -31,6 +33,11 @@ class Noted(msgspec.Struct, frozen=True, array_like=True):
 
     number: int
     said: int
+
+    @property
+    def chance(self) -> float:
+        """The probability given."""
+        return self.said / _UNIT
 
 
 class Band(msgspec.Struct, frozen=True):
@@ -54,7 +61,8 @@ class Ledger(msgspec.Struct, array_like=True):
     """The ledger of one model, as it is stored. `layout` is that of the cells.
 
     `alarms` are the instants (microseconds) at which the detector spoke, the latest few; `entered` is how
-    many cases have a label.
+    many cases have a label; `unheard` are answers by period and band, (yes, no, Σ said), until the detector
+    hears them; `heard` is the last period that it did.
     """
 
     layout: str
@@ -62,10 +70,12 @@ class Ledger(msgspec.Struct, array_like=True):
     detector: ChangeDetector = msgspec.field(default_factory=ChangeDetector)
     alarms: list[int] = []
     entered: int = 0
+    unheard: dict[int, dict[int, list[int]]] = {}
+    heard: int = -1
 
     def revise(
-        self, noted: Noted, cells: Iterable[int], before: bool | None, after: bool | None, at: int
-    ) -> bool:
+        self, noted: Noted, cells: Iterable[int], before: bool | None, after: bool | None, period: int = 0
+    ) -> None:
         """Take the earlier label of a case back and enter the later one; None: no label.
 
         Args:
@@ -73,15 +83,14 @@ class Ledger(msgspec.Struct, array_like=True):
             cells: those of the predictors, of this ledger's layout.
             before: the label entered until now.
             after: the label that counts from now on.
-            at: the instant, in microseconds.
-
-        Returns:
-            True if a first answer raised the detector's alarm. What is revised later raises none.
+            period: that of the decision, by `settling`.
         """
         number = noted.number // BLOCK
         self.entered += (after is not None) - (before is not None)
+        if period > self.heard:
+            self._tell(noted.said, before, after, period)
         if before is after or self._is_gone(number):
-            return False
+            return
         block = self.blocks.setdefault(number, Block([0] * _BANDS, [0] * _BANDS, [0] * _BANDS, {}))
         seen = list(cells)
         if before is not None:
@@ -89,9 +98,19 @@ class Ledger(msgspec.Struct, array_like=True):
         if after is not None:
             _enter(block, noted.said, seen, after, 1)
         self._forget()
-        if before is not None or after is None:
-            return False
-        is_alarm = self.detector.add(min(max(noted.said / _UNIT, _TINY), 1 - _TINY), after)
+
+    def listen(self, settling: Settling, at: int) -> bool:
+        """Let the detector hear what is settled at an instant (microseconds); true if it raised the alarm.
+
+        A later answer to what was heard raises none.
+        """
+        is_alarm = False
+        for period in [each for each in sorted(self.unheard) if settling.is_settled(each, at)]:
+            bands = self.unheard.pop(period).values()
+            is_alarm |= self.detector.hear(
+                (yes, no, said / _UNIT) for yes, no, said in bands if min(yes, no) >= 0 < yes + no
+            )
+            self.heard = max(self.heard, period)
         if is_alarm:
             self.alarms = [*self.alarms[-9:], at]
         return is_alarm
@@ -115,6 +134,14 @@ class Ledger(msgspec.Struct, array_like=True):
         if not late or not first:
             return None
         return self._cells(first), self._cells(late)
+
+    def _tell(self, said: int, before: bool | None, after: bool | None, period: int) -> None:
+        """Note for the detector that a case has another label."""
+        band = self.unheard.setdefault(period, {}).setdefault(_band(said / _UNIT), [0, 0, 0])
+        for label, times in ((before, -1), (after, 1)):
+            if label is not None:
+                band[0 if label else 1] += times
+                band[2] += times * said
 
     def _cells(self, numbers: Iterable[int]) -> Mapping[int, int]:
         found: Counter[int] = Counter()

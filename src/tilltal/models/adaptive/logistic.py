@@ -106,10 +106,14 @@ class BayesianLogistic:
         return self._answers(self._period_of(at))
 
     def case(self, values: Sequence[object], at: int) -> Case:
-        """Return the case of a profile: its cells, and the score that the model gives it."""
+        """Return the case of a profile."""
         cells = self.layout.cells(values)
-        score = min(max(score_of(self.scoring(at), cells), -_FARTHEST), _FARTHEST)
-        return Case(self.layout.id, at, (0, *cells), (round(score / GRAIN),))
+        return self.case_of(cells, score_of(self.scoring(at), cells), at)
+
+    def case_of(self, cells: tuple[int, ...], score: float, at: int) -> Case:
+        """Return the case of cells, with their score."""
+        near = min(max(score, -_FARTHEST), _FARTHEST)
+        return Case(self.layout.id, at, (0, *cells), (round(near / GRAIN),))
 
     def to_bytes(self, at: int) -> bytes:
         """Return the state; what weighs nothing any more at an instant is left out."""

@@ -65,6 +65,9 @@ class AdaptiveModel(Protocol):
     def case(self, values: Sequence[object], at: int) -> Case:
         """Return the case of a profile: `values` are those of the features, in order, None for NULL."""
 
+    def case_of(self, cells: tuple[int, ...], score: float, at: int) -> Case:
+        """Return the case of a profile by its cells in the layout, and the score that the model gives it."""
+
     def to_bytes(self, at: int) -> bytes:
         """Return the state; what weighs nothing any more at an instant is left out."""
 
@@ -87,7 +90,7 @@ def probability(model: AdaptiveModel, values: Sequence[object], at: int) -> floa
 
 def score_of(scoring: Scoring, cells: Sequence[int]) -> float:
     """Return the score of a profile's cells, in log-odds."""
-    return scoring.start + sum(scoring.weights[cell] for cell in cells)
+    return scoring.start + sum(map(scoring.weights.__getitem__, cells))
 
 
 def chance(scoring: Scoring, layout: Layout, score: float) -> float:

@@ -87,11 +87,15 @@ class NaiveBayes:
         return evidence.yes, evidence.no
 
     def case(self, values: Sequence[object], at: int) -> Case:
-        """Return the case of a profile: its cells, its band, and what each predictor contributed."""
+        """Return the case of a profile."""
         cells = self.layout.cells(values)
-        evidence = self.evidence(at)
-        band = self.layout.first_band + self.layout.band(score_of(evidence.scoring, cells))
-        marks = tuple([round(_MARK * evidence.contributions[cell]) for cell in cells])
+        return self.case_of(cells, score_of(self.scoring(at), cells), at)
+
+    def case_of(self, cells: tuple[int, ...], score: float, at: int) -> Case:
+        """Return the case of cells and their score: with its band, and what each predictor contributed."""
+        band = self.layout.first_band + self.layout.band(score)
+        contributions = self.evidence(at).contributions
+        marks = tuple([round(_MARK * contributions[cell]) for cell in cells])
         return Case(self.layout.id, at, (0, *cells, band), marks)
 
     def to_bytes(self, at: int) -> bytes:

@@ -1,19 +1,19 @@
 """What a shown action came to: a state machine over its responses, whatever their order of arrival.
 
-shown ── impression ──► pending ── accept, conversion ──► yes
-                           │  └─── reject ──────────────► no        (the latest answer counts)
-                           └────── `wait` without answer ► no ── late accept ──► yes
+shown ── delivered, impression ──► pending ── accept, conversion ──► yes
+                                      │  └─── reject ──────────────► no        (the latest answer counts)
+                                      └────── `wait` without answer ► no ── late accept ──► yes
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from tilltal.core.operational import Answered
 
 YES = frozenset({"accept", "conversion"})
 NO = frozenset({"reject"})
-SEEN = frozenset({"impression", "click"})
+SEEN = frozenset({"delivered", "impression", "click"})
 
 
 def outcome(responses: Sequence[Answered], now: int, wait: int) -> bool | None:
@@ -26,16 +26,35 @@ def outcome(responses: Sequence[Answered], now: int, wait: int) -> bool | None:
         now: the instant of asking, microseconds.
         wait: how long an impression waits for its answer, microseconds.
     """
-    answers = [(each.at, each.kind in YES) for each in responses if each.kind in YES | NO]
-    if answers:
-        return max(answers)[1]
+    known = answer(responses)
+    if known is not None:
+        return known
     ends = time_out(responses, wait)
     return False if ends is not None and ends <= now else None
 
 
+def answer(responses: Iterable[Answered]) -> bool | None:
+    """Return the latest answer that was told, None without any."""
+    answers = [(each.at, each.kind in YES) for each in responses if each.kind in YES | NO]
+    return max(answers)[1] if answers else None
+
+
+def seen(responses: Iterable[Answered]) -> int | None:
+    """Return since when an action was seen (microseconds), None where nobody said so."""
+    return min((each.at for each in responses if each.kind in SEEN), default=None)
+
+
 def time_out(responses: Sequence[Answered], wait: int) -> int | None:
     """Return when an unanswered impression becomes a no (microseconds), None where nothing waits."""
-    if any(each.kind in YES | NO for each in responses):
-        return None
-    seen = [each.at for each in responses if each.kind in SEEN]
-    return min(seen) + wait if seen else None
+    begin = seen(responses)
+    return None if begin is None or answer(responses) is not None else begin + wait
+
+
+def delay_of_yes(responses: Iterable[Answered]) -> tuple[int, int]:
+    """Return when it was known that an action was seen, and how much later its first yes was (microseconds).
+
+    A yes before any impression tells of the impression, too.
+    """
+    told = [(each.received, each.kind in YES) for each in responses if each.kind in YES | SEEN]
+    begin = min(at for at, _ in told)
+    return begin, min(at for at, is_yes in told if is_yes) - begin

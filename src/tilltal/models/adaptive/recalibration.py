@@ -1,7 +1,8 @@
 """Recalibration of a batch model's probabilities while its labels come in: `models.rolling`, label by label.
 
 What is known of each case is kept under a key, so that a late answer takes the place of an earlier one. The
-state follows from what is known alone, not from the order in which it came.
+state follows from what is known alone, not from the order in which it came. Labels must come with the same
+delay, yes or no: where one of them is sooner, the line follows the delay and not the world.
 """
 
 from __future__ import annotations
@@ -62,6 +63,15 @@ class Recalibrator:
         self._by_key[key] = new
         if len(self._known) > self._window:
             del self._by_key[self._known.pop(0).key]
+        self._line = None
+        return True
+
+    def forget(self, key: bytes) -> bool:
+        """Take back what is known of a case; return whether anything was."""
+        old = self._by_key.pop(key, None)
+        if old is None:
+            return False
+        del self._known[bisect_left(self._known, old)]
         self._line = None
         return True
 

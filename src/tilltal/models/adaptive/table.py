@@ -11,7 +11,9 @@ from scipy.special import expit
 
 from tilltal.models.adaptive.bins import AnyBins
 from tilltal.models.adaptive.layout import BANDS, banded
+from tilltal.models.adaptive.levelling import AS_IT_IS, bent
 from tilltal.models.adaptive.model import AdaptiveModel, Case
+from tilltal.models.calibration import Platt
 
 Floats = npt.NDArray[np.float64]
 _PER_UNIT = banded(1) - banded(0)
@@ -36,6 +38,7 @@ class AdaptiveTable:
         "_evidence",
         "_features",
         "_first",
+        "_lines",
         "_matrix",
         "_models",
         "_rows",
@@ -56,6 +59,7 @@ class AdaptiveTable:
         self._steps, self._evidence = (np.zeros(BANDS * len(self._models)) for _ in range(2))
         self._first = np.arange(0, BANDS * len(self._models), BANDS)
         self._smooth = np.zeros(0, dtype=np.intp)
+        self._lines: dict[int, Platt] = {}
         self.at = at
         self.refresh(at)
 
@@ -65,9 +69,13 @@ class AdaptiveTable:
         for number in range(len(self._models)):
             self.update(number)
 
+    def level(self, number: int, line: Platt) -> None:
+        """Let a model's answers be corrected by a line from its next update on."""
+        self._lines[number] = line
+
     def update(self, number: int) -> None:
         """Take over what a model has learned."""
-        scoring = self._models[number].scoring(self.at)
+        scoring = bent(self._models[number].scoring(self.at), self._lines.get(number, AS_IT_IS))
         bands = slice(BANDS * number, BANDS * (number + 1))
         self._evidence[bands] = scoring.evidence
         self._matrix[0, number] = banded(scoring.start)

@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import Literal
 
 import msgspec
 import numpy as np
@@ -73,7 +74,9 @@ def train_uplift(table: pa.Table, task: Task, design: Design, *, undated: Collec
     tested = held_out(rows, task.definition, design)
     lack = _lack(treated, rows.labels, tested, task.definition)
     if lack:
-        return _stored(task, _report(rows, lack, _average(rows, treated)), _known(treated, rows))
+        return _stored(
+            task, _report(rows, lack, _average(rows, treated), design.otherwise), _known(treated, rows)
+        )
     ready = _prepared(table, rows, treated, task, design, undated)
     return _judged(ready, rows, _trial(ready.experiment, tested, task, design), task, design)
 
@@ -126,7 +129,7 @@ def _judged(ready: _Prepared, rows: Rows, trial: Trial, task: Task, design: Desi
     """Return the learner in use, which learns from all, or the average effect."""
     average, weak = average_effect(_tested(ready.experiment)), weakness(trial.gains)
     report = msgspec.structs.replace(
-        _report(rows, weak, average),
+        _report(rows, weak, average, design.otherwise),
         is_accepted=not weak,
         dropped=ready.encoding.dropped,
         leaks=ready.leaks,
@@ -197,11 +200,13 @@ def _notes(design: Design, found: Assignment) -> tuple[str, ...]:
     return (note,)
 
 
-def _report(rows: Rows, weak: str, average: Interval | None) -> Report:
+def _report(
+    rows: Rows, weak: str, average: Interval | None, otherwise: Literal["average", "none"] = "average"
+) -> Report:
     positives = int(rows.labels.sum())
     return Report(
         is_accepted=False,
-        verdict=rejected(weak, average),
+        verdict=rejected(weak, average, otherwise),
         base_rate=BetaRate(positives=positives, rows=len(rows)),
         rows=len(rows),
         positives=positives,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from tilltal.models.uplift.qini import Gains, Interval
 
 _UNIT = "additional answers of yes per 1,000 treated"
@@ -26,14 +28,16 @@ def weakness(gains: Gains) -> str:
     return ""
 
 
-def rejected(why: str, average: Interval | None) -> str:
-    """Return the verdict where everybody gets the average effect."""
+def rejected(why: str, average: Interval | None, otherwise: Literal["average", "none"] = "average") -> str:
+    """Return the verdict where everybody gets the average effect, or none if that is wanted."""
     if average is None:
         return f"{why}: nothing is known, and nobody gets an effect"
     if average.low <= 0 <= average.high:
         noise = "which is not distinguishable from none either"
     else:
         noise = "which is distinguishable from none"
+    if otherwise == "none":
+        return f"{why}: propensities stay; the average effect is {average} {_UNIT}, {noise}"
     return f"{why}: everybody has the average effect, {average} {_UNIT}, {noise}"
 
 

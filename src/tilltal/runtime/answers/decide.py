@@ -14,6 +14,8 @@ from tilltal.decisions.arbitration import Context
 from tilltal.runtime.answers.snapshot import Snapshot, open_snapshot, refuse_stale
 from tilltal.runtime.progress import Progress
 from tilltal.runtime.refresh.deciding import decide_all, decision_plan, open_input
+from tilltal.runtime.refresh.exploring import read_known
+from tilltal.runtime.refresh.sending import open_pace, read_rhythm
 from tilltal.runtime.storage import disk
 from tilltal.workspace.workspace import Workspace
 
@@ -21,7 +23,10 @@ FORMATS = {".parquet": "", ".csv": "(HEADER)", ".jsonl": "(FORMAT json)"}
 
 
 class ActionShare(msgspec.Struct, frozen=True, kw_only=True):
-    """How many customers have an action as their first, and what to expect of it (major currency units)."""
+    """How many customers have an action as their first, and what to expect of it (major currency units).
+
+    `expected_value` is the sum of P × V less what the contacts cost.
+    """
 
     action: str
     title: str
@@ -68,8 +73,21 @@ def decide_anew(
     with open_snapshot(workspace) as snapshot:
         plan = decision_plan(workspace, snapshot.clock)
         refuse_stale(snapshot, plan)
-        open_input(snapshot.engine, workspace, plan, snapshot.clock, "profiles", context=context)
-        decided = decide_all(snapshot.engine, plan, snapshot.clock, snapshot.models, context, progress)
+        exploration = read_known(plan, snapshot.clock, snapshot.folder)
+        open_input(
+            snapshot.engine,
+            workspace,
+            plan,
+            snapshot.clock,
+            "profiles",
+            context=context,
+            exploration=exploration,
+        )
+        rhythm = read_rhythm(snapshot.folder)
+        pace = open_pace(snapshot.engine, workspace, snapshot.clock, "profiles", rhythm)
+        decided = decide_all(
+            snapshot.engine, plan, snapshot.clock, snapshot.models, context, progress, pace, exploration
+        )
         snapshot.engine.register("decided", decided.table)
         shares = first_actions(snapshot, "decided")
         if target:
@@ -108,7 +126,7 @@ def first_actions(snapshot: Snapshot, relation: str) -> tuple[ActionShare, ...]:
     """Return how often each action is a customer's first, most often first."""
     actions = snapshot.workspace.actions
     rows = snapshot.engine.rows(
-        f"SELECT action, count(*), avg(P), sum(P * V) FROM {relation} WHERE rank = 1 "
+        f"SELECT action, count(*), avg(P), sum(P * V - cost) FROM {relation} WHERE rank = 1 "
         "GROUP BY action ORDER BY 2 DESC, 1"
     )
     return tuple(

@@ -9,13 +9,16 @@ import pyarrow as pa
 from tilltal.core.errors import DataError
 from tilltal.core.ids import profile_text
 from tilltal.decisions.arbitration import Context
-from tilltal.decisions.explanation import Explanation, chosen_actions, other_actions, speaker_of
+from tilltal.decisions.batch_exploring import decide_exploring
+from tilltal.decisions.explanation import Explanation, chosen_actions, other_actions, speaker_of, timed
 from tilltal.decisions.plan import DecisionPlan
-from tilltal.decisions.single import Row, as_row, decide
+from tilltal.decisions.single import Row, as_row
 from tilltal.decisions.words.saying import DEFAULT
 from tilltal.models.model import TrainedModel
 from tilltal.runtime.answers.snapshot import Snapshot, find_profile, open_snapshot, refuse_stale
 from tilltal.runtime.refresh.deciding import INPUT, decision_plan, open_input
+from tilltal.runtime.refresh.exploring import read_known
+from tilltal.runtime.refresh.sending import open_pace, read_rhythm
 from tilltal.workspace.names import profile_schema
 from tilltal.workspace.workspace import Workspace
 
@@ -40,8 +43,16 @@ def explain(workspace: Workspace, customer: str, context: Context, language: str
         profile = find_profile(snapshot, customer)
         plan = decision_plan(workspace, snapshot.clock)
         refuse_stale(snapshot, plan)
+        exploration = read_known(plan, snapshot.clock, snapshot.folder)
         open_input(
-            snapshot.engine, workspace, plan, snapshot.clock, "profiles", only_known=False, context=context
+            snapshot.engine,
+            workspace,
+            plan,
+            snapshot.clock,
+            "profiles",
+            only_known=False,
+            context=context,
+            exploration=exploration,
         )
         table = snapshot.engine.arrow(f"SELECT * FROM {INPUT} WHERE profile = {profile}")
         row = as_row(table.to_pylist()[0], plan.schema)
@@ -50,7 +61,10 @@ def explain(workspace: Workspace, customer: str, context: Context, language: str
                 "P366", f"{customer!r} is a device of nobody known: nothing is decided for it."
             )
         speaker = speaker_of(plan, language)
-        decision = decide(plan, row, snapshot.clock, context)
+        decision = decide_exploring(plan, row, snapshot.clock, context, exploration, profile)
+        pace = open_pace(snapshot.engine, workspace, snapshot.clock, "profiles", read_rhythm(snapshot.folder))
+        shown = {entry.action: decision.proposals[entry.action].channel for entry in decision.ranking.ranked}
+        plans = {} if pace is None else pace.of_one(snapshot.engine, plan, shown, row, snapshot.clock)
         because = _because(snapshot, plan, table, [entry.action for entry in decision.ranking.ranked])
         return Explanation(
             profile=profile_text(profile),
@@ -63,7 +77,10 @@ def explain(workspace: Workspace, customer: str, context: Context, language: str
                 for name, value in sorted(row.items())
                 if name.startswith("score.") and isinstance(value, int | float)
             },
-            chosen=chosen_actions(plan, decision, because, speaker=speaker),
+            chosen=tuple(
+                timed(one, plans.get(one.action), speaker)
+                for one in chosen_actions(plan, decision, because, speaker=speaker)
+            ),
             not_chosen=other_actions(plan, decision, speaker),
         )
 

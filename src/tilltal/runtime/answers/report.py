@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from tilltal.core.names import literal, quote
+from tilltal.core.names import quote
 from tilltal.core.time import parse_instant
 from tilltal.customers.personas.centroids import Centroids
 from tilltal.engines.duckdb import DuckDBEngine
@@ -25,9 +25,11 @@ from tilltal.insight.report.gather.tables import Tables
 from tilltal.insight.report.gather.value import value_grid
 from tilltal.insight.report.gather.why_not import why_not
 from tilltal.insight.report.page import render
-from tilltal.insight.report.worth import WorthView
+from tilltal.insight.report.worth import StudyView
 from tilltal.models.model import Content, from_bytes
 from tilltal.rules.clock import Clock
+from tilltal.runtime.answers.snapshot import table_of
+from tilltal.runtime.answers.studies import kept_study
 from tilltal.runtime.intake.ingest import store_of
 from tilltal.runtime.refresh.personas import FILE as PERSONAS
 from tilltal.runtime.refresh.personas import Kept
@@ -47,24 +49,34 @@ class Taken(msgspec.Struct, frozen=True, kw_only=True):
     definitions: str
 
 
-def write_report(workspace: Workspace, target: Path | None = None, worth: WorthView | None = None) -> Path:
+def write_report(workspace: Workspace, target: Path | None = None) -> Path:
     """Write the page of the snapshot in force; return where it lies.
 
     Args:
         workspace: definitions that passed their check.
         target: the file to write; `report.html` in the workspace if None.
-        worth: what each step is worth, where the truth is known.
 
     Raises:
-        DataError: E507 if there is no snapshot yet.
+        DataError: E507 if there is no snapshot yet; E515 if a study that was kept is damaged.
         EngineError: if the disk or the engine gives up; the old page, if any, stays.
     """
     snapshot = store_of(workspace).current_snapshot()
     chosen = target or Path(workspace.root) / FILE
-    page = render(msgspec.structs.replace(read_snapshot(workspace, snapshot), worth=worth))
+    page = render(_with_study(workspace, read_snapshot(workspace, snapshot)))
     with disk.explained():
         disk.write(chosen, page.encode())
     return chosen
+
+
+def _with_study(workspace: Workspace, data: ReportData) -> ReportData:
+    """Add what each step is worth, where a study of the known truth was made."""
+    study = kept_study(workspace)
+    if study is None:
+        return data
+    day = parse_instant(study.as_of, workspace.zone).astimezone(workspace.zone).date()
+    is_earlier = study.definitions != data.about.definitions or day != data.about.as_of
+    shown = StudyView(worth=study.worth, as_of=day, is_earlier=is_earlier)
+    return msgspec.structs.replace(data, study=shown)
 
 
 def read_snapshot(workspace: Workspace, snapshot: Path) -> ReportData:
@@ -130,8 +142,8 @@ def _order(workspace: Workspace, stages: tuple[str, ...], centroids: Centroids |
 
 def _open(engine: DuckDBEngine, snapshot: Path) -> Tables:
     paths: Mapping[str, Path] = {path.stem: path for path in sorted(snapshot.glob("*.parquet"))}
-    for name, path in paths.items():
-        engine.run(f"CREATE VIEW {quote(name)} AS SELECT * FROM read_parquet({literal(str(path))})")
+    for name in paths:
+        engine.run(f"CREATE VIEW {quote(name)} AS {table_of(engine, snapshot, name)}")
     return Tables(engine, paths)
 
 

@@ -82,8 +82,16 @@ def open_snapshot(workspace: Workspace) -> Iterator[Snapshot]:
         open_views(engine, workspace, snapshot.clock, "present")
         for path in sorted(folder.glob("*.parquet")):
             if path.stem not in HISTORY_TABLES:
-                engine.run(f"CREATE VIEW {quote(path.stem)} AS SELECT * FROM {_read(folder, path.stem)}")
+                engine.run(f"CREATE VIEW {quote(path.stem)} AS {table_of(engine, folder, path.stem)}")
         yield snapshot
+
+
+def table_of(engine: DuckDBEngine, folder: Path, name: str) -> str:
+    """Return the SELECT of a table; decisions of before costs were told apart have V less of them."""
+    read = _read(folder, name)
+    if name != "decisions" or "cost" in {row[0] for row in engine.rows(f"DESCRIBE SELECT * FROM {read}")}:
+        return f"SELECT * FROM {read}"
+    return f"SELECT *, CAST(0 AS DOUBLE) AS cost FROM {read}"
 
 
 def refuse_stale(snapshot: Snapshot, plan: DecisionPlan) -> None:

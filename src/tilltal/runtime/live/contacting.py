@@ -15,6 +15,7 @@ import msgspec
 from tilltal.core.time import Unit, Window, known_zone, parse_duration
 from tilltal.customers.live.profile import ProfileProgram, ProfileState
 from tilltal.customers.live.traits.families import Family
+from tilltal.customers.rhythms.rhythm import FLAT, Rhythm
 from tilltal.decisions.contacting.parts import Contact, contact_of
 from tilltal.decisions.contacting.permission import answers_of
 from tilltal.decisions.contacting.policy import ContactPolicy, Made, Moment, Outcome, Past
@@ -22,6 +23,8 @@ from tilltal.decisions.contacting.windows import micros
 from tilltal.decisions.history.readings import History
 from tilltal.decisions.plan import DecisionPlan
 from tilltal.rules.clock import Clock
+from tilltal.runtime.live.contacts.rations import Rations
+from tilltal.runtime.live.pacing import Pacing
 from tilltal.workspace.decision_names import CONTACT, MOST_DAYS
 from tilltal.workspace.definitions.contact import Cap, CoolDown
 from tilltal.workspace.definitions.contact import Contact as Terms
@@ -38,19 +41,21 @@ _NOTHING = Past()
 
 
 class LiveContacts:
-    """The contact policy over states of profiles.
+    """The contact policy over states of profiles, with when contacts are sent and how many there are.
 
     `families` must be kept by the program that makes the states; `days` is how far back a rule looks.
     """
 
-    def __init__(self, workspace: Workspace, plan: DecisionPlan) -> None:
-        """Compile the policy of a workspace.
+    def __init__(self, workspace: Workspace, plan: DecisionPlan, rhythm: Rhythm = FLAT) -> None:
+        """Compile the policy of a workspace; `rhythm` is the population's.
 
         Raises:
             ValueError: if a duration or a time of day cannot be read.
         """
         terms = workspace.contact
         self.policy = ContactPolicy(terms, workspace.consent)
+        self.pacing = Pacing(workspace, plan, rhythm)
+        self.rations = Rations(workspace, plan)
         self._actions = workspace.actions
         self._zone = workspace.zone
         self._legal = self.policy.legal(plan.contacts)
@@ -64,8 +69,9 @@ class LiveContacts:
 
     @property
     def families(self) -> list[Family]:
-        """What of contacts and outcomes must be kept."""
-        return [*([] if self._made is None else [self._made]), *self._outcomes.values()]
+        """What of contacts and outcomes, and of when customers are there, must be kept."""
+        made = [] if self._made is None else [self._made]
+        return [*made, *self._outcomes.values(), *self.pacing.families]
 
     @property
     def counts(self) -> bool:
@@ -77,9 +83,13 @@ class LiveContacts:
         return now - self._reach
 
     def contact(self, action: str, channel: str) -> Contact:
-        """Return the contact that an action makes in a channel, as far as the action is known today."""
+        """Return the contact that an action makes in a channel, with its priority."""
         known = self._contact(action, channel)
         return msgspec.structs.replace(known, priority=self.priority(known.purpose))
+
+    def parts(self, action: str, channel: str) -> Contact:
+        """Return the contact that an action makes in a channel, as far as the action is known today."""
+        return self._contact(action, channel)
 
     def priority(self, purpose: str | None) -> float:
         """Return the priority of a purpose's contacts."""
@@ -113,6 +123,7 @@ class LiveContacts:
             **self._history.readings(past, moment.now),
             **self.policy.readings(past, moment),
             **self.policy.permits(self._legal, past.answers, moment),
+            **self.pacing.readings(moment),
         }
 
     def _contact_of(self, action: object, channel: object) -> Contact:

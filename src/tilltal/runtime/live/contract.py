@@ -13,6 +13,7 @@ from typing import Annotated, Literal, Protocol
 import msgspec
 
 from tilltal.runtime.live.answers.account import DecisionAccount
+from tilltal.runtime.live.answers.advice import Advised
 from tilltal.runtime.live.contacts.contract import ContactCount, ContactService
 
 MessageType = Literal["identify", "track", "page", "screen", "group", "alias"]
@@ -120,37 +121,6 @@ class DecideRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     count: Annotated[int, msgspec.Meta(ge=1, le=1000)] | None = None
     budget_ms: Annotated[float, msgspec.Meta(gt=0, le=60_000)] | None = None
     reserve: bool | None = None
-
-
-class Treatment(msgspec.Struct, frozen=True, kw_only=True):
-    """What to say in a channel and language. `content` is the treatment's own fields (title, body, link)."""
-
-    channel: str
-    language: str
-    content: dict[str, object] = {}
-
-
-class Factors(msgspec.Struct, frozen=True):
-    """Priority = P × C × V × L."""
-
-    P: float
-    C: float
-    V: float
-    L: float
-
-
-class Advised(msgspec.Struct, frozen=True, kw_only=True):
-    """One action, best first (`rank` from 1). `reasons` are sentences, `contact` is its reservation."""
-
-    rank: int
-    action: str
-    title: str
-    channel: str | None
-    priority: float
-    factors: Factors
-    treatment: Treatment | None = None
-    reasons: tuple[str, ...] = ()
-    contact: str | None = None
 
 
 class DecideAnswer(msgspec.Struct, frozen=True, kw_only=True):

@@ -5,7 +5,7 @@ A reload makes a new one and swaps it in; requests under way finish on the one t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import msgspec
 
@@ -19,9 +19,11 @@ from tilltal.decisions.live.decider import LiveDecider, Shown
 from tilltal.decisions.live.reasons import grounds
 from tilltal.decisions.plan import DecisionPlan
 from tilltal.decisions.words.en import WORDS
+from tilltal.decisions.words.saying import Speaker
 from tilltal.governance.vault import Vault
 from tilltal.rules.clock import Clock
 from tilltal.runtime.linking.verdicts import with_verdicts
+from tilltal.runtime.live.answers.advice import Treatment
 from tilltal.runtime.live.answers.archive import Origin, origin_of
 from tilltal.runtime.live.answers.exploring import Exploring
 from tilltal.runtime.live.answers.learning import Learning
@@ -57,6 +59,8 @@ class InForce(msgspec.Struct, kw_only=True):
     contacts: LiveContacts
     names: tuple[str, ...]
     living: tuple[str, ...]
+    namespaces: frozenset[str]
+    treatments: Mapping[tuple[str, str, str], Treatment]
     grounds: Mapping[str, tuple[str, ...]]
     editions: Mapping[str, str]
     origin: Origin
@@ -87,8 +91,8 @@ class InForce(msgspec.Struct, kw_only=True):
         Raises:
             TilltalError: C110 for an unknown namespace.
         """
-        known = [one.name for one in self.workspace.identity.namespaces]
-        if namespace not in known:
+        if namespace not in self.namespaces:
+            known = [one.name for one in self.workspace.identity.namespaces]
             raise TilltalError.of(
                 "C110", f"There is no namespace {namespace!r}.", valid=nearest(namespace, known)
             )
@@ -136,6 +140,15 @@ class InForce(msgspec.Struct, kw_only=True):
             return (*notes, WORDS.learned.format(share=f"{share:.1%}"))
         return (*notes, WORDS.assumed)
 
+    def effect(self, shown: Shown, values: Mapping[str, object]) -> tuple[str, ...]:
+        """Say whether P is what a contact adds, of an action that asks an experiment; nothing of others."""
+        model = self.workspace.actions[shown.action].uplift
+        if model is None:
+            return ()
+        action = next(each for each in self.decider.plan.actions if each.name == shown.action)
+        adds = action.effect(values.get(f"score.{model}")) is not None
+        return Speaker().effect(action, adds=adds)
+
 
 def in_force(
     workspace: Workspace,
@@ -157,7 +170,7 @@ def in_force(
         WorkspaceError: with the faults of expressions.
     """
     plan = decision_plan(workspace, Clock(moment(now), workspace.zone))
-    contacts = LiveContacts(workspace, plan)
+    contacts = LiveContacts(workspace, plan, reference.rhythm)
     origin = origin_of(reference)
     program = ProfileProgram(workspace, reference, contacts.families)
     desk = Desk(workspace.identity, vault, moment(now).astimezone(workspace.zone).date())
@@ -174,11 +187,13 @@ def in_force(
         contacts=contacts,
         names=_names(workspace, plan, program),
         living=tuple(sorted(plan.living & program.names.keys())),
+        namespaces=frozenset(one.name for one in workspace.identity.namespaces),
+        treatments=dict(_treatments(workspace)),
         grounds={action.name: grounds(action) for action in plan.actions},
         editions=reference.editions,
         origin=origin,
         origin_id=origin.digest,
-        lacks_models=any(action.model in origin.missing for action in plan.actions),
+        lacks_models=any({action.model, action.uplift} & origin.missing.keys() for action in plan.actions),
         learning=Learning(decider, adaptive, now),
         exploring=Exploring(decider),
         recalibrating=Recalibrating(
@@ -196,6 +211,14 @@ def _router(workspace: Workspace) -> Router:
             if source.read.collector
         ]
     )
+
+
+def _treatments(workspace: Workspace) -> Iterator[tuple[tuple[str, str, str], Treatment]]:
+    """Yield what is shown, by action, channel and language."""
+    for action, treatments in workspace.treatments.items():
+        for (channel, language), one in treatments.items():
+            content = msgspec.structs.asdict(one)
+            yield (action, channel, language), Treatment(channel=channel, language=language, content=content)
 
 
 def identity_of(workspace: Workspace, vault: Vault) -> OnlineIdentity:

@@ -15,14 +15,15 @@ from tilltal.core.errors import DataError
 from tilltal.core.names import quote
 from tilltal.customers.live.program import Reference
 from tilltal.customers.value import Borders, borders_of, value_steps
+from tilltal.decisions.words.saying import UNTRAINED
 from tilltal.models.model import Scorer, from_bytes
 from tilltal.rules.types import Type
 from tilltal.runtime.answers.snapshot import Snapshot, open_snapshot
 from tilltal.runtime.refresh.personas import PersonaMemory
+from tilltal.runtime.refresh.sending import read_rhythm
 from tilltal.workspace.names import products, profile_schema
 from tilltal.workspace.workspace import Workspace
 
-_UNTRAINED = "it was never trained"
 _COLUMNS: dict[Type, pa.DataType] = {
     Type.BOOLEAN: pa.bool_(),
     Type.INTEGER: pa.int64(),
@@ -61,7 +62,7 @@ def snapshotted(workspace: Workspace) -> Snapshotted:
 def bare_reference(workspace: Workspace) -> Reference:
     """Return what there is without a snapshot: fixed borders alone."""
     borders = None if workspace.value is None else borders_of(workspace.value, [])
-    missing = dict.fromkeys(sorted(workspace.models), _UNTRAINED)
+    missing = dict.fromkeys(sorted(workspace.models), UNTRAINED)
     return Reference(borders=borders, centroids=None, product_order={}, models={}, faulty=missing, version="")
 
 
@@ -79,6 +80,7 @@ def reference_of(snapshot: Snapshot) -> Reference:
         models=models,
         editions={name: hashlib.sha256(one.to_bytes()).hexdigest()[:16] for name, one in models.items()},
         faulty=faulty,
+        rhythm=read_rhythm(snapshot.folder),
         as_of=snapshot.manifest.as_of,
         version=snapshot.folder.name,
     )
@@ -94,7 +96,7 @@ def usable_models(folder: Path, workspace: Workspace) -> tuple[dict[str, Scorer]
             model = from_bytes((folder / "models" / name / "model").read_bytes())
             model.score(nobody, date(2000, 1, 1))
         except FileNotFoundError:
-            faulty[name] = _UNTRAINED
+            faulty[name] = UNTRAINED
         except OSError as error:
             faulty[name] = f"its file cannot be read: {error.strerror or error}"
         except DataError as error:

@@ -15,18 +15,25 @@ from tilltal.core.names import quote
 from tilltal.core.ports import BatchEngine
 from tilltal.decisions.arbitration import Context
 from tilltal.decisions.batch import BatchDecision, input_sql, rank
-from tilltal.decisions.contacting.batch import readings
+from tilltal.decisions.batch_exploring import Exploration, explored, openings
+from tilltal.decisions.contacting.batch import ContactReadings, readings
 from tilltal.decisions.context import context_columns
 from tilltal.decisions.history.batch import history_sql, with_history
 from tilltal.decisions.plan import DecisionPlan, Policies, plan_decisions
+from tilltal.decisions.sending.batch import closed_columns
+from tilltal.decisions.sending.choosing import Closing, Sender
 from tilltal.models.model import Scorer, TrainedModel
 from tilltal.rules.clock import Clock
 from tilltal.runtime.progress import Progress
+from tilltal.runtime.refresh.sending import Pace
 from tilltal.workspace.names import profile_schema
 from tilltal.workspace.workspace import Workspace
 
 INPUT = "decision_input"
 _NO_CONTEXT: Context = MappingProxyType({})
+NOTHING_KNOWN = Exploration("", {})
+"""Of an action that learns, no more is known than its definition states."""
+_OPENINGS = "action_openings"
 _CHUNK = 200_000  # customers ranked at once: 30 actions of four factors are 200 MB
 _REASONS = 3
 
@@ -45,7 +52,10 @@ DECISIONS = pa.schema(
         ("C", pa.float64()),
         ("V", pa.float64()),
         ("L", pa.float64()),
+        ("cost", pa.float64()),
         ("reasons", pa.list_(REASON)),
+        ("send_at", pa.timestamp("us")),
+        ("send_reason", pa.string()),
     ]
 )
 
@@ -81,6 +91,7 @@ def decision_plan(workspace: Workspace, clock: Clock) -> DecisionPlan:
         consent=workspace.consent,
         contact=workspace.contact,
         engagement=workspace.engagement,
+        sending=workspace.sending,
     )
     channels = {name: channels_of(workspace, name) for name in workspace.actions}
     uplifts = frozenset(name for name, model in workspace.models.items() if model.uplift is not None)
@@ -103,21 +114,50 @@ def open_input(
     *,
     only_known: bool = True,
     context: Context = _NO_CONTEXT,
+    exploration: Exploration = NOTHING_KNOWN,
 ) -> None:
     """Make the view `decision_input`: profiles, known ones only, with all else that deciding reads.
 
-    That is what stands against contacts, the history of contacts and outcomes, and the context, the same for
-    all.
+    That is what stands against contacts, the history of contacts and outcomes, for whom new actions are not
+    open yet, and the context, the same for all.
     """
     found = with_history(
         readings(plan.contacts, workspace.contact, workspace.consent, workspace.actions, clock, relation),
         history_sql(plan, workspace.contact, workspace.actions, clock),
-        context_columns(workspace.engagement, context),
+        (*context_columns(workspace.engagement, context), *_closed(workspace, plan, clock)),
     )
     for name, select in found.tables.items():
         engine.run(f"CREATE OR REPLACE TABLE {name} AS {select}")
     condition = "is_known" if only_known else "TRUE"
+    found = _with_openings(engine, found, plan, relation, exploration)
     engine.run(f"CREATE OR REPLACE VIEW {INPUT} AS {found.select(relation)} WHERE {condition}")
+
+
+def _with_openings(
+    engine: BatchEngine,
+    found: ContactReadings,
+    plan: DecisionPlan,
+    relation: str,
+    exploration: Exploration,
+) -> ContactReadings:
+    """Add for whom each new action is not open yet; nothing where all are open."""
+    if not plan.arbitration.exploration.opening:
+        return found
+    profiles = engine.arrow(f"SELECT profile FROM {relation}").column("profile")
+    ids = np.asarray(profiles.to_numpy(), dtype=np.int64)
+    closed = openings(plan, exploration, ids)
+    if not closed:
+        return found
+    columns = {name: pa.array(who.astype(np.int64)) for name, who in closed.items()}
+    engine.register("closed_openings", pa.table({"profile": profiles, **columns}))
+    engine.run(f"CREATE OR REPLACE TABLE {_OPENINGS} AS SELECT * FROM closed_openings")
+    return msgspec.structs.replace(found, tables={**found.tables, _OPENINGS: ""})
+
+
+def _closed(workspace: Workspace, plan: DecisionPlan, clock: Clock) -> tuple[str, ...]:
+    """Return the columns that say of messages whose moment is chosen if none is left."""
+    sender = Sender(workspace.sending, workspace.contact)
+    return closed_columns(Closing(sender, plan.endings), sender, workspace.contact, clock)
 
 
 def decide_all(
@@ -127,8 +167,13 @@ def decide_all(
     models: Mapping[str, Scorer],
     context: Context,
     progress: Progress,
+    pace: Pace | None = None,
+    exploration: Exploration = NOTHING_KNOWN,
 ) -> Decided:
-    """Decide for every customer of `decision_input`."""
+    """Decide for every customer of `decision_input`.
+
+    `pace` says when it is sent, if that is chosen; `exploration` what is drawn with, if the policy explores.
+    """
     total = int(engine.rows(f"SELECT count(*) FROM {INPUT}")[0][0])
     parts = max(1, -(-total // _CHUNK))
     progress.start("decisions", parts)
@@ -137,10 +182,11 @@ def decide_all(
     for part in range(parts):
         chosen = f"profile % {parts} = {part}"
         table = engine.arrow(input_sql(plan, INPUT, clock, chosen) + " ORDER BY profile")
-        decision = rank(plan, table, context)
+        decision = rank(plan, explored(plan, table, exploration), context)
         _count(funnel, plan, decision)
         shown = _rows(plan, table, decision)
-        tables.append(_with_reasons(engine, plan, clock, models, shown, chosen))
+        reasoned = _with_reasons(engine, plan, clock, models, shown, chosen)
+        tables.append(_with_moments(engine, plan, clock, pace, reasoned, chosen))
         progress.advance()
     return Decided(table=pa.concat_tables(tables), funnel=funnel, customers=total)
 
@@ -173,6 +219,7 @@ def _rows(plan: DecisionPlan, table: pa.Table, decision: BatchDecision) -> pa.Ta
             "C": decision.context[customer, slot],
             "V": decision.value[customer, slot],
             "L": decision.lever[customer, slot],
+            "cost": decision.cost[customer, slot],
         }
     )
 
@@ -203,7 +250,23 @@ def _with_reasons(
         feature[rows, :width] = found.places[place] + len(names)
         effect[rows, :width] = found.effects[place]
         names += model.content.encoding.names
-    return shown.append_column("reasons", _reasons(names, feature, effect)).cast(DECISIONS)
+    return shown.append_column("reasons", _reasons(names, feature, effect))
+
+
+def timed(
+    engine: BatchEngine, plan: DecisionPlan, clock: Clock, pace: Pace | None, shown: pa.Table, chosen: str
+) -> tuple[pa.Array, pa.Array]:
+    """Return when each of some actions is sent, and whose rhythm says so; NULL where that is not chosen."""
+    if pace is None:
+        return pa.nulls(shown.num_rows, pa.timestamp("us")), pa.nulls(shown.num_rows, pa.string())
+    return pace.moments(engine, plan, shown, INPUT, chosen, clock)
+
+
+def _with_moments(
+    engine: BatchEngine, plan: DecisionPlan, clock: Clock, pace: Pace | None, shown: pa.Table, chosen: str
+) -> pa.Table:
+    at, because = timed(engine, plan, clock, pace, shown, chosen)
+    return shown.append_column("send_at", at).append_column("send_reason", because).cast(DECISIONS)
 
 
 def _reasons(names: list[str], feature: Ints, effect: Floats) -> pa.Array:

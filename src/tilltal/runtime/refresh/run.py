@@ -28,11 +28,13 @@ from tilltal.runtime.intake.ingest import store_of
 from tilltal.runtime.live.history.compaction import hot_of
 from tilltal.runtime.progress import Progress
 from tilltal.runtime.refresh.deciding import Decided, decide_all, decision_plan, open_input
+from tilltal.runtime.refresh.exploring import known_so_far, write_known
 from tilltal.runtime.refresh.identities import resolve_identities
 from tilltal.runtime.refresh.manifest import Manifest, Step
 from tilltal.runtime.refresh.personas import PersonaMemory
 from tilltal.runtime.refresh.profiles import ProfileBuilder, event_type_schemas, profile_hash
 from tilltal.runtime.refresh.scoring import score_table
+from tilltal.runtime.refresh.sending import open_pace, write_rhythm
 from tilltal.runtime.refresh.training import Trainer, earlier_models, write_models
 from tilltal.runtime.refresh.views import event_span, open_history, open_views
 from tilltal.runtime.storage import disk
@@ -111,14 +113,18 @@ class Refresh:
         models, trained = self._profiles_and_models(clock, memory, known)
         with self._step("decisions"):
             plan = decision_plan(workspace, clock)
-            open_input(engine, workspace, plan, clock, "profiles")
-            decided = decide_all(engine, plan, clock, models, {}, self._progress)
+            exploration = known_so_far(workspace, plan, clock)
+            open_input(engine, workspace, plan, clock, "profiles", exploration=exploration)
+            pace = open_pace(engine, workspace, clock, "profiles")
+            decided = decide_all(engine, plan, clock, models, {}, self._progress, pace, exploration)
         with self._step("insight"):
             self._insight(clock)
         with self._step("writing"):
             self._write(folder, decided)
             memory.write(folder)
             write_models(models, folder / "models")
+            write_rhythm(pace, folder)
+            write_known(exploration, folder)
         manifest = Manifest(
             name=workspace.settings.name,
             currency=workspace.currency,

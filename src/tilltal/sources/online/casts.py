@@ -14,7 +14,7 @@ from typing import TypeAlias
 
 from tilltal.core.money import minor_per_major
 from tilltal.core.time import zone_of
-from tilltal.sources.casts import Context
+from tilltal.sources.casts import Context, is_untyped
 from tilltal.sources.inputs import Input
 from tilltal.sources.online import clock, numbers
 from tilltal.sources.online.cells import cell, texts
@@ -36,8 +36,10 @@ def reader(one: Input, context: Context) -> Cast:
 
 
 def field_reader(one: Input, context: Context) -> Cast:
-    """Return how to read a field as history keeps it: dates and naive UTC times as such."""
+    """Return how to read a field as history keeps it: dates, naive UTC times and untyped values as such."""
     slow = _slow(one, context)
+    if is_untyped(one):
+        return _untyped(reader(one, context))
     if one.type == "date":
         is_usual = one.format is None and not one.map and not one.values
         return _with_quick(iso_date if is_usual else None, lambda raw, reasons: _date(slow(raw, reasons)))
@@ -45,6 +47,16 @@ def field_reader(one: Input, context: Context) -> Cast:
         read = reader(one, context)
         return lambda raw, reasons: _time(read(raw, reasons))
     return reader(one, context)
+
+
+def _untyped(read: Cast) -> Cast:
+    """Return what leaves texts texts, and takes numbers and booleans for such."""
+
+    def value(raw: object, reasons: list[Reason]) -> object:
+        text = read(raw, reasons)
+        return text if type(raw) is str or not isinstance(text, str) else numbers.scalar(text)
+
+    return value
 
 
 def _with_quick(short: Quick | None, slow: Cast) -> Cast:

@@ -83,7 +83,7 @@ def cell(raw: object) -> str | None:
         return raw.strip(SPACES) or None
     if raw is None:
         return None
-    text = raw if isinstance(raw, str) else _json(raw)
+    text = raw if isinstance(raw, str) else as_json(raw)
     if not text.isascii():
         text.encode()
     return text.strip(SPACES) or None
@@ -108,8 +108,8 @@ def number_text(value: float) -> str:
     return f"{sign}{digits.ljust(exponent + 1, '0')}.0"
 
 
-def _json(raw: object) -> str:
-    """Write a JSON value without spaces."""
+def as_json(raw: object) -> str:
+    """Write a JSON value without spaces, as DuckDB does."""
     if raw is None:
         return "null"
     if isinstance(raw, bool):
@@ -119,9 +119,9 @@ def _json(raw: object) -> str:
     if isinstance(raw, float):
         return number_text(raw)
     if isinstance(raw, Mapping):
-        return "{" + ",".join(f"{_quoted(str(key))}:{_json(value)}" for key, value in raw.items()) + "}"
+        return "{" + ",".join(f"{_quoted(str(key))}:{as_json(value)}" for key, value in raw.items()) + "}"
     if isinstance(raw, list | tuple):
-        return "[" + ",".join(map(_json, raw)) + "]"
+        return "[" + ",".join(map(as_json, raw)) + "]"
     return raw.isoformat() if isinstance(raw, datetime) else _quoted(str(raw))
 
 

@@ -10,10 +10,13 @@ from collections.abc import Callable
 from decimal import ROUND_HALF_UP, Context, Decimal
 from math import isfinite
 
+from tilltal.sources.numbers import JSON_NUMBER
+
 PART = 10**12
 LEAST, MOST = -(2**63), 2**63 - 1
 TRUE = frozenset(("true", "t", "yes", "y", "1"))
 FALSE = frozenset(("false", "f", "no", "n", "0"))
+_JSON_NUMBER = re.compile(JSON_NUMBER, re.ASCII)
 _INTEGER = re.compile(r"[+-]?[0-9]+(?:\.0*)?")
 _NUMBER = re.compile(r"([+-]?)(?:([0-9]+)\.?([0-9]*)|\.([0-9]+))(?:[eE]([+-]?[0-9]+))?")
 _GROUPED = re.compile(r"[+-]?[0-9]{1,3}(?:[ \u00a0\u202f][0-9]{3})+(?:[.,][0-9]*)?")
@@ -38,6 +41,23 @@ def integer(text: str) -> int | None:
 def number(text: str) -> float | None:
     """Return a binary float, infinite where a text names more than it can hold."""
     return float(text) if _NUMBER.fullmatch(text) else None
+
+
+def scalar(text: str) -> str | float | bool:
+    """Return what a text says as JSON: a finite number, a boolean, or else itself.
+
+    >>> scalar("12"), scalar("1.50"), scalar("true"), scalar("012"), scalar("1e999")
+    (12, 1.5, True, '012', '1e999')
+    """
+    if text in ("true", "false"):
+        return text == "true"
+    found = _JSON_NUMBER.fullmatch(text)
+    if found is None:
+        return text
+    if found[2] is found[3] is None and len(text) <= _LONGEST and LEAST <= int(text) <= MOST:
+        return int(text)
+    value = float(text)
+    return value if isfinite(value) else text
 
 
 def amount(text: str, minor: int) -> int | None:

@@ -30,6 +30,7 @@ def check_actions(scope: Scope) -> Iterator[Fault]:
             yield from _adaptive(scope, at, action.propensity.adaptive)
         elif action.propensity is not None and not 0 <= action.propensity <= 1:
             yield at.fault("W114", "A probability lies between 0 and 1.", "propensity")
+        yield from _uplift(scope, at, action)
         yield from _times(at, action)
         yield from _conditions(at, action)
         folder = f"actions/{name}/"
@@ -38,6 +39,19 @@ def check_actions(scope: Scope) -> Iterator[Fault]:
             hint = f"Add a file such as {folder}email.{language}.yaml."
             yield at.fault("W138", f"The action {name!r} has no treatment.", hint=hint)
     yield from _treatments(scope)
+
+
+def _uplift(scope: Scope, at: At, action: Action) -> Iterator[Fault]:
+    if action.uplift is None:
+        return
+    models = scope.workspace.models
+    yield from at.unknown("model", action.uplift, models, "uplift")
+    if action.uplift in models and models[action.uplift].uplift is None:
+        message = f"The model {action.uplift!r} learns who says yes, not what a contact adds."
+        yield at.fault("W121", message, "uplift", hint="Name a model with `uplift`, or make it `propensity`.")
+    if isinstance(action.propensity, Learned):
+        message = "What is learned of answers and what an experiment says a contact adds cannot both be P."
+        yield at.fault("W121", message, "uplift", hint="Give a model or a probability as `propensity`.")
 
 
 def _adaptive(scope: Scope, at: At, adaptive: Adaptive) -> Iterator[Fault]:

@@ -23,9 +23,19 @@ def check_allocation(scope: Scope) -> Iterator[Fault]:
 
 
 def _resource(scope: Scope, at: At, name: str, resource: Resource) -> Iterator[Fault]:
+    if resource.is_money and not _has_costs(scope):
+        message = f"The resource {name!r} counts costs, and nothing costs anything."
+        hint = "Give `costs` per channel in policies/arbitration.yaml, or `cost` in actions."
+        yield at.fault("W121", message, "resources", name, "uses", hint=hint)
     for index, use in enumerate(resource.uses):
         for part in PARTS:
             stated = use.applies_to.allowed(part) or ()
             path = ("resources", name, "uses", index, "applies_to", part)
             for listed in stated:
                 yield from at.unknown(part, listed, of_actions(scope, part), *path)
+
+
+def _has_costs(scope: Scope) -> bool:
+    workspace = scope.workspace
+    costs = [*workspace.arbitration.costs.values(), *(each.cost or 0 for each in workspace.actions.values())]
+    return any(cost > 0 for cost in costs)

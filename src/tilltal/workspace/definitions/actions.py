@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from tilltal.workspace.definitions.base import Definition, DurationText, Names, Rule
+from tilltal.workspace.definitions.base import Definition, DurationText, Language, Names, Rule
 
 
 class Condition(Definition, frozen=True, kw_only=True):
@@ -16,7 +16,7 @@ class Condition(Definition, frozen=True, kw_only=True):
     when: Rule
     description: str = ""
     words: Annotated[
-        dict[Literal["sv", "nb", "en", "ru"], str],
+        dict[Language, str],
         Meta(description="What it asks for, as a customer would understand it, by language."),
     ] = {}
 
@@ -46,7 +46,7 @@ class Adaptive(Definition, frozen=True, kw_only=True):
     ] = 100
     features: Annotated[Names, Meta(description="Profile names that a yes may depend on.")] = ()
     wait: Annotated[
-        DurationText, Meta(description="An impression without an answer for so long is a no.")
+        DurationText, Meta(description="An impression without an answer is a no by then at the latest.")
     ] = "7 days"
     half_life: Annotated[
         DurationText | None, Meta(description="Answers of that age weigh half; never less if absent.")
@@ -59,10 +59,24 @@ class Learned(Definition, frozen=True, kw_only=True):
     adaptive: Adaptive
 
 
+class Capacity(Definition, frozen=True, kw_only=True):
+    """At most `limit` of an action are handed out in a period, to all customers together."""
+
+    limit: Annotated[int, Meta(ge=0)]
+    per: Annotated[
+        Literal["day", "week", "month"],
+        Meta(description="Of the calendar in the workspace's time zone; weeks begin on Monday."),
+    ] = "day"
+
+
 class Action(Definition, frozen=True, kw_only=True):
     """What we might do for a customer."""
 
     title: str
+    titles: Annotated[
+        dict[Language, str],
+        Meta(description="The title by language, for explanations; `title` where one is missing."),
+    ] = {}
     description: str = ""
     group: str
     issue: str = "sales"
@@ -76,14 +90,24 @@ class Action(Definition, frozen=True, kw_only=True):
         str | float | Learned | None,
         Meta(description="A model's name, a fixed probability, or `adaptive`; the default if absent."),
     ] = None
+    uplift: Annotated[
+        str | None,
+        Meta(
+            description="An uplift model: what it says that a contact adds takes the place of `propensity`, "
+            "where it says anything."
+        ),
+    ] = None
     value: Annotated[
         Rule | float | int, Meta(description="What a yes is worth to the bank, in major currency units.")
     ] = 0
     cost: Annotated[
-        Annotated[float, Meta(ge=0)] | None,
+        Annotated[float, Meta(ge=0, le=1e12)] | None,
         Meta(description="What a contact costs, in place of its channel's `costs`; major currency units."),
     ] = None
     mandatory: bool = False
+    capacity: Annotated[
+        Capacity | None, Meta(description="How many there are for everybody: gifts, calls; no end if absent.")
+    ] = None
     starts: Annotated[str | None, Meta(description="First instant; ISO 8601.")] = None
     ends: Annotated[str | None, Meta(description="First instant after it; ISO 8601.")] = None
 

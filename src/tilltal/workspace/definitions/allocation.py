@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta
 
@@ -14,16 +14,26 @@ class Use(Definition, frozen=True, kw_only=True):
     """What one contact takes of a resource."""
 
     applies_to: AppliesTo = AppliesTo()
-    amount: Annotated[float, Meta(ge=0, description="In the resource's unit.")] = 1
+    amount: Annotated[
+        Annotated[float, Meta(ge=0)] | Literal["cost"],
+        Meta(
+            description="In the resource's unit; `cost`: what the contact costs, by the action's `cost` or "
+            "the channel's in policies/arbitration.yaml, in major currency units."
+        ),
+    ] = 1
 
 
 class Resource(Definition, frozen=True, kw_only=True):
     """Something that contacts use up: hours, messages, money."""
 
     limit: Annotated[float, Meta(ge=0, description="How much there is for one run.")]
-    unit: Annotated[str, Meta(description="What it is counted in, one of it: `hour`, `message`, `SEK`.")] = (
-        "contact"
-    )
+    unit: Annotated[
+        str | None,
+        Meta(
+            description="What it is counted in, one of it: `hour`, `message`, `SEK`; if absent `contact`, or "
+            "the currency where costs count."
+        ),
+    ] = None
     uses: Annotated[
         tuple[Use, ...],
         Meta(
@@ -31,6 +41,15 @@ class Resource(Definition, frozen=True, kw_only=True):
             "If absent, every contact takes 1."
         ),
     ] = ()
+
+    @property
+    def is_money(self) -> bool:
+        """True if contacts take what they cost of it."""
+        return any(use.amount == "cost" for use in self.uses)
+
+    def counted_in(self, currency: str) -> str:
+        """Return one of what it is counted in."""
+        return self.unit or (currency if self.is_money else "contact")
 
 
 class HouseholdLimit(Definition, frozen=True, kw_only=True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -19,6 +19,11 @@ Labels = Annotated[
     msgspec.Meta(description="Data-use labels, such as `identity`, `sensitive`, `financial`."),
 ]
 Names = tuple[str, ...]
+Language = Literal["sv", "nb", "en", "ru"]  # in which decisions are explained
+Spoken = Annotated[
+    dict[Language, str],
+    msgspec.Meta(description="What it is called in explanations, by language; its name if absent."),
+]
 
 
 def _yaml_key(name: str) -> str:

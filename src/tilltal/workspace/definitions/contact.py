@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from tilltal.workspace.definitions.base import Definition, DurationText, Names
+from tilltal.workspace.definitions.base import Definition, DurationText, Names, Spoken
 
 Some = str | Names | None
 ClockText = Annotated[str, Meta(description="Local time of day, such as `21:00`.")]
@@ -51,6 +51,7 @@ class Cap(Definition, frozen=True, kw_only=True):
     applies_to: AppliesTo = AppliesTo()
     each: Annotated[Names, Meta(description="Count separately per channel, group or action.")] = ()
     keep: Keep | None = None
+    words: Spoken = {}
 
     def limit_for(self, priority: float) -> int:
         """Return the limit that a contact of a priority sees."""
@@ -77,6 +78,7 @@ class CoolDown(Definition, frozen=True, kw_only=True):
     ] = "action"
     for_: Annotated[DurationText, Meta(description="How long, from the last outcome.")]
     applies_to: AppliesTo = AppliesTo()
+    words: Spoken = {}
 
 
 class QuietHours(Definition, frozen=True, kw_only=True):
@@ -93,6 +95,7 @@ class Holdout(Definition, frozen=True, kw_only=True):
     name: str
     share: Annotated[float, Meta(ge=0, le=1)]
     applies_to: AppliesTo = AppliesTo()
+    words: Spoken = {}
 
 
 class Contact(Definition, frozen=True, kw_only=True):

@@ -33,7 +33,8 @@ class Namespace(Definition, frozen=True, kw_only=True):
     ] = "none"
     region: Annotated[str | None, Meta(description="Country of phones and national ids, such as SE.")] = None
     shared_after: Annotated[
-        int | None, Meta(description="With so many customers a value identifies nobody.")
+        int | None,
+        Meta(description="With so many customers a value identifies nobody. Of devices 100 unless stated."),
     ] = None
     limit: Limit | None = None
 

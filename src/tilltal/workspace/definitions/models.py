@@ -56,6 +56,13 @@ class Uplift(Definition, frozen=True, kw_only=True):
     holdout: Annotated[
         float, Meta(ge=0.2, le=0.8, description="Share of the experiment kept to test what was learned.")
     ] = 0.5
+    otherwise: Annotated[
+        Literal["average", "none"],
+        Meta(
+            description="The score of everybody where no effect was found: the average effect, or none; then "
+            "the `propensity` of an action with this model as its `uplift` stays."
+        ),
+    ] = "average"
 
 
 class Model(Definition, frozen=True, kw_only=True):

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from tilltal.workspace.definitions.base import Definition, DurationText, Names
+from tilltal.workspace.definitions.base import Definition, DurationText, Names, Spoken
 
 
 class ActionScope(Definition, frozen=True, kw_only=True):
@@ -112,8 +112,11 @@ class Arbitration(Definition, frozen=True, kw_only=True):
     levers: Levers = Levers()
     influencers: tuple[Influencer, ...] = ()
     costs: Annotated[
-        dict[str, Annotated[float, Meta(ge=0)]],
-        Meta(description="Channel → what a contact costs, in major currency units: taken off V."),
+        dict[str, Annotated[float, Meta(ge=0, le=1e12)]],
+        Meta(
+            description="Channel → what a contact costs, in major currency units: taken off P × C × V × L, "
+            "whatever the answer. Without V a priority is no money, and costs do not count."
+        ),
     ] = {}
     exploration: Exploration = Exploration()
     channels: Annotated[
@@ -136,6 +139,7 @@ class Purpose(Definition, frozen=True, kw_only=True):
         dict[str, Basis], Meta(description="Channel → what it needs instead, where it differs.")
     ] = {}
     description: str = ""
+    words: Spoken = {}
 
     def basis(self, channel: str) -> Basis:
         """Return what a contact by a channel needs."""

@@ -60,7 +60,7 @@ class Recalibration(Definition, frozen=True, kw_only=True):
 
     enabled: bool = True
     wait: Annotated[
-        DurationText, Meta(description="An impression without an answer for so long is a no.")
+        DurationText, Meta(description="What came of an impression counts after so long, yes or no.")
     ] = "7 days"
     window: Annotated[int, Meta(ge=100, description="The latest answers of a model that count.")] = 1500
 

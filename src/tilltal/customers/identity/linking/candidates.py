@@ -22,7 +22,7 @@ class RecordIndex:
         Raises:
             DataError: P372 for weights trained under other definitions.
         """
-        self._plan = plan
+        self.plan = plan
         self._least = weight_of(min(plan.review, plan.auto_link))
         self.scorer = PairScorer(plan, fitting(weights, plan))
         self._prepared: dict[int, Values] = {}
@@ -41,14 +41,14 @@ class RecordIndex:
         prepared = self._prepared[record] = self.scorer.prepared(values)
         if prepared != values:
             self._told[record] = values
-        for key in self._plan.blocks(values):
+        for key in self.plan.blocks(values):
             self._blocks.setdefault(key, []).append(record)
 
     def remove(self, record: int) -> None:
         """Forget a record; one that is not there is no error."""
         if record not in self._prepared:
             return
-        for key in self._plan.blocks(self.values(record)):
+        for key in self.plan.blocks(self.values(record)):
             self._blocks[key].remove(record)
             if not self._blocks[key]:
                 del self._blocks[key]
@@ -73,14 +73,14 @@ class RecordIndex:
 
     def candidates(self, values: Values) -> Iterator[int]:
         """Give each record that shares a key with values from outside; keys of too many find nobody."""
-        return iter(self._sharing(values, self._plan.max_block - 1))
+        return iter(self._sharing(values, self.plan.max_block - 1))
 
     def pairs(self, record: int) -> list[tuple[int, int, float]]:
         """Return (a, b, weight) of a record and each other that is probable enough to review, a < b.
 
         The weight includes the prior; pairs stand in no order. Records of one person are among them.
         """
-        others = self._sharing(self.values(record), self._plan.max_block)
+        others = self._sharing(self.values(record), self.plan.max_block)
         others.discard(record)
         found = self.best(self._prepared[record], others)
         return [(min(record, other), max(record, other), weight) for weight, other in found]
@@ -97,7 +97,7 @@ class RecordIndex:
     def _sharing(self, values: Values, most: int) -> set[int]:
         """Return the records of all keys that hold at most so many."""
         found: set[int] = set()
-        for key in self._plan.blocks(values):
+        for key in self.plan.blocks(values):
             block = self._blocks.get(key, ())
             if len(block) <= most:
                 found.update(block)

@@ -27,7 +27,7 @@ from tilltal.customers.live.traits.event_routes import condition_of
 from tilltal.customers.live.traits.families import Family, Need
 from tilltal.customers.live.traits.live_traits import LiveTraits
 from tilltal.customers.live.traits.local_days import LocalDays, instant_of, micros
-from tilltal.customers.live.traits.partials import flat, key_of_any
+from tilltal.customers.live.traits.partials import QUARTER, flat, key_of_any
 from tilltal.customers.traits.columns import FieldReader
 from tilltal.customers.traits.compiled import CompiledTrait
 from tilltal.customers.traits.schema import Schemas, field_type
@@ -49,6 +49,7 @@ _TAKE: Mapping[Need, str] = {
     "last": f"MAX({_STAMPED})",
     "latest": "MAX(instant)",
     "keys": "LIST(DISTINCT value)",
+    "quarters": f"LIST(DISTINCT instant // {QUARTER})",
 }
 
 
@@ -238,7 +239,7 @@ def _of_need(need: Need, family: Family, read: _Read) -> _Read:
             return _each(lambda each: [each["at"], each["received"], each["id"], read(each["value"])])
         case "keys" if family.of_type is Type.ANY:
             return _each(lambda values: dict.fromkeys(key_of_any(read(value)) for value in values))
-        case "keys":
+        case "keys" | "quarters":
             return _each(dict.fromkeys)
         case "sum" if family.of_type is Type.INTEGER or family.divisor is not None:
             return _each(flat)  # may exceed 64 bits

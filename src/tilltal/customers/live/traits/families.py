@@ -16,10 +16,10 @@ from tilltal.customers.traits.compiled import CompiledTrait
 from tilltal.rules.types import Type
 from tilltal.workspace.definitions.profile import Measure
 
-Need = Literal["count", "numbers", "sum", "least", "most", "first", "last", "latest", "keys"]
+Need = Literal["count", "numbers", "sum", "least", "most", "first", "last", "latest", "keys", "quarters"]
 
 ALL_NEEDS: tuple[Need, ...] = (
-    "count", "numbers", "sum", "least", "most", "first", "last", "latest", "keys",
+    "count", "numbers", "sum", "least", "most", "first", "last", "latest", "keys", "quarters",
 )  # fmt: skip
 NEEDS: Mapping[Measure, tuple[Need, ...]] = {
     "count": ("count",),

@@ -7,6 +7,7 @@ apart again.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
@@ -14,6 +15,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from tilltal.core.time import Window
 from tilltal.customers.live.traits.buckets import Layout, Slot, TraitState, decoded, encoded, reach_of
 from tilltal.customers.live.traits.event_routes import EventRoutes
 from tilltal.customers.live.traits.expiry import Expiry
@@ -123,6 +125,16 @@ class LiveTraits:
             )
             for row, at in enumerate(buckets.ats)
         ]
+
+    def quarters(self, state: TraitState, family_index: int, window: Window, clock: Clock) -> set[int]:
+        """Return the quarters of an hour, counted from 1970 UTC, in which a family's events lie in a window.
+
+        The family needs `quarters`, and keeps a window of days as long.
+        """
+        layout = self._layouts[family_index]
+        buckets, need = layout.opened(state, family_index), layout.family.needs.index("quarters")
+        first = self._days.first_day(window, self._days.day(micros(clock.now)))
+        return set().union(*buckets.parts[need][bisect_left(buckets.days, first) :])
 
     def value(self, state: TraitState, trait_index: int, clock: Clock) -> object:
         """Return one trait's value as of a clock that is not before any event added."""

@@ -19,6 +19,8 @@ from tilltal.customers.live.traits.local_days import instant_of, micros
 from tilltal.customers.traits.values import numbers_in
 from tilltal.rules.types import LARGEST_INTEGER, SMALLEST_INTEGER, Type
 
+QUARTER = 900_000_000
+"""A quarter of an hour in microseconds."""
 Lift = Callable[[Any, int, int, str], Any]  # of a flat value, at, received and event id
 
 
@@ -36,6 +38,7 @@ class Partial(msgspec.Struct, frozen=True, kw_only=True):
 
     `count` counts events, or values where a field is measured; `numbers` those that are numbers, which `sum`,
     `least` and `most` are taken of (money in minor units); `latest` is an instant; `keys` tell values apart.
+    `quarters` are the quarters of an hour, counted from 1970 UTC, in which anything happened.
     """
 
     count: int = 0
@@ -47,6 +50,7 @@ class Partial(msgspec.Struct, frozen=True, kw_only=True):
     last: Stamped | None = None
     latest: int | None = None
     keys: frozenset[object] = frozenset()
+    quarters: frozenset[int] = frozenset()
 
 
 def flat(value: object) -> object:
@@ -104,6 +108,10 @@ def _key(value: object, at: int, received: int, event_id: str) -> dict[object, N
     return {value: None}
 
 
+def _quarter(value: object, at: int, received: int, event_id: str) -> dict[int, None]:
+    return {at // QUARTER: None}
+
+
 def _number(value: object, at: int, received: int, event_id: str) -> float | None:
     return next(iter(numbers_in((value,), as_floats=True)), None)
 
@@ -130,6 +138,7 @@ _LIFT: Mapping[Need, Lift] = {
     "last": _stamped,
     "latest": _at,
     "keys": _key,
+    "quarters": _quarter,
 }
 _LIFT_ANY: Mapping[Need, Lift] = {
     "numbers": _one_number,
@@ -169,6 +178,7 @@ MERGE: Mapping[Need, Callable[[Any, Any], Any]] = {
     "last": max,
     "latest": max,
     "keys": _united,
+    "quarters": _united,
 }
 
 
@@ -184,7 +194,7 @@ def _different(column: Sequence[Mapping[object, None]]) -> int:
     return len(column[0]) if len(column) == 1 else len(set().union(*column))
 
 
-# What a column of at least one partial aggregate says together; of keys, how many there are.
+# What a column of at least one partial aggregate says together; of keys and quarters, how many there are.
 FOLD: Mapping[Need, Callable[[Sequence[Any]], Any]] = {
     "count": sum,
     "numbers": sum,
@@ -195,6 +205,7 @@ FOLD: Mapping[Need, Callable[[Sequence[Any]], Any]] = {
     "last": max,
     "latest": max,
     "keys": _different,
+    "quarters": _different,
 }
 
 
@@ -217,4 +228,5 @@ def partial_of(family: Family, parts: Mapping[Need, Any]) -> Partial:
         last=stamped("last"),
         latest=parts.get("latest"),
         keys=frozenset(parts.get("keys", ())),
+        quarters=frozenset(parts.get("quarters", ())),
     )

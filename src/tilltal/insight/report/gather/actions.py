@@ -21,12 +21,12 @@ def next_best_actions(
         actions: the workspace's actions.
         stages: the lifecycle stages in order, none without a lifecycle.
         known: how many customers are known.
-        knows_worth: whether P × V of a decision is money to expect.
+        knows_worth: whether P × V − cost of a decision is money to expect.
     """
     if not actions:
         return None
     rows = tables.rows(
-        "SELECT action, count(*), avg(P), avg(V), sum(P * V) FROM decisions WHERE rank = 1"
+        "SELECT action, count(*), avg(P), avg(V), sum(P * V - cost) FROM decisions WHERE rank = 1"
         " GROUP BY action ORDER BY 2 DESC, 1"
     )
     used = {row[0] for row in rows}

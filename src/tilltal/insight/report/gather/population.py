@@ -18,7 +18,7 @@ _STEPS = (
 
 
 def knows_worth(arbitration: Arbitration) -> bool:
-    """Say whether P × V of a decision is money to expect: only if the ranking uses both."""
+    """Say whether P × V − cost of a decision is money to expect: only if the ranking uses both."""
     return arbitration.factors.P and arbitration.factors.V
 
 
@@ -35,7 +35,8 @@ def headline(
         known: how many customers are known.
     """
     rows = tables.rows(
-        "SELECT action, count(*), sum(P * V) FROM decisions WHERE rank = 1 GROUP BY action ORDER BY 2 DESC, 1"
+        "SELECT action, count(*), sum(P * V - cost) FROM decisions WHERE rank = 1"
+        " GROUP BY action ORDER BY 2 DESC, 1"
     )
     decided = sum(row[1] for row in rows)
     most = rows[0] if rows else ("", 0, 0.0)

@@ -13,6 +13,7 @@ from tilltal.core.names import quote
 from tilltal.core.ports import BatchEngine
 from tilltal.decisions.arbitration import Context
 from tilltal.decisions.batch import input_sql
+from tilltal.decisions.batch_exploring import Exploration, explored, is_drawn
 from tilltal.decisions.batch_ranking import Ints
 from tilltal.decisions.contacting.checks import READINGS
 from tilltal.decisions.plan import DecisionPlan
@@ -30,13 +31,19 @@ _KEPT = 5_000_000  # propensities kept to find a quantile
 
 
 class Task(msgspec.Struct, frozen=True, kw_only=True):
-    """What to decide: a plan, and how."""
+    """What to decide: a plan, and how.
+
+    What is expected is counted with the probabilities as they are stated, or, as a refresh records it, with
+    those that were drawn (`is_drawn_counted`).
+    """
 
     plan: DecisionPlan
     clock: Clock
     context: Context
     experiment: Experiment | None
     seed: int
+    exploration: Exploration
+    is_drawn_counted: bool = False
 
 
 def open_people(engine: BatchEngine, plan: DecisionPlan, chosen: Ints | None) -> None:
@@ -104,6 +111,9 @@ def _observe(
     ranked = None
     if task.experiment and task.experiment.is_drawn:
         ranked = drawn(table, plan, np.random.default_rng((task.seed, number)))
+    elif is_drawn(plan):
+        ranked = explored(plan, table, task.exploration)
+        table = ranked if task.is_drawn_counted else table
     asks, thinning = wanted
     return observe(plan, table, task.context, ranked=ranked, is_sensitivity_asked=asks, thinning=thinning)
 

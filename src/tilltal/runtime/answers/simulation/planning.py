@@ -23,6 +23,7 @@ from tilltal.runtime.answers.simulation.rebuilt import is_profiled_by, profiles_
 from tilltal.runtime.answers.snapshot import open_snapshot, refuse_stale
 from tilltal.runtime.progress import Progress
 from tilltal.runtime.refresh.deciding import decision_plan, open_input
+from tilltal.runtime.refresh.exploring import read_known
 from tilltal.runtime.refresh.run import PRESENT
 from tilltal.workspace.workspace import Workspace
 
@@ -85,12 +86,21 @@ def plan(workspace: Workspace, context: Context, progress: Progress) -> Plan:
         made = decision_plan(workspace, clock)
         refuse_stale(snapshot, made)
         open_people(engine, made, None)
-        open_input(engine, workspace, made, clock, PEOPLE)
+        exploration = read_known(made, clock, snapshot.folder)
+        open_input(engine, workspace, made, clock, PEOPLE, exploration=exploration)
         ids = engine.arrow(f"SELECT profile FROM {PEOPLE} ORDER BY profile").column("profile")
         profiles = np.asarray(ids.to_numpy(), dtype=np.int64)
-        task = Task(plan=made, clock=clock, context=context, experiment=None, seed=0)
+        task = Task(
+            plan=made,
+            clock=clock,
+            context=context,
+            experiment=None,
+            seed=0,
+            exploration=exploration,
+            is_drawn_counted=True,
+        )
         after = decide_people(engine, profiles, task, progress, name="decisions", is_sensitivity_asked=False)
-        shown = engine.arrow(f"SELECT profile, rank, action, channel, P, V FROM {PRESENT}.decisions")
+        shown = engine.arrow(f"SELECT profile, rank, action, channel, P, V, cost FROM {PRESENT}.decisions")
         before = recorded(shown, profiles)
         present = frozenset(row[0] for row in engine.rows("DESCRIBE profiles"))
         groups = read_groups(engine, segment_names(present, ()))

@@ -40,6 +40,7 @@ from tilltal.runtime.answers.simulation.writing import write_all
 from tilltal.runtime.answers.snapshot import Snapshot, open_snapshot, refuse_stale
 from tilltal.runtime.progress import Progress
 from tilltal.runtime.refresh.deciding import decision_plan, open_input
+from tilltal.runtime.refresh.exploring import read_known
 from tilltal.workspace.names import profile_schema
 
 _FAIR_ACTIONS = 20  # the most common first actions, each looked at by itself
@@ -146,6 +147,8 @@ class _Run:
     def _found(self, scenario: Scenario) -> Findings:
         plan = decision_plan(scenario.workspace, self._snapshot.clock)
         refuse_stale(self._snapshot, plan)
+        kept = read_known(plan, self._snapshot.clock, self._snapshot.folder)
+        exploration = msgspec.structs.replace(kept, seed=f"{kept.seed}/{self._request.seed}")
         open_people(self._engine, plan, self.ground.chosen)
         open_input(
             self._engine,
@@ -154,6 +157,7 @@ class _Run:
             self._snapshot.clock,
             PEOPLE,
             context=self._request.context,
+            exploration=exploration,
         )
         is_first = not self.observed
         if is_first:
@@ -164,6 +168,7 @@ class _Run:
             context=self._request.context,
             experiment=scenario.experiment,
             seed=self._request.seed,
+            exploration=exploration,
         )
         one = decide_people(
             self._engine, self.ground.profiles, task, self._progress, name=f"scenario {scenario.name}"

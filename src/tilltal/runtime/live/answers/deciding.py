@@ -7,7 +7,7 @@ can be explained, and a response can teach what was seen then.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from functools import partial
 from types import MappingProxyType
@@ -16,31 +16,36 @@ from typing import Literal
 import msgspec
 import numpy as np
 
-from tilltal.core.errors import TilltalError, nearest
 from tilltal.core.ids import profile_text
 from tilltal.core.operational import Decided
+from tilltal.customers.live.profile import ProfileState
 from tilltal.decisions.contacting.permission import Answer, Permit, answers_of
 from tilltal.decisions.contacting.policy import Moment, Past
 from tilltal.decisions.context import context_values
 from tilltal.decisions.live.decider import LiveDecision, Shown
 from tilltal.decisions.live.exploring import Explored
 from tilltal.decisions.live.reasons import Pair
+from tilltal.decisions.live.together import Kept
+from tilltal.decisions.plan import DecisionPlan
+from tilltal.decisions.sending.choosing import Habit
+from tilltal.decisions.words.catalogue import Words
 from tilltal.decisions.words.en import WORDS
+from tilltal.decisions.words.sending import said
 from tilltal.models.adaptive.recalibration import recalibrated
 from tilltal.models.adaptive.team import TeamCase
 from tilltal.models.calibration import Platt
 from tilltal.rules.clock import Clock
+from tilltal.runtime.live.answers.advice import Advised, Factors, Treatment
+from tilltal.runtime.live.answers.asking import Asked, must_reserve
 from tilltal.runtime.live.answers.recalibrating import Scored
 from tilltal.runtime.live.contract import (
-    Advised,
     DecideAnswer,
-    DecideRequest,
-    Factors,
     Scalar,
-    Treatment,
 )
 from tilltal.runtime.live.definitions import InForce
 from tilltal.runtime.live.instants import micros
+from tilltal.runtime.live.instants import moment as instant
+from tilltal.runtime.live.pacing import Plans
 
 Shortcut = Literal["late", "error", "store"]
 """Why the fallback is answered: time was over, it could not be decided, the store cannot be used."""
@@ -58,8 +63,10 @@ class Logged(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     the models whose probabilities were corrected. `origin` names where scores came from (`archive.Origin`);
     `damaged` are adaptive models whose stored states could not be read. `tokens` are whom the request named,
     where contacts count; `permits` is what permits each contact shown, `barred` why contacts may not be
-    made, both by `action/channel`. `shortcut` says why it is a fallback. Where probabilities were drawn,
-    `rates` are the draws and `explored` says what was known before.
+    made, both by `action/channel`; `crowds` is what was kept each time that one contact more was one too
+    many. `shortcut` says why it is a fallback. Where probabilities were drawn,
+    `rates` are the draws and `explored` says what was known before. `plans` says when what is shown is sent,
+    by `action/channel`, where that was chosen, and `habit` of which rhythm.
 
     What is at its default is not written, so that a field added later leaves old rows as they are.
     """
@@ -83,7 +90,10 @@ class Logged(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     tokens: tuple[int, ...] = ()
     permits: dict[str, Permit] = {}
     barred: dict[str, str] = {}
+    crowds: tuple[Kept, ...] = ()
     explored: Explored | None = None
+    habit: Habit | None = None
+    plans: Plans = {}
 
 
 written = msgspec.msgpack.Encoder().encode
@@ -98,54 +108,13 @@ def barred_of(logged: Logged) -> dict[Pair, str]:
     return {(action, channel): reason for (action, _, channel), reason in split}
 
 
-class Asked(msgspec.Struct, frozen=True, kw_only=True):
-    """A request, read: for whom, where, by when."""
-
-    tokens: tuple[int, ...]
-    request: DecideRequest
-    channel: str | None
-    count: int | None
-
-
-def read_request(force: InForce, request: DecideRequest) -> Asked:
-    """Check a request against the definitions.
-
-    Raises:
-        TilltalError: C110 for an unknown namespace, C111 for a placement, C112 for a channel.
-    """
-    tokens = []
-    for namespace, value in request.identity.items():
-        token = force.token(namespace, value)
-        if token is not None:
-            tokens.append(token)
-    channel, count = request.channel, request.count
-    if request.placement is not None:
-        placements = force.workspace.settings.server.placements
-        placement = placements.get(request.placement)
-        if placement is None:
-            raise TilltalError.of(
-                "C111",
-                f"There is no placement {request.placement!r}.",
-                valid=nearest(request.placement, placements),
-                hint="Declare it under server.placements in tilltal.yaml.",
-            )
-        channel = channel or placement.channel
-        count = placement.count if count is None else count
-    if channel is not None and channel not in force.workspace.settings.channels:
-        raise TilltalError.of(
-            "C112",
-            f"There is no channel {channel!r}.",
-            valid=nearest(channel, force.workspace.settings.channels),
-        )
-    return Asked(tokens=tuple(tokens), request=request, channel=channel, count=count)
-
-
 class Made(msgspec.Struct, frozen=True, kw_only=True):
     """A decision just made: what is answered, and the row that must be stored first."""
 
     answer: DecideAnswer
     row: Decided
     asked: Asked | None = None  # if it shows what must be reserved first
+    flaws: tuple[str, ...] = ()  # what of the definitions could not be used (`decisions.live.flaws`)
 
     @property
     def weight(self) -> int:
@@ -180,8 +149,11 @@ def decide(
     moment = force.contacts.moment(values, clock, profile)
     past = force.contacts.past(program, state, moment.now, reserved)
     values.update(force.contacts.readings(past, moment))
-    answers = tuple(answers_of(program.answers(state)))
-    allowed = Allowed(partial(_permit, force, answers, moment), barred)
+
+    def answers() -> Iterable[Answer]:
+        return answers_of(program.answers(state))
+
+    allowed = _allowed(force, asked, state, moment, clock, answers, barred)
     return _made(force, asked, profile, values, clock, allowed, is_known=state.is_known)
 
 
@@ -195,32 +167,52 @@ def fall_back(force: InForce, asked: Asked, now: datetime, why: Shortcut = "late
     values = force.program.values(state, clock, force.names)
     moment = force.contacts.moment(values, clock, None)
     values.update(force.contacts.readings(Past(), moment))
-    allowed = Allowed(partial(_permit, force, (), moment), _unreserved(force, asked))
+    barred = unreservable(force, asked, force.fallback.plan)
+    allowed = _allowed(force, asked, state, moment, clock, tuple, barred)
     return _made(force, asked, None, values, clock, allowed, is_known=False, shortcut=why)
 
 
-def _permit(force: InForce, answers: tuple[Answer, ...], moment: Moment, shown: Shown) -> Permit | None:
-    contact = force.contacts.contact(shown.action, shown.channel)
-    return force.contacts.policy.permit(contact, answers, moment)
+def _permit(
+    force: InForce, answers: Callable[[], Iterable[Answer]], moment: Moment, shown: Shown
+) -> Permit | None:
+    contact = force.contacts.parts(shown.action, shown.channel)
+    return force.contacts.policy.permit_by(contact, answers, moment)
 
 
-def _unreserved(force: InForce, asked: Asked) -> Mapping[Pair, str]:
-    pairs = ((action.name, each.name) for action in force.fallback.plan.actions for each in action.channels)
-    return {pair: "no_time_to_reserve" for pair in pairs if must_reserve(force, asked, pair[1])}
-
-
-def must_reserve(force: InForce, asked: Asked, channel: str) -> bool:
-    """True if what a decision shows in a channel is reserved first."""
-    if asked.request.reserve is not None:
-        return asked.request.reserve and bool(asked.tokens)
-    return force.contacts.counts and channel in force.workspace.contact.reserve and bool(asked.tokens)
+def unreservable(force: InForce, asked: Asked, plan: DecisionPlan) -> Mapping[Pair, str]:
+    """Return the pairs of a plan that would have to be reserved, as barred where nothing can be."""
+    pairs = ((action.name, each.name) for action in plan.actions for each in action.channels)
+    return {pair: "no_time_to_reserve" for pair in pairs if must_reserve(force, asked, pair)}
 
 
 class Allowed(msgspec.Struct, frozen=True):
-    """What permits a shown contact, and which pairs of action and channel are barred, with reasons."""
+    """What permits a shown contact, and which pairs of action and channel are barred, with reasons.
+
+    `moment` is when and whom, and `habit` gives the customer's rhythm, where it is asked for.
+    """
 
     permit: Callable[[Shown], Permit | None]
     barred: Mapping[Pair, str]
+    moment: Moment
+    habit: Callable[[], Habit]
+
+
+def _allowed(
+    force: InForce,
+    asked: Asked,
+    state: ProfileState,
+    moment: Moment,
+    clock: Clock,
+    answers: Callable[[], Iterable[Answer]],
+    barred: Mapping[Pair, str],
+) -> Allowed:
+    used_up = force.contacts.rations.barred(moment.now, is_named=bool(asked.tokens))
+    return Allowed(
+        partial(_permit, force, answers, moment),
+        {**used_up, **barred} if used_up else barred,
+        moment,
+        partial(force.contacts.pacing.habit, force.program, state, clock, moment),
+    )
 
 
 def _made(
@@ -246,31 +238,35 @@ def _made(
         force.exploring.close(values, who, force.learning)
     rates = None if answers is None else answers.rates
     lines = {} if is_fallback else force.recalibrating.lines
-    decision = decider.decide(
+    chance = force.exploring.chance(answers, decision_id)
+    fitted = decider.together.fitted(
+        lambda barred, first: decider.decide(
+            values,
+            clock,
+            context,
+            count=asked.count,
+            channel=asked.channel,
+            rates=rates if first is None else first.moment.rates,
+            lines=lines,
+            barred=barred,
+            chance=chance if first is None else None,
+        ),
         values,
-        clock,
-        context,
-        count=asked.count,
-        channel=asked.channel,
-        rates=rates,
-        lines=lines,
-        barred=allowed.barred,
-        chance=force.exploring.chance(answers, decision_id),
+        allowed.barred,
     )
+    decision = fitted.decision
     permits = {
         f"{one.action}/{one.channel}": permit for one in decision.shown if (permit := allowed.permit(one))
     }
-    cases = {
-        f"{shown.action}/{shown.channel}": case
-        for shown in decision.shown
-        if not is_fallback and (case := force.learning.case(shown.pair, values, answers, at)) is not None
-    }
+    cases = force.learning.cases(decision.shown, values, answers, at)
     scored = {
         shown.action: found
         for shown in decision.shown
         if not is_fallback and (found := force.recalibrating.scored(shown.action, values)) is not None
     }
     language = force.language_of(row)
+    pacing = force.contacts.pacing
+    habit = allowed.habit() if pacing.concerns(decision.shown) else None
     logged = Logged(
         definitions=force.version,
         context=context,
@@ -278,9 +274,9 @@ def _made(
         channel=asked.channel,
         is_known=is_known,
         is_fallback=is_fallback,
-        values={name: values[slot] for name, slot in decider.slots.items() if values[slot] is not None},
+        values=decider.known_of(values),
         rates=b"" if rates is None else np.asarray(decision.moment.rates).tobytes(),
-        explored=decision.explored,
+        explored=fitted.first.explored,
         shown=list(decision.shown),
         cases=cases,
         language=language,
@@ -292,12 +288,16 @@ def _made(
         tokens=asked.tokens if force.contacts.counts and not is_fallback else (),
         permits=permits,
         barred={f"{action}/{channel}": reason for (action, channel), reason in allowed.barred.items()},
+        crowds=fitted.crowds,
+        habit=habit,
+        plans={} if habit is None else pacing.plans(decision.shown, allowed.moment, habit),
     )
-    is_reserving = any(must_reserve(force, asked, one.channel) for one in decision.shown)
+    is_reserving = any(must_reserve(force, asked, (one.action, one.channel)) for one in decision.shown)
     return Made(
         answer=_answer(force, decision_id, logged, decision, profile, clock.now),
         row=Decided(id=decision_id, at=at, profile=profile, body=written(logged)),
         asked=asked if is_reserving else None,
+        flaws=decider.flaws.of(values, clock, asked.channel),
     )
 
 
@@ -329,7 +329,13 @@ def _advised(force: InForce, shown: Shown, logged: Logged) -> Advised:
     definition = force.workspace.actions[shown.action]
     known = {} if logged.explored is None else logged.explored.known()
     share = known[shown.pair][0] if shown.pair in known else None
-    notes = (*force.notes(shown, share, has_learned=bool(logged.rates)), *correction(shown, logged))
+    notes = (
+        *force.notes(shown, share, has_learned=bool(logged.rates)),
+        *force.effect(shown, logged.values),
+        *correction(shown, logged),
+        *timing(shown, logged),
+    )
+    planned = logged.plans.get(f"{shown.action}/{shown.channel}")
     return Advised(
         rank=shown.rank,
         action=shown.action,
@@ -337,8 +343,11 @@ def _advised(force: InForce, shown: Shown, logged: Logged) -> Advised:
         channel=shown.channel,
         priority=shown.priority,
         factors=Factors(shown.P, shown.C, shown.V, shown.L),
+        cost=shown.cost,
         treatment=_treatment(force, shown, logged.language),
         reasons=notes,
+        send_at=None if planned is None else instant(planned.at),
+        send_reason=None if planned is None else planned.because,
     )
 
 
@@ -351,11 +360,15 @@ def correction(shown: Shown, logged: Logged) -> tuple[str, ...]:
     return (WORDS.corrected.format(before=f"{before:.1%}", after=f"{after:.1%}"),)
 
 
+def timing(shown: Shown, logged: Logged, words: Words = WORDS) -> tuple[str, ...]:
+    """Return when a shown action is sent and why then, in words; nothing if that was not chosen."""
+    planned = logged.plans.get(f"{shown.action}/{shown.channel}")
+    return () if planned is None else (said(planned, words),)
+
+
 def _treatment(force: InForce, shown: Shown, language: str) -> Treatment | None:
-    treatments = force.workspace.treatments.get(shown.action, {})
-    languages = (language, *force.workspace.settings.languages)
-    for one in languages:
-        found = treatments.get((shown.channel, one))
+    for one in (language, *force.workspace.settings.languages):
+        found = force.treatments.get((shown.action, shown.channel, one))
         if found is not None:
-            return Treatment(channel=shown.channel, language=one, content=msgspec.structs.asdict(found))
+            return found
     return None

@@ -11,7 +11,15 @@ import msgspec
 from tilltal.core.ids import profile_text
 from tilltal.core.operational import Answered, Decided, Reads
 from tilltal.decisions.contacting.checks import READINGS
-from tilltal.decisions.explanation import Chosen, NotChosen, chosen_actions, other_actions, speaker_of
+from tilltal.decisions.explanation import (
+    Chosen,
+    NotChosen,
+    chosen_actions,
+    other_actions,
+    permitted,
+    speaker_of,
+    timed,
+)
 from tilltal.decisions.plan import DecisionPlan
 from tilltal.decisions.words.catalogue import Words
 from tilltal.decisions.words.saying import Speaker, words_of
@@ -145,12 +153,12 @@ class _Told:
             has_learned = bool(logged.rates)
             voice = self._speaker
             chosen = chosen_actions(self._plan, again, {}, has_learned=has_learned, speaker=voice)
-            self.chosen = tuple(self._corrected(one, self._plan) for one in chosen)
+            self.chosen = tuple(self._completed(self._corrected(one, self._plan)) for one in chosen)
             self.not_chosen = tuple(
                 self._corrected(one, self._plan) for one in other_actions(self._plan, again, voice)
             )
         else:
-            self.chosen, self.not_chosen = self._stored(), ()
+            self.chosen, self.not_chosen = tuple(map(self._completed, self._stored())), ()
         self.notes = tuple(self._notes(origin, is_found=then is not None))
 
     def _corrected(self, one: _One, plan: DecisionPlan) -> _One:
@@ -158,7 +166,12 @@ class _Told:
         action = next(each for each in plan.actions if each.name == one.action)
         score = self._logged.values.get(f"{_SCORE}{action.model}")
         line = self._logged.lines.get(action.model or "")
-        if line is None or one.P is None or not isinstance(score, int | float):
+        added = (
+            None
+            if action.uplift is None
+            else action.effect(self._logged.values.get(f"{_SCORE}{action.uplift}"))
+        )
+        if line is None or one.P is None or added is not None or not isinstance(score, int | float):
             return one
         before = action.probability(float(score))
         if not isinstance(one, Chosen):
@@ -167,20 +180,27 @@ class _Told:
         said = self._speaker.words.corrected.format(before=f"{before:.1%}", after=f"{after:.1%}")
         return msgspec.structs.replace(one, before=before, because=(*one.because, said))
 
+    def _completed(self, one: Chosen) -> Chosen:
+        """Return an action with the moment that was chosen for it, if one was, and what permitted it."""
+        pair = f"{one.action}/{one.channel}"
+        return permitted(
+            timed(one, self._logged.plans.get(pair), self._speaker), self._logged.permits.get(pair)
+        )
+
     def _stored(self) -> tuple[Chosen, ...]:
         """Return what was stored of the shown actions."""
-        titles = {} if self._plan is None else {one.name: one.definition.title for one in self._plan.actions}
         return tuple(
             Chosen(
                 rank=shown.rank,
                 action=shown.action,
-                title=titles.get(shown.action) or shown.action,
+                title=self._speaker.title(shown.action),
                 channel=shown.channel,
                 priority=shown.priority,
                 P=shown.P,
                 C=shown.C,
                 V=shown.V,
                 L=shown.L,
+                cost=shown.cost,
             )
             for shown in self._logged.shown
         )
@@ -188,13 +208,12 @@ class _Told:
     def _notes(self, origin: Origin, *, is_found: bool) -> list[str]:
         """Say what was missing when it was decided, and what is missing now."""
         words, logged = self._speaker.words, self._logged
-        used = set() if self._plan is None else {action.model for action in self._plan.actions}
+        actions = () if self._plan is None else self._plan.actions
+        used = {model for action in actions for model in (action.model, action.uplift)}
         found = [] if logged.shortcut is None else [_CUT[logged.shortcut](words)]
         found += [] if logged.is_known or logged.is_fallback else [words.nobody_known]
         found += [
-            f"{words.model_missing.format(model=name)} ({reason})"
-            for name, reason in origin.missing.items()
-            if name in used
+            self._speaker.lacking(name, reason) for name, reason in origin.missing.items() if name in used
         ]
         found += [words.adaptive_damaged.format(model=name) for name in logged.damaged]
         if not is_found:

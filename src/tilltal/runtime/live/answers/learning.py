@@ -2,21 +2,22 @@
 
 A response counts in the transaction that stores it, and in the next decision. What a model saw is kept with
 the decision, so a late or repeated answer revises exactly what the first one counted. An action that waits
-(`Waiting`) is one of which its model was told nothing yet; so what it was told is always known exactly.
+(`Waiting`) is one of which its model was told nothing yet; so what it was told is always known exactly. How
+long a silence waits is drawn once, from how long a yes takes (`models.adaptive.delays`), and stored.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
 from tilltal.core.operational import Answered
-from tilltal.decisions.live.decider import LiveDecider
+from tilltal.decisions.live.decider import LiveDecider, Shown
 from tilltal.models.adaptive.layout import microseconds
 from tilltal.models.adaptive.model import AdaptiveModel
-from tilltal.models.adaptive.outcomes import outcome, time_out
+from tilltal.models.adaptive.outcomes import answer, delay_of_yes, outcome, seen
 from tilltal.models.adaptive.serving import Answers, TeamTable
 from tilltal.models.adaptive.team import Lessons, Team, TeamCase
 from tilltal.runtime.live.answers.teams import state_name, team_of, teams_of
@@ -28,10 +29,14 @@ _log = logging.getLogger("tilltal.server")
 
 
 class Lesson(msgspec.Struct, frozen=True):
-    """What a model makes of responses: states to be stored, and until when to wait for more (None: not)."""
+    """What a model makes of responses: states to be stored, and until when to wait for more (None: not).
+
+    Where the case `stays`, it waits as long as was stored before.
+    """
 
     states: dict[str, bytes] = {}
     ends: int | None = None
+    stays: bool = False
 
 
 def told(responses: Sequence[Answered], *, is_waiting: bool) -> bool | None:
@@ -85,11 +90,15 @@ class Learning:
             found = self._positives[action] = sum(_champion(team).answers(at)[0] for team in teams)
         return found
 
-    def case(self, place: int, values: Sequence[object], answers: Answers | None, at: int) -> TeamCase | None:
-        """Return what a pair's team sees of a profile now, to be kept with the decision."""
-        if self._table is None or answers is None or place < 0:
-            return None
-        return self._table.case(place, values, int(answers.served.item(place)), at)
+    def cases(
+        self, shown: Iterable[Shown], values: Sequence[object], answers: Answers | None, at: int
+    ) -> dict[str, TeamCase]:
+        """Return what the teams of shown pairs see of a profile now, by `action/channel`."""
+        if self._table is None or answers is None:
+            return {}
+        learned = [one for one in shown if one.pair >= 0]
+        found = self._table.cases([one.pair for one in learned], values, answers, at)
+        return {f"{one.action}/{one.channel}": case for one, case in zip(learned, found, strict=True)}
 
     def catch_up(self, stored: Mapping[str, bytes]) -> None:
         """Take up what others taught the stored models meanwhile: another process, or earlier definitions."""
@@ -105,7 +114,20 @@ class Learning:
         if others:
             self._table = TeamTable(list(self._teams.values()), self._decider.slots, at)
 
-    def learn(self, case: TeamCase, before: bool | None, responses: Sequence[Answered], now: int) -> Lesson:
+    def wait(self, action: str, channel: str) -> int | None:
+        """Return how long an impression may wait for its answer (microseconds); None where nothing learns."""
+        return self._waits.get((action, channel))
+
+    def learn(
+        self,
+        case: TeamCase,
+        before: bool | None,
+        responses: Sequence[Answered],
+        now: int,
+        *,
+        is_waiting: bool = False,
+        is_over: bool = False,
+    ) -> Lesson:
         """Let a team take in what is known now of a shown action.
 
         Args:
@@ -113,22 +135,34 @@ class Learning:
             before: what it was told of this case.
             responses: all of them to this action of the decision, at least one.
             now: the instant, in microseconds.
+            is_waiting: it waits already, as was stored.
+            is_over: it has waited long enough.
         """
         pair = (responses[-1].action, responses[-1].channel)
         team = self._teams.get(pair)
         if team is None:  # its definition may come back
             return Lesson(ends=now + _AWAY_US) if before is None else Lesson()
-        known = outcome(responses, now, self._waits[pair])
-        ends = time_out(responses, self._waits[pair]) if known is None else None
+        known, begin = answer(responses), seen(responses)
+        if known is None and begin is not None and before is None and not is_over:
+            ends = begin + self._waits[pair]
+            if is_waiting and ends > now:
+                return Lesson(stays=True)
+            ends = min(ends, now + team.patience(case, responses[0].decision, now))
+            if ends > now:
+                return Lesson(ends=ends)
+        if known is None and begin is not None:
+            known = False
         if known is before:
-            return Lesson(ends=ends)
+            return Lesson()
+        if known:
+            team.answered(*delay_of_yes(responses))
         self._positives.pop(pair[0], None)
         self._tell(team.name, team.revise(case, before, known, now))
         if self._table is not None:
             self._table.update(self._places[pair])
         state = self._stored[team.name] = team.to_bytes(now)
         self.damaged.discard(team.name)
-        return Lesson({team.name: state}, ends)
+        return Lesson({team.name: state})
 
     def _tell(self, name: str, lessons: Lessons) -> None:
         """Let people know of a promotion, and of a model whose answers are no longer what they were."""

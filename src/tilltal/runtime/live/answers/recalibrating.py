@@ -1,8 +1,10 @@
 """Models of the last snapshot while they serve: their probabilities follow what becomes of shown actions.
 
 What a refresh trained says who is likelier than whom; the world since may be kinder or harsher than it was.
-So a line over its scores is fitted to the latest answers (`models.adaptive.recalibration`). A silence counts
-only after the wait, and a late answer takes its place.
+So a line over its scores is fitted to the latest answers (`models.adaptive.recalibration`). What came of an
+impression counts after the wait, yes or no: a yes that counted sooner than a silence would raise every
+probability. What is later still takes the place of the silence. An answer of which no impression was told
+counts at once, since no silence ever counts there.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import msgspec
 from tilltal.core.operational import Answered
 from tilltal.core.time import parse_duration
 from tilltal.decisions.live.decider import LiveDecider
-from tilltal.models.adaptive.outcomes import NO, YES, outcome, time_out
+from tilltal.models.adaptive.outcomes import NO, YES, outcome, seen
 from tilltal.models.adaptive.recalibration import Recalibrator, log_odds, recalibrator_from
 from tilltal.models.calibration import Platt
 from tilltal.runtime.live.answers.learning import Lesson
@@ -59,6 +61,11 @@ class Recalibrating:
             if action.model and action.model in editions and settings.enabled and not action.is_incremental
         }
         self._slots = {name: decider.slots[f"score.{name}"] for name in self._models.values()}
+        self._effects = {
+            action.name: (action, decider.slots[f"score.{action.uplift}"])
+            for action in decider.plan.actions
+            if action.uplift is not None
+        }
         self._editions = {name: editions[name] for name in self._slots}
         self._stored: dict[str, bytes] = {}
         self._recalibrators: dict[str, Recalibrator] = {}
@@ -74,7 +81,13 @@ class Recalibrating:
         return self._lines
 
     def scored(self, action: str, values: Sequence[object]) -> Scored | None:
-        """Return what an action's model says of a profile's values by slot; None where none is followed."""
+        """Return what an action's model says of a profile's values by slot; None where none is followed.
+
+        Where an experiment's effect gave P, the model was not asked.
+        """
+        plan, slot = self._effects.get(action, (None, -1))
+        if plan is not None and plan.effect(values[slot]) is not None:
+            return None
         model = self._models.get(action)
         score = None if model is None else values[self._slots[model]]
         if model is None or not isinstance(score, int | float) or not 0 <= score <= 1:
@@ -102,18 +115,24 @@ class Recalibrating:
         recalibrator = self._recalibrators.get(case.model)
         if recalibrator is None or case.edition != self._editions[case.model]:
             return Lesson()
-        ends = time_out(responses, self._wait)
+        key = blake2b(decision + responses[0].action.encode(), digest_size=8).digest()
+        begin = seen(responses)
+        ends = None if begin is None else begin + self._wait
+        if ends is not None and ends > now:  # an answer that came before its impression waits with it
+            return Lesson(self._state(case.model) if recalibrator.forget(key) else {}, ends)
         known = outcome(responses, now, self._wait)
         if known is None:
-            return Lesson(ends=ends)
-        key = blake2b(decision + responses[0].action.encode(), digest_size=8).digest()
-        at = max(each.received for each in responses if each.kind in YES | NO) if ends is None else ends
-        if not recalibrator.learn(key, log_odds(case.probability), known, at):
             return Lesson()
+        at = max(each.received for each in responses if each.kind in YES | NO) if ends is None else ends
+        is_news = recalibrator.learn(key, log_odds(case.probability), known, at)
+        return Lesson(self._state(case.model) if is_news else {})
+
+    def _state(self, model: str) -> dict[str, bytes]:
+        """Return what is to be stored of a model that has learned."""
         self._lines = None
-        state = _State(self._editions[case.model], recalibrator.to_bytes())
-        self._stored[case.model] = msgspec.msgpack.encode(state)
-        return Lesson({_name(case.model): self._stored[case.model]})
+        state = _State(self._editions[model], self._recalibrators[model].to_bytes())
+        self._stored[model] = msgspec.msgpack.encode(state)
+        return {_name(model): self._stored[model]}
 
     def _read(self, model: str, state: bytes) -> Recalibrator:
         try:

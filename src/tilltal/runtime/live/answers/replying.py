@@ -9,7 +9,7 @@ import msgspec
 
 from tilltal.core.operational import Answered, Decided, Transaction, Waiting, Writes
 from tilltal.core.time import parse_duration
-from tilltal.models.adaptive.outcomes import NO, YES, time_out
+from tilltal.models.adaptive.outcomes import answer, time_out
 from tilltal.runtime.live.answers.deciding import Logged, read_logged
 from tilltal.runtime.live.answers.learning import Lesson, told
 from tilltal.runtime.live.contacts.books import Books, Wanted
@@ -19,6 +19,7 @@ from tilltal.runtime.live.definitions import InForce
 from tilltal.runtime.live.instants import micros
 
 _MICROSECOND = timedelta(microseconds=1)
+_CONTACT = "contact "  # before an action's name, in `Waiting`: its contact waits, and not its model
 
 
 class Replies(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,11 +40,16 @@ async def want(tx: Transaction, force: InForce, wanted: Wanted, pieces: Iterable
         if isinstance(piece, Replies):
             for one in piece.responses:
                 wanted.names.append(contact_name(one.decision_id, one.action))
+                wanted.is_rationed |= force.contacts.rations.has(one.action)
                 decided = await _decision(tx, one.decision_id) if force.contacts.counts else None
                 if decided is not None:
                     wanted.people.append(read_logged(decided.body).tokens)
         elif isinstance(piece, Overdue):
-            wanted.names += [contact_name(one.decision.hex(), one.action) for one in piece.waiting]
+            wanted.names += [
+                contact_name(one.decision.hex(), one.action.removeprefix(_CONTACT))
+                for one in piece.waiting
+                if one.action.startswith(_CONTACT)
+            ]
 
 
 async def take_replies(
@@ -92,33 +98,48 @@ async def _take(
         at=at,
         received=received,
     )
-    is_waiting = one.action in await tx.waits(decision_id)
-    case = logged.cases.get(f"{shown.action}/{shown.channel}")
-    scored = logged.scored.get(one.action)
-    writes = Writes(responses=[answered])
-    lesson = None
-    if case is not None:
-        known = told(before, is_waiting=is_waiting)
-        lesson = force.learning.learn(case, known, [*before, answered], received)
-    elif scored is not None:
-        lesson = force.recalibrating.learn(scored, decision_id, [*before, answered], received)
+    waits = await tx.waits(decision_id)
     name, pair = contact_name(one.decision_id, one.action), (one.action, shown.channel)
     responded(force, books, logged, name, pair, one.kind, at)
-    if lesson is None:
-        lesson = Lesson(ends=_patience(force, logged, [*before, answered]))
-    writes.adaptive = lesson.states
-    if is_waiting or lesson.ends is not None:
+    lesson = _taught(force, logged, before, answered, is_waiting=one.action in waits)
+    writes = Writes(responses=[answered], adaptive=lesson.states)
+    if not lesson.stays and (one.action in waits or lesson.ends is not None):
         writes.waiting.append(Waiting(decision_id, one.action, lesson.ends))
+    writes.waiting += _to_be_ignored(force, logged, before, answered, waits)
     await tx.write(writes)
     return ResponseOutcome(id=one.id, outcome="accepted")
 
 
-def _patience(force: InForce, logged: Logged, responses: list[Answered]) -> int | None:
-    """Return when silence after an impression is noted as `ignored`; None where no cool-down asks for it."""
-    if not logged.tokens or not any(rule.outcome == IGNORED for rule in force.workspace.contact.cooldowns):
-        return None
-    wait = parse_duration(force.workspace.settings.server.recalibration.wait) // _MICROSECOND
-    return time_out(responses, wait)
+def _taught(
+    force: InForce, logged: Logged, before: list[Answered], one: Answered, *, is_waiting: bool
+) -> Lesson:
+    """Let whatever model gave P learn from a response, the latest."""
+    case, scored = logged.cases.get(f"{one.action}/{one.channel}"), logged.scored.get(one.action)
+    if case is not None:
+        known = told(before, is_waiting=is_waiting)
+        return force.learning.learn(case, known, [*before, one], one.received, is_waiting=is_waiting)
+    if scored is not None:
+        return force.recalibrating.learn(scored, one.decision, [*before, one], one.received)
+    return Lesson()
+
+
+def _to_be_ignored(
+    force: InForce, logged: Logged, before: list[Answered], one: Answered, waits: set[str]
+) -> Iterable[Waiting]:
+    """Yield until when the contact waits to be noted as `ignored`, where a cool-down asks for that."""
+    name, is_first = _CONTACT + one.action, time_out(before, 0) is None
+    if name not in waits and (
+        not is_first
+        or not logged.tokens
+        or not any(rule.outcome == IGNORED for rule in force.workspace.contact.cooldowns)
+    ):
+        return
+    wait = force.learning.wait(one.action, one.channel)
+    if wait is None:
+        wait = parse_duration(force.workspace.settings.server.recalibration.wait) // _MICROSECOND
+    ends = time_out([*before, one], wait)
+    if name in waits or ends is not None:
+        yield Waiting(one.decision, name, ends)
 
 
 class Overdue(msgspec.Struct, frozen=True, kw_only=True):
@@ -143,21 +164,25 @@ async def take_overdue(tx: Transaction, force: InForce, books: Books, overdue: O
 async def _silence(tx: Transaction, force: InForce, books: Books, one: Waiting, now: int) -> Writes:
     """Return what is to be written of an action that waited."""
     decided = await tx.decision(one.decision)
-    responses = [each for each in await tx.responses(one.decision) if each.action == one.action]
+    action = one.action.removeprefix(_CONTACT)
+    responses = [each for each in await tx.responses(one.decision) if each.action == action]
+    over = Writes(waiting=[Waiting(one.decision, one.action, None)])
     if decided is None or not responses:  # forgotten
-        return Writes(waiting=[Waiting(one.decision, one.action, None)])
+        return over
     logged = read_logged(decided.body)
-    if not any(each.kind in YES | NO for each in responses) and one.ends is not None:
-        pair, name = (one.action, responses[0].channel), contact_name(one.decision.hex(), one.action)
-        responded(force, books, logged, name, pair, IGNORED, one.ends)
-    case, scored = logged.cases.get(f"{one.action}/{responses[0].channel}"), logged.scored.get(one.action)
-    if case is None and scored is None:
-        return Writes(waiting=[Waiting(one.decision, one.action, None)])
-    if case is None:
-        lesson = force.recalibrating.learn(logged.scored[one.action], one.decision, responses, now)
+    if action != one.action:
+        if answer(responses) is None and one.ends is not None:
+            pair, name = (action, responses[0].channel), contact_name(one.decision.hex(), action)
+            responded(force, books, logged, name, pair, IGNORED, one.ends)
+        return over
+    case, scored = logged.cases.get(f"{action}/{responses[0].channel}"), logged.scored.get(action)
+    if case is not None:
+        lesson = force.learning.learn(case, None, responses, now, is_over=True)
+    elif scored is not None:
+        lesson = force.recalibrating.learn(scored, one.decision, responses, now)
     else:
-        lesson = force.learning.learn(case, None, responses, now)
-    return Writes(adaptive=lesson.states, waiting=[Waiting(one.decision, one.action, lesson.ends)])
+        return over
+    return Writes(adaptive=lesson.states, waiting=[Waiting(one.decision, action, lesson.ends)])
 
 
 def response_key(text: str) -> bytes:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 import msgspec
 import numpy as np
 
+from tilltal.decisions.context import context_values
 from tilltal.decisions.live.exploring import Explored, Selection, selections
 from tilltal.decisions.live.reasons import narrowed
 from tilltal.runtime.live.answers.deciding import Logged
@@ -24,13 +25,17 @@ Pair = tuple[str, str]  # action, channel
 def selection_of(then: Then, logged: Logged, decision: bytes, at: int) -> dict[str, Selection]:
     """Return the probability with which each action that competed was selected, from the decision's row.
 
+    What gave way to contacts shown before it competed all the same: with other draws it might have been
+    first. That each contact counts for the next one of the same decision is not simulated, so of what is
+    shown after the first it says what would be shown if there were room.
+
     Args:
         then: the definitions that decided.
         logged: the row.
         decision: its id, the seed of the simulation.
         at: the instant of the decision, in microseconds.
     """
-    again = then.decide(logged, at)
+    again = then.decide(msgspec.structs.replace(logged, crowds=()), at)
     decider = then.decider(logged)
     pairs = {pair: number for number, pair in enumerate(decider.adaptive)}
     plan = narrowed(decider.plan, again.moment.count, logged.channel)
@@ -47,18 +52,31 @@ def firsts(found: Mapping[str, Selection]) -> dict[str, float]:
     return {name: chance / whole for name, chance in chances.items()}
 
 
+def lacking(new: Then, then: Then, logged: Logged) -> frozenset[str]:
+    """Return the names that definitions read and a row cannot have: those of then did not read them.
+
+    A name that is read and not in the row is NULL; one that was not read may have been anything. The context
+    is kept whole.
+    """
+    told = context_values(new.workspace.engagement, logged.context)
+    return frozenset(new.decider(logged).slots.keys() - then.decider(logged).slots.keys() - told.keys())
+
+
 def by_others(new: Then, then: Then, logged: Logged) -> Logged:
     """Return the row as other definitions would have found it: what was learned, by their own pairs.
 
-    What the definitions of then did not read is NULL. What was known before drawing stands in for draws; of
-    pairs that did not learn then, the base rate does.
+    What was known before drawing stands in for draws; of pairs that did not learn then, the base rate does.
+    All names that are read must be there (`lacking`).
     """
     old, decider = then.decider(logged), new.decider(logged)
+    told = context_values(new.workspace.engagement, logged.context)
+    known = {name: value for name, value in told.items() if value is not None}
+    logged = msgspec.structs.replace(logged, values={**logged.values, **known})
     if not logged.rates:
         return msgspec.structs.replace(logged, explored=None)
     rates = dict(zip(old.adaptive, np.frombuffer(logged.rates).tolist(), strict=True))
-    known = {} if logged.explored is None else logged.explored.known()
-    drawn = {old.adaptive[place]: told for place, told in known.items()}
+    before = {} if logged.explored is None else logged.explored.known()
+    drawn = {old.adaptive[place]: known for place, known in before.items()}
     base = {action.name: action.propensity or 0.0 for action in decider.plan.actions}
     means = [drawn[pair][0] if pair in drawn else rates.get(pair, base[pair[0]]) for pair in decider.adaptive]
     is_drawn = decider.plan.arbitration.exploration.method == "thompson"

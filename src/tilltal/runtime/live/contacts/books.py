@@ -6,6 +6,7 @@ whichever server, at whatever moment.
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
@@ -13,35 +14,44 @@ import msgspec
 
 from tilltal.core.operational import Contacted as Row
 from tilltal.core.operational import Owned, Reads, State, Transaction, Writes
-from tilltal.customers.identity.online.spans import owner_at
+from tilltal.customers.identity.online.spans import is_shared, owner_at
+from tilltal.decisions.contacting.parts import Contact
 from tilltal.decisions.contacting.permission import answers_of
-from tilltal.decisions.contacting.policy import Moment, Past
+from tilltal.decisions.contacting.policy import Moment, Past, Verdict
 from tilltal.decisions.contacting.reservations import Commit, Contacted, commit, fail, reserve
 from tilltal.rules.clock import Clock
 from tilltal.runtime.live.contacts.entries import Entry, entry_of, judged
 from tilltal.runtime.live.contacts.pieces import Claim, Step
+from tilltal.runtime.live.contacts.rations import MARK, Ration
 from tilltal.runtime.live.definitions import InForce
 from tilltal.runtime.live.instants import micros, moment
 
 Tokens = tuple[int, ...]
+Shelf = dict[str, Entry]
 
 
 class Wanted(msgspec.Struct, kw_only=True):
-    """What a group of work will ask the books for: whom, which contacts by id, and as of which instants."""
+    """What a group of work will ask the books for: whom, which contacts by id, and as of which instants.
+
+    `is_rationed`: anything may be handed out of which there is so much only.
+    """
 
     people: list[Tokens] = []
     names: list[str] = []
     instants: list[datetime] = []
+    is_rationed: bool = False
 
 
 class Person:
-    """One customer of the books: a profile, or an identifier that is nobody's."""
+    """One customer of the books: a profile, or identifiers that are nobody's; `entries` are by id."""
 
-    def __init__(self, force: InForce, profile: int | None, state: State | None) -> None:
+    def __init__(
+        self, force: InForce, profile: int | None, state: State | None, shelves: Sequence[Shelf]
+    ) -> None:
         self._force = force
         self.profile = profile
         self.data = None if state is None else state.data
-        self.entries: dict[str, Entry] = {}
+        self.entries: Mapping[str, Entry] = ChainMap(*shelves)
         program = force.program
         self._state = program.new() if state is None else program.decode(state.data)
         self._answers = tuple(answers_of(program.answers(self._state)))
@@ -71,15 +81,27 @@ def reserved_of(entries: Iterable[Entry], now: int) -> Past:
 async def reserved_for(
     reads: Reads, force: InForce, profile: int | None, tokens: Sequence[int], now: int
 ) -> Past:
-    """Return the contacts that a customer was asked for here, in one read; none where no rule counts any."""
+    """Return the contacts that a customer was asked for here; none where no rule counts any."""
     if not force.contacts.counts:
         return Past()
     since = force.contacts.since(now)
     if profile is not None:
-        rows = (await reads.contacts_of((profile,), since)).get(profile, [])
+        found = await reads.contacts_of((profile,), since)
     else:
-        rows = (await reads.contacts_under(tokens[:1], since)).get(tokens[0], []) if tokens else []
-    return reserved_of(map(entry_of, rows), now)
+        own = tokens if len(tokens) < 2 else _telling(tokens, await reads.owners(tokens))
+        found = await reads.contacts_under(own, since) if own else {}
+    return reserved_of(each_once(row for rows in found.values() for row in rows), now)
+
+
+def each_once(rows: Iterable[Row]) -> list[Entry]:
+    """Return the contacts of rows; one that is kept under several tokens once."""
+    return list({entry.id: entry for entry in map(entry_of, rows)}.values())
+
+
+def _telling(tokens: Sequence[int], spans: Mapping[int, Sequence[Owned]]) -> tuple[int, ...]:
+    """Return the tokens of somebody unknown, without those that many share, unless there are no others."""
+    own = tuple(token for token in tokens if not (token in spans and is_shared(spans[token])))
+    return own or tuple(tokens)
 
 
 class Books:
@@ -92,9 +114,11 @@ class Books:
         self._states: Mapping[int, State] = {}
         self._of: Mapping[int, list[Row]] = {}
         self._under: Mapping[int, list[Row]] = {}
-        self._people: dict[tuple[int | None, int], Person] = {}
+        self._people: dict[tuple[int | None, Tokens], Person] = {}
+        self._shelves: dict[tuple[int | None, int], Shelf] = {}
         self._named: dict[str, Entry] = {}
         self._changed: dict[str, Entry] = {}
+        self.ration = Ration(force.contacts.rations, now)
 
     async def open(self, tx: Transaction, wanted: Wanted) -> None:
         """Read what is wanted, and keep others away from it until the transaction ends.
@@ -104,7 +128,8 @@ class Books:
         """
         names = [name.encode() for name in dict.fromkeys(wanted.names)]
         known = await tx.contacts_named(names) if names else {}
-        tokens = {token for each in wanted.people for token in each} | {one.token for one in known.values()}
+        tokens = {token for each in wanted.people for token in each}
+        tokens |= {token for one in known.values() for token in entry_of(one).tokens}
         if not tokens:
             return
         self._spans = await tx.owners(tokens)
@@ -121,27 +146,51 @@ class Books:
             self._of = await tx.contacts_of(profiles, since)
         if nobodys:
             self._under = await tx.contacts_under(nobodys, since)
+        if wanted.is_rationed or any(map(self._is_rationed, self._named.values())):
+            await self.ration.open(tx)
+
+    def _is_rationed(self, entry: Entry) -> bool:
+        one = entry.contacted
+        return one is not None and self._force.contacts.rations.has(one.contact.action)
 
     def entry(self, name: str) -> Entry | None:
         """Return a contact that was wanted by name, or was judged here."""
         return self._named.get(name)
 
-    def person(self, tokens: Tokens) -> tuple[int, Person]:
-        """Return the customer whom tokens name, and the token under which a contact is kept."""
-        for token in tokens:
-            profile = owner_at(self._spans.get(token, ()), self._now)
-            if profile is not None:
-                return token, self._person(profile, profile, self._of)
-        return tokens[0], self._person(None, tokens[0], self._under)
+    def person(self, tokens: Tokens) -> tuple[Tokens, Person]:
+        """Return the customer whom tokens name, and the tokens under which a contact is kept.
 
-    def _person(self, profile: int | None, key: int, rows: Mapping[int, list[Row]]) -> Person:
-        found = self._people.get((profile, key))
+        That is the first that is somebody's; of somebody unknown all, as any of them may be named alone next.
+        """
+        for token in tokens:
+            profile = self._owner(token)
+            if profile is not None:
+                return (token,), self._person(profile, (token,))
+        own = _telling(tokens, self._spans)
+        return own, self._person(None, own)
+
+    def _owner(self, token: int) -> int | None:
+        return owner_at(self._spans.get(token, ()), self._now)
+
+    def _person(self, profile: int | None, tokens: Tokens) -> Person:
+        key = (profile, () if profile is not None else tokens)
+        found = self._people.get(key)
         if found is None:
             state = None if profile is None else self._states.get(profile)
-            found = self._people[profile, key] = Person(self._force, profile, state)
-            for row in rows.get(key, ()):
-                entry = entry_of(row)
-                found.entries[entry.id] = self._named.get(entry.id, entry)
+            shelves = [self._shelf(token) for token in tokens]
+            found = self._people[key] = Person(self._force, profile, state, shelves)
+        return found
+
+    def _shelf(self, token: int) -> Shelf:
+        """Return the contacts that count for whom a token names."""
+        profile = self._owner(token)
+        key = (profile, token if profile is None else 0)
+        found = self._shelves.get(key)
+        if found is None:
+            rows = self._under.get(token, ()) if profile is None else self._of.get(profile, ())
+            found = self._shelves[key] = {
+                entry.id: self._named.get(entry.id, entry) for entry in map(entry_of, rows)
+            }
         return found
 
     def claim(self, claim: Claim, at: datetime) -> Entry:
@@ -149,14 +198,40 @@ class Books:
         known = self._named.get(claim.id)
         if known is not None:
             return known
-        token, person = self.person(claim.tokens)
-        now = micros(at)
-        verdict, made = reserve(
-            self._force.contacts.policy, claim.id, token, claim.contact, person.past(now), person.moment(at)
-        )
-        entry = judged(claim.id, token, now, verdict, made)
-        self.put(entry, person)
+        tokens, person = self.person(claim.tokens)
+        now, contact = micros(at), claim.contact
+        verdict, made = self.reserve(claim.id, tokens[0], contact, person.past(now), person.moment(at))
+        entry = judged(claim.id, tokens, now, contact, verdict, made)
+        self.put(entry)
         return entry
+
+    def is_of(self, entry: Entry, claim: Claim) -> bool:
+        """True if a contact is what is asked for: the same customer, channel and action."""
+        asked = entry.asked
+        if asked is None:  # kept by a version that did not note it
+            return True
+        owner = next((found for token in claim.tokens if (found := self._owner(token)) is not None), None)
+        is_theirs = not {*entry.tokens}.isdisjoint(claim.tokens) or (
+            owner is not None and owner == self._owner(entry.token)
+        )
+        return is_theirs and (asked.channel, asked.action) == (claim.contact.channel, claim.contact.action)
+
+    def reserve(
+        self,
+        name: str,
+        token: int,
+        contact: Contact,
+        past: Past,
+        moment_of: Moment,
+        sends: int | None = None,
+    ) -> tuple[Verdict, Contacted | None]:
+        """Judge a contact by the contact policy and its action's capacity; it counts once it is put."""
+        policy = self._force.contacts.policy
+        verdict, made = reserve(policy, name, token, contact, past, moment_of, sends)
+        refused = None if made is None else self.ration.refuses(made)
+        if refused is None:
+            return verdict, made
+        return msgspec.structs.replace(verdict, reasons=(refused,)), None
 
     def step(self, step: Step) -> tuple[Entry, str] | None:
         """Take a step; return the contact as it is then, and why a commit was refused. None: unknown."""
@@ -166,7 +241,9 @@ class Books:
         contacted = entry.contacted
         if contacted is None:
             return entry, "denied"
-        _, person = self.person((entry.token,))
+        if step.what == "look":
+            return entry, ""
+        _, person = self.person(entry.tokens)
         now, refused = micros(step.at), ""
         if step.what == "commit":
             done = self._committed(contacted, person, step.at)
@@ -176,7 +253,7 @@ class Books:
         else:
             happened = now if step.happened is None else min(micros(step.happened), now)
             entry = entry.with_outcome(step.kind, happened)
-        self.put(entry, person)
+        self.put(entry)
         return entry, refused
 
     def _committed(self, contacted: Contacted, person: Person, at: datetime) -> Commit:
@@ -185,17 +262,24 @@ class Books:
         It may have been judged first though it was asked for later, by another server or in the same group.
         """
         latest = max((one.at for one in person.entries.values()), default=0)
-        since = max(at, moment(latest))
+        since = max(at, moment(max(latest, self.ration.since(contacted))))
         return commit(
             self._force.contacts.policy, contacted, person.past(micros(since)), person.moment(since)
         )
 
-    def put(self, entry: Entry, person: Person) -> None:
+    def put(self, entry: Entry) -> None:
         """Keep a contact as it is now."""
+        known = self._named.get(entry.id)
+        self.ration.move(None if known is None else known.contacted, entry.contacted)
         self._named[entry.id] = self._changed[entry.id] = entry
         if entry.contacted is not None:
-            person.entries[entry.id] = entry
+            for token in entry.tokens:
+                self._shelf(token)[entry.id] = entry
 
     def writes(self) -> Writes:
         """Return what is to be written."""
-        return Writes(contacts=[entry.row() for entry in self._changed.values()])
+        data = self.ration.data
+        return Writes(
+            contacts=[row for entry in self._changed.values() for row in entry.rows()],
+            marks={} if data is None else {MARK: data},
+        )

@@ -81,11 +81,11 @@ class ContactCount(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ContactOutcome(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What came of a contact, such as `reject`. `at` None = now."""
+    """What came of a contact, such as `reject`. `at` None = now; without an offset it is UTC."""
 
     id: _Id
     kind: _Name
-    at: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
+    at: datetime | None = None
 
 
 class ContactService(Protocol):
@@ -94,7 +94,8 @@ class ContactService(Protocol):
     async def contact(self, requests: Sequence[ContactRequest]) -> ContactAnswers:
         """Judge contacts and reserve those allowed; requests of one call by priority, then id.
 
-        Raises Busy, Unavailable, and TilltalError for a name that does not exist.
+        An id that another customer's, channel's or action's contact has gets `id_taken`.
+        Raises Busy, Unavailable, and TilltalError for every name that does not exist.
         """
 
     async def commit_contact(self, contact_id: str) -> ContactStep | None:
@@ -104,4 +105,7 @@ class ContactService(Protocol):
         """Release a contact whose delivery failed. None: there is no such contact."""
 
     async def contact_outcome(self, outcome: ContactOutcome) -> ContactStep | None:
-        """Note what came of a contact. None: there is no such contact."""
+        """Note what came of a contact; of one that a decision reserved as a response. None: there is none.
+
+        Raises Busy, Unavailable, and TilltalError for a kind that does not exist.
+        """

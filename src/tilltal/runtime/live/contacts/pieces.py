@@ -34,10 +34,10 @@ class Claims(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
-    """What is to become of a contact; `kind` and `happened` are of an outcome."""
+    """What is to become of a contact, or nothing (`look`); `kind` and `happened` are of an outcome."""
 
     id: str
-    what: Literal["commit", "fail", "outcome"]
+    what: Literal["commit", "fail", "outcome", "look"]
     at: datetime
     kind: str = ""
     happened: datetime | None = None

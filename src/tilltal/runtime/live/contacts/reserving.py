@@ -6,13 +6,14 @@ import msgspec
 
 from tilltal.decisions.contacting.parts import Contact
 from tilltal.decisions.contacting.policy import Made as MadeContact
-from tilltal.decisions.contacting.policy import Past, Verdict
-from tilltal.decisions.contacting.reservations import Contacted, fail, reserve
+from tilltal.decisions.contacting.policy import Past
+from tilltal.decisions.contacting.reservations import Contacted, fail
 from tilltal.decisions.live.reasons import Pair
-from tilltal.runtime.live.answers.deciding import Asked, Logged, Made, decide, must_reserve
-from tilltal.runtime.live.contacts.books import Books, Person, reserved_of
+from tilltal.runtime.live.answers.asking import Asked, must_reserve
+from tilltal.runtime.live.answers.deciding import Logged, Made, decide
+from tilltal.runtime.live.contacts.books import Books, Person, Tokens, reserved_of
 from tilltal.runtime.live.contacts.entries import Entry, judged
-from tilltal.runtime.live.contract import Advised, DecideAnswer
+from tilltal.runtime.live.contract import DecideAnswer
 from tilltal.runtime.live.definitions import InForce
 from tilltal.runtime.live.instants import micros
 
@@ -25,6 +26,14 @@ def contact_name(decision_id: str, action: str) -> str:
     return f"{decision_id}.{action}"
 
 
+class _Judged(msgspec.Struct, frozen=True):
+    """A shown contact that was judged: why it is refused, and its entry if it must be reserved."""
+
+    pair: Pair
+    refused: str | None
+    entry: Entry | None
+
+
 def settled(force: InForce, books: Books, made: Made) -> Made:
     """Reserve what a decision shows; where that is no longer allowed, decide again without it.
 
@@ -33,46 +42,49 @@ def settled(force: InForce, books: Books, made: Made) -> Made:
     asked = made.asked
     if asked is None:
         return made
-    token, person = books.person(asked.tokens)
+    tokens, person = books.person(asked.tokens)
     at, barred = made.answer.at, dict[Pair, str]()
     for number in range(_ROUNDS + 1):
-        found = _judged(force, asked, person, made, token)
-        denied = {pair: verdict.reasons[0] for pair, verdict, entry in found if entry.contacted is None}
+        found = _judged(force, asked, books, person, made, tokens)
+        denied = {one.pair: one.refused for one in found if one.refused is not None}
         if not denied:
             break
         barred |= denied
         if number == _ROUNDS - 1:
-            kept = {pair for pair, _, entry in found if entry.contacted is not None}
-            barred |= _all_but(force, asked, kept, barred)
+            barred |= _all_but(force, asked, {one.pair for one in found if one.refused is None}, barred)
         reserved = reserved_of(person.entries.values(), micros(at))
         made = decide(force, asked, person.profile, person.data, at, reserved, barred)
-    for _, _, entry in found:
-        books.put(entry, person)
-    names = {pair[0]: entry.id for pair, _, entry in found}
+    entries = {one.pair[0]: one.entry for one in found if one.entry is not None}
+    for entry in entries.values():
+        books.put(entry)
+    names = {action: entry.id for action, entry in entries.items()}
     return msgspec.structs.replace(made, answer=_naming(made, names))
 
 
 def _judged(
-    force: InForce, asked: Asked, person: Person, made: Made, token: int
-) -> list[tuple[Pair, Verdict, Entry]]:
-    """Judge the contacts of a decision one after the other, as each counts for the next one."""
+    force: InForce, asked: Asked, books: Books, person: Person, made: Made, tokens: Tokens
+) -> list[_Judged]:
+    """Judge the contacts of a decision one after the other: each counts for the next, reserved or not."""
     at = made.answer.at
     now, moment = micros(at), person.moment(at)
     past = person.past(now)
     found = []
-    for one in _reserving(force, asked, made):
-        name = contact_name(made.answer.decision_id, one.action)
-        contact = force.contacts.contact(one.action, one.channel or "")
-        verdict, contacted = reserve(force.contacts.policy, name, token, contact, past, moment)
-        if contacted is not None:
-            past = Past([*past.made, MadeContact(now, contact)], past.outcomes, past.answers)
+    for one in made.answer.actions:
         pair = one.action, one.channel or ""
-        found.append((pair, verdict, judged(name, token, now, verdict, contacted)))
+        contact = force.contacts.contact(*pair)
+        sends = None if one.send_at is None else micros(one.send_at)
+        entry = None
+        if must_reserve(force, asked, pair):
+            name = contact_name(made.answer.decision_id, one.action)
+            verdict, contacted = books.reserve(name, tokens[0], contact, past, moment, sends)
+            entry = judged(name, tokens, now, contact, verdict, contacted)
+        else:
+            verdict = force.contacts.policy.judge(contact, past, moment, sends)
+        refused = None if verdict.is_allowed else verdict.reasons[0]
+        if refused is None:
+            past = Past([*past.made, MadeContact(now, contact)], past.outcomes, past.answers)
+        found.append(_Judged(pair, refused, entry))
     return found
-
-
-def _reserving(force: InForce, asked: Asked, made: Made) -> list[Advised]:
-    return [one for one in made.answer.actions if must_reserve(force, asked, one.channel or "")]
 
 
 def _all_but(force: InForce, asked: Asked, kept: set[Pair], barred: dict[Pair, str]) -> dict[Pair, str]:
@@ -82,7 +94,7 @@ def _all_but(force: InForce, asked: Asked, kept: set[Pair], barred: dict[Pair, s
     return {
         pair: barred.get(pair, reason)
         for pair in pairs
-        if pair not in kept and must_reserve(force, asked, pair[1])
+        if pair not in kept and must_reserve(force, asked, pair)
     }
 
 
@@ -112,12 +124,12 @@ def responded(
     if kind == "failed":
         entry = msgspec.structs.replace(entry, contacted=fail(contacted, at))
     else:
-        if contacted.committed is None and contacted.released is None:
+        is_open = contacted.committed is None and contacted.released is None
+        if is_open and books.ration.admits(contacted, at):
             committed = msgspec.structs.replace(contacted, committed=at)
             entry = msgspec.structs.replace(entry, contacted=committed)
         entry = entry if kind == "delivered" else entry.with_outcome(kind, at)
-    _, person = books.person((entry.token,))
-    books.put(entry, person)
+    books.put(entry)
 
 
 def _seen(force: InForce, books: Books, logged: Logged, name: str, pair: Pair, at: int) -> Entry | None:
@@ -125,7 +137,7 @@ def _seen(force: InForce, books: Books, logged: Logged, name: str, pair: Pair, a
     permit = logged.permits.get("/".join(pair))
     if permit is None:
         return None
-    token, _ = books.person(logged.tokens)
+    (token, *also), _ = books.person(logged.tokens)
     contact: Contact = force.contacts.contact(*pair)
     made = Contacted(id=name, token=token, at=at, contact=contact, permit=permit, expires=None, committed=at)
-    return Entry(id=name, token=token, at=at, contacted=made)
+    return Entry(id=name, token=token, at=at, contacted=made, also=tuple(also))

@@ -21,14 +21,19 @@ from tilltal.runtime.live.contacts.pieces import Claim, Claims, Step
 from tilltal.runtime.live.definitions import InForce
 from tilltal.runtime.live.instants import micros, moment
 
+ID_TAKEN = "id_taken"
+"""Why nothing is reserved: the id is that of a contact of another customer, channel or action."""
 
-def want(wanted: Wanted, pieces: Iterable[object]) -> None:
+
+def want(force: InForce, wanted: Wanted, pieces: Iterable[object]) -> None:
     """Add what pieces about contacts need of the books."""
+    rations = force.contacts.rations
     for piece in pieces:
         if isinstance(piece, Claims):
             wanted.instants.append(piece.at)
             wanted.people += [claim.tokens for claim in piece.claims]
             wanted.names += [claim.id for claim in piece.claims]
+            wanted.is_rationed |= any(rations.has(claim.contact.action) for claim in piece.claims)
         elif isinstance(piece, Step):
             wanted.names.append(piece.id)
             wanted.instants.append(piece.at)
@@ -54,8 +59,14 @@ def judge(books: Books, pieces: Sequence[object]) -> None:
 
 def answers(books: Books, claims: Claims) -> ContactAnswers:
     """Return what was judged, in the order asked."""
-    found = (books.entry(claim.id) for claim in claims.claims)
-    return ContactAnswers(contacts=tuple(_answer(entry) for entry in found if entry is not None))
+    found = ((claim, books.entry(claim.id)) for claim in claims.claims)
+    return ContactAnswers(
+        contacts=tuple(
+            _answer(entry) if books.is_of(entry, claim) else _taken(claim)
+            for claim, entry in found
+            if entry is not None
+        )
+    )
 
 
 def taken(books: Books, step: Step) -> ContactStep | None:
@@ -81,6 +92,10 @@ def _state(entry: Entry, now: int) -> tuple[Became, str | None]:
         return "refused", "denied"
     state = contacted.state(now)
     return ("released", "lapsed") if state == "lapsed" else (state, contacted.reason or None)
+
+
+def _taken(claim: Claim) -> ContactAnswer:
+    return ContactAnswer(id=claim.id, allowed=False, reason=ID_TAKEN, reasons=(ID_TAKEN,))
 
 
 def _answer(entry: Entry) -> ContactAnswer:

@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Iterable
 
 from tilltal.core.operational import Reads
+from tilltal.runtime.live.contacts.books import each_once
 from tilltal.runtime.live.contacts.contract import ContactCount
-from tilltal.runtime.live.contacts.entries import Entry, entry_of
+from tilltal.runtime.live.contacts.entries import Entry
 from tilltal.runtime.live.contract import TimelineEntry
 from tilltal.runtime.live.instants import moment
 
@@ -17,7 +18,7 @@ _ALWAYS = -(2**63)
 async def contacts_of(reads: Reads, profile: int) -> list[Entry]:
     """Return the contacts of a profile that were allowed, by time."""
     rows = (await reads.contacts_of((profile,), _ALWAYS)).get(profile, [])
-    return [entry_of(row) for row in rows]
+    return each_once(rows)
 
 
 def counted(entries: Iterable[Entry], now: int) -> dict[str, ContactCount]:

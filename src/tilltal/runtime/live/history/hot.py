@@ -7,7 +7,6 @@ of another type than is declared today: whoever reads the text takes from it wha
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from typing import TypeAlias
@@ -21,6 +20,7 @@ from tilltal.runtime.live.history.fitting import is_of, iso_date, iso_instant, t
 from tilltal.runtime.live.instants import moment
 from tilltal.runtime.live.intake.facts import message_of
 from tilltal.runtime.refresh.views import SQL_TYPES
+from tilltal.sources.online.cells import as_json
 from tilltal.workspace.definitions.sources import FieldType
 from tilltal.workspace.names import event_fields, kept_fields
 from tilltal.workspace.workspace import Workspace
@@ -145,7 +145,7 @@ def _head(row: Logged) -> tuple[object, ...]:
 def _column(values: Sequence[object], kind: FieldType) -> pa.Array:
     """Return a declared field: typed, or as text where a value came when another type was declared."""
     if kind == "any":
-        found = [None if one is None else json.dumps(one, ensure_ascii=False) for one in values]
+        found = [None if one is None else as_json(one) for one in values]
         return pa.array(found, _TEXT)
     if kind in _FROM_TEXT:
         read = _FROM_TEXT[kind]

@@ -36,6 +36,7 @@ from tilltal.runtime.live.intake.facts import body_of
 from tilltal.runtime.refresh.views import declared_views, open_history, view_name
 from tilltal.runtime.storage.still import StillStore
 from tilltal.runtime.storage.store import Manifest, Store
+from tilltal.sources.online.numbers import scalar
 from tilltal.workspace.definitions.sources import FieldType
 from tilltal.workspace.names import event_fields, kept_fields
 from tilltal.workspace.workspace import Workspace
@@ -273,9 +274,11 @@ def kept_value(value: object, kind: FieldType | None) -> object:
     """Return a value of a field as history keeps it: of no declared type, as JSON or as a plain text."""
     if kind != "any" or not isinstance(value, str):
         return value
+    if not value.startswith('"'):
+        return scalar(value)
     try:
         return json.loads(value)
-    except ValueError:  # it was a text when it came
+    except ValueError:  # it came when the field was a text
         return value
 
 

@@ -15,10 +15,8 @@ import msgspec
 
 from tilltal.core.errors import SupersededError
 from tilltal.core.operational import (
-    Change,
     Identified,
     Logged,
-    Membership,
     Observed,
     Owned,
     State,
@@ -34,6 +32,7 @@ from tilltal.runtime.live.instants import micros
 from tilltal.runtime.live.intake.components import LARGE, Component
 from tilltal.runtime.live.intake.facts import FactReader
 from tilltal.runtime.live.intake.incoming import Incoming
+from tilltal.runtime.live.intake.noting import gone_into, note
 from tilltal.runtime.live.places import MADE
 
 _TICK = timedelta(microseconds=1)
@@ -90,15 +89,13 @@ class Applier:
         if not fresh:
             return Applied(fresh=frozenset(), profiles=0)
         seen = [observed for one in fresh if (observed := one.observed) is not None]
-        await tx.write(
-            Writes(
-                log=[one.logged for one in fresh],
-                observations=seen,
-                identities=list(dict.fromkeys(identities)),
-            )
-        )
-        resolved = await self._resolved(tx, fresh)
-        touched = await self._fold(tx, fresh, resolved, clock)
+        writes = Writes(observations=seen, identities=list(dict.fromkeys(identities)))
+        resolved = await self._resolved(tx, fresh, writes)
+        writes.log = [one.logged for one in fresh]
+        if resolved.moves.passages:  # what moves is made again from the log
+            await tx.write(writes)
+            writes = Writes()
+        touched = await self._fold(tx, fresh, resolved, clock, writes)
         return Applied(fresh=frozenset(one.logged.event_id for one in fresh), profiles=touched)
 
     async def observe(
@@ -189,15 +186,20 @@ class Applier:
                 await self._finish(tx, profile, state, writes, clock)
             over = (await tx.memberships(profile)).keys() - set(self._program.audience_names)
             over -= {one.audience for one in writes.members if one.profile == profile}
-            _note(profile, Moved(clock.now, left=tuple(sorted(over))), writes)
+            note(profile, Moved(clock.now, left=tuple(sorted(over))), writes)
         await tx.write(writes)
 
-    async def _resolved(self, tx: Transaction, fresh: Sequence[Incoming]) -> _Resolved:
-        """Return whose the batch's tokens are now, and what that moves."""
+    async def _resolved(
+        self, tx: Transaction, fresh: Sequence[Incoming], seen: Writes | None = None
+    ) -> _Resolved:
+        """Return whose the batch's tokens are now, and what that moves; what is settled with is written."""
         before = await tx.owners({token for one in fresh for _, token in one.ids})
         found = _Resolved(owners=dict(before), before=before)
         unclear = [one for one in fresh if not self._is_clear(one, found)]
         if unclear:
+            if seen is not None:
+                await tx.write(seen)
+                seen.observations, seen.identities = [], []
             came = [one.observed or Observed("", one.logged.at, one.ids) for one in unclear]
             component = Component(tx, self._identity, found.owners, found.before, came)
             self._take_over(
@@ -231,9 +233,17 @@ class Applier:
         found.settled = frozenset(settled.owners)
 
     async def _fold(
-        self, tx: Transaction, fresh: Sequence[Incoming], resolved: _Resolved, clock: Clock
+        self,
+        tx: Transaction,
+        fresh: Sequence[Incoming],
+        resolved: _Resolved,
+        clock: Clock,
+        given: Writes | None = None,
     ) -> int:
-        """Move what changed hands, add the messages to their owners, and write all states touched."""
+        """Move what changed hands, add the messages to their owners, and write all states touched.
+
+        What is given is written with them: last, so that processes wait for each other's log only then.
+        """
         moves = resolved.moves
         rows: dict[int, list[Incoming]] = defaultdict(list)
         for one in fresh:
@@ -247,7 +257,8 @@ class Applier:
         states = {profile: self._program.decode(one.data) for profile, one in stored.items()}
         for profile in touched - states.keys():  # one may have no row of its own, only identifiers
             states[profile] = self._program.new()
-        writes = Writes(owners=moves.owners, gone=sorted(gone))
+        writes = given or Writes()
+        writes.owners, writes.gone = dict(moves.owners), sorted(gone)
         for profile in sorted(touched & moves.profiles & stored.keys()):
             self._catch_up(profile, states[profile], writes, clock)
         for profile, is_known in resolved.is_known.items():
@@ -259,7 +270,7 @@ class Applier:
                 if (one.logged.token, profile) not in remade:
                     self._add(states[profile], one.logged, clock)
         for profile in sorted(gone):
-            writes.changes.append(_gone(profile, moves, clock))
+            writes.changes.append(gone_into(profile, moves, clock))
         for profile in sorted(touched):
             await self._finish(tx, profile, states[profile], writes, clock)
         await tx.write(writes)
@@ -314,7 +325,7 @@ class Applier:
         """Note what was due before a state changes hands in part."""
         for moved in self._program.advance(state, Clock(clock.now - _TICK, clock.zone)):
             if not state.is_untold:
-                _note(profile, moved, writes)
+                note(profile, moved, writes)
 
     async def _finish(
         self, tx: Transaction, profile: int, state: ProfileState, writes: Writes, clock: Clock
@@ -323,9 +334,9 @@ class Applier:
         is_untold, state.is_untold = state.is_untold, self._is_making
         for moved in self._program.advance(state, clock):
             if not is_untold:
-                _note(profile, moved, writes)
+                note(profile, moved, writes)
         if is_untold and not self._is_making:
-            _note(profile, await self._turned(tx, profile, state, clock), writes)
+            note(profile, await self._turned(tx, profile, state, clock), writes)
         writes.states.append(State(profile, self._program.encode(state), state.due))
 
     async def _turned(self, tx: Transaction, profile: int, state: ProfileState, clock: Clock) -> Moved:
@@ -367,26 +378,3 @@ async def _fresh(tx: Transaction, messages: Sequence[Incoming]) -> list[Incoming
         first.setdefault(one.logged.event_id, one)
     known = await tx.known_ids(list(first))
     return [one for event_id, one in first.items() if event_id not in known]
-
-
-def _note(profile: int, moved: Moved, writes: Writes) -> None:
-    at = micros(moved.at)
-    for audience in moved.entered:
-        writes.members.append(Membership(audience, profile, at, is_member=True))
-        writes.changes.append(Change(at=at, profile=profile, kind="entered", name=audience))
-    for audience in moved.left:
-        writes.members.append(Membership(audience, profile, at, is_member=False))
-        writes.changes.append(Change(at=at, profile=profile, kind="left", name=audience))
-    if moved.stage is not None:
-        before, after = moved.stage
-        body = msgspec.msgpack.encode({"from": before, "to": after})
-        name = after or "none"  # an un-merge took the relation away
-        writes.changes.append(Change(at=at, profile=profile, kind="stage", name=name, body=body))
-
-
-def _gone(profile: int, moves: Moves, clock: Clock) -> Change:
-    """Say into whom a profile went."""
-    pairs = [*((one.old, one.new) for one in moves.whole), *((one.old, one.new) for one in moves.passages)]
-    heirs = [new for old, new in pairs if old == profile and new is not None]
-    body = msgspec.msgpack.encode({"into": heirs[0]} if heirs else {})
-    return Change(at=micros(clock.now), profile=profile, kind="merged", name="", body=body)

@@ -20,25 +20,18 @@ from tilltal.core.operational import Logged, OperationalStore, Writes
 from tilltal.customers.identity.linking.plan import LinkPlan
 from tilltal.customers.identity.linking.weights import Weights
 from tilltal.rules.clock import Clock
-from tilltal.runtime.linking.judgement import Judgement, Scored, judged, last_said
+from tilltal.runtime.linking.judgement import Judgement
 from tilltal.runtime.linking.queue import Proposal, add_to_queue, ends_of
 from tilltal.runtime.linking.records import linked_sources, plan_of
 from tilltal.runtime.linking.run import load_weights
-from tilltal.runtime.linking.verdicts import (
-    SOURCE,
-    Verdict,
-    keep_live_evidence,
-    link_id,
-    observation_of,
-    verdicts,
-)
+from tilltal.runtime.linking.verdicts import SOURCE, keep_live_evidence
 from tilltal.runtime.live.definitions import InForce
 from tilltal.runtime.live.history.compaction import last_begun
 from tilltal.runtime.live.instants import micros
 from tilltal.runtime.live.intake.incoming import Incoming
 from tilltal.runtime.live.linking.arriving import Arrivals, Said
 from tilltal.runtime.live.linking.building import Compared
-from tilltal.runtime.live.linking.people import of_others, people_of
+from tilltal.runtime.live.linking.finding import Finder
 from tilltal.runtime.live.linking.secrets import Secrets
 from tilltal.runtime.live.places import files_of
 from tilltal.runtime.live.serving.leases import Lease
@@ -81,6 +74,7 @@ class Linking:
         self._server = server
         self._store = store
         self._files = files_of(server.force.workspace)
+        self._finder = Finder(store, self._files)
         self._environment = environment
         self._now = now
         self._terms: Terms | None = None
@@ -175,13 +169,13 @@ class Linking:
         return not arrived.is_all
 
     async def _look_at(self, compared: Compared, records: Sequence[Said], secrets: Secrets) -> None:
-        pairs: dict[tuple[int, int], float] = {}
-        for token in await self._put(compared, records, secrets):
-            if token in compared.index:
-                pairs.update(((a, b), weight) for a, b, weight in compared.index.pairs(token))
-                await asyncio.sleep(0)
-        if pairs:
-            await self._settle(compared, [(a, b, weight) for (a, b), weight in pairs.items()])
+        tokens = await self._put(compared, records, secrets)
+        force, now = self._server.force, self._now()
+        found = await self._finder.found(compared.index, tokens, force.identity, now)
+        if found.sure or found.proposals:
+            await asyncio.to_thread(_keep, self._files, found, now)
+        if found.sure:
+            await self._apply(force, found.sure, now)
 
     async def _put(self, compared: Compared, records: Sequence[Said], secrets: Secrets) -> list[int]:
         """Put people's records into the index; return their tokens."""
@@ -195,32 +189,6 @@ class Linking:
         tokens = list(dict.fromkeys(said.token for said in mine))
         await compared.look_at(tokens, secrets)
         return tokens
-
-    async def _settle(self, compared: Compared, pairs: Sequence[Scored]) -> None:
-        """Link what is sure, and let people look at what is not."""
-        force, now = self._server.force, self._now()
-        known = await people_of(pairs, compared.index, self._store, force.identity.rules, now)
-        said = last_said(await asyncio.to_thread(verdicts, self._files))
-        found = judged(
-            await self._untaken(of_others(pairs, known), said),
-            known,
-            compared.plan,
-            compared.index.scorer,
-            force.identity.rules,
-            force.identity.corrections,
-            said,
-            now,
-        )
-        if found.sure or found.proposals:
-            await asyncio.to_thread(_keep, self._files, found, now)
-        if found.sure:
-            await self._apply(force, found.sure, now)
-
-    async def _untaken(self, pairs: Sequence[Scored], said: Mapping[str, Verdict]) -> list[Scored]:
-        """Leave out pairs whose link is known already, and joins them no more by a rule of identity."""
-        names = {observation_of(link_id(a, b)) for a, b, _ in pairs if link_id(a, b) not in said}
-        known = {one.id for one in await self._store.observations_named(sorted(names))} if names else set()
-        return [pair for pair in pairs if observation_of(link_id(pair[0], pair[1])) not in known]
 
     async def _apply(self, force: InForce, links: Sequence[Proposal], now: datetime) -> None:
         """Let links count at once. If that fails they count when ingested files do, as accepted pairs do."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from datetime import datetime
 
@@ -22,8 +23,8 @@ async def people_of(
     at = micros(now)
     owners = await store.owners({token for pair in pairs for token in pair[:2]})
     profiles = {owner for spans in owners.values() if (owner := owner_at(spans, at)) is not None}
-    spans = {span.token for profile in sorted(profiles) for span in await store.tokens_of(profile)}
-    owners = await store.owners(spans | owners.keys())
+    held = await asyncio.gather(*(store.tokens_of(profile) for profile in sorted(profiles)))
+    owners |= await store.owners({span.token for spans in held for span in spans} - owners.keys())
     names = await store.identities(owners)
     rows = [
         (token, names[token].namespace, owner, since(found))

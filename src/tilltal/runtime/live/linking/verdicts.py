@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from pathlib import Path
 
 from tilltal.core.errors import TilltalError
 from tilltal.governance.vault import Vault
@@ -15,11 +14,12 @@ from tilltal.runtime.linking.verdicts import folder
 from tilltal.runtime.live.definitions import InForce, identity_of
 from tilltal.runtime.live.places import files_of
 from tilltal.runtime.live.serving.service import LiveServer
+from tilltal.runtime.storage.store import Store
 
 _LOOK_SECONDS = 1.0
 _log = logging.getLogger("tilltal.server")
 
-_Stamp = tuple[int, int]
+Stamp = tuple[int, int]  # time and size
 
 
 class Verdicts:
@@ -28,7 +28,7 @@ class Verdicts:
     def __init__(self, server: LiveServer, vault: Vault) -> None:
         self._server = server
         self._vault = vault
-        self._seen: tuple[InForce, _Stamp] | None = None
+        self._seen: tuple[InForce, Stamp] | None = None
         self._is_owed = False  # what was read is not taken up yet
 
     async def run(self) -> None:
@@ -47,7 +47,7 @@ class Verdicts:
             EngineError: E530, E531 if it could not be taken up: look again.
         """
         force = self._server.force
-        seen = force, _stamp(folder(files_of(force.workspace)) / "verdicts.jsonl")
+        seen = force, stamp_of(files_of(force.workspace))
         if self._seen is not None and seen[1] == self._seen[1] and force is self._seen[0]:
             return
         identity = identity_of(force.workspace, self._vault)
@@ -59,10 +59,10 @@ class Verdicts:
         self._seen = seen
 
 
-def _stamp(path: Path) -> _Stamp:
-    """Return time and size of a file that is replaced as a whole; zeros where there is none."""
+def stamp_of(files: Store) -> Stamp:
+    """Return what changes whenever something is decided against links; zeros where nothing ever was."""
     try:
-        found = path.stat()
+        found = (folder(files) / "verdicts.jsonl").stat()  # the file is replaced as a whole
     except FileNotFoundError:
         return 0, 0
     return found.st_mtime_ns, found.st_size

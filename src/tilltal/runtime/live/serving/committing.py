@@ -153,12 +153,13 @@ async def _results(
 async def _opened(tx: Transaction, force: InForce, pieces: Sequence[Piece], clock: Clock) -> Books:
     """Open the books of contacts that pieces need; the lock of who learns is taken before, theirs after."""
     wanted = Wanted()
-    taking.want(wanted, pieces)
+    taking.want(force, wanted, pieces)
     await replying.want(tx, force, wanted, pieces)
     for piece in pieces:
         if isinstance(piece, Made) and piece.asked is not None:
             wanted.people.append(piece.asked.tokens)
             wanted.instants.append(piece.answer.at)
+            wanted.is_rationed |= bool(force.contacts.rations.capacities)  # it may be decided otherwise
     return await taking.opened(tx, force, wanted, clock)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from tilltal.decisions.live.flaws import FLAWS
 from tilltal.runtime.live.contract import Collected, DecideAnswer, Sample
 
 DEGRADED = ("model_missing", "adaptive_damaged", "late", "error", "store")
@@ -19,6 +20,7 @@ class Figures:
         self._messages = {"accepted": 0, "duplicate": 0, "rejected": 0}
         self._decisions = {"known": 0, "unknown": 0, "fallback": 0}
         self._degraded = dict.fromkeys(DEGRADED, 0)
+        self._flawed = dict.fromkeys(FLAWS, 0)
         self._unlogged = 0
 
     def collected(self, result: Collected) -> None:
@@ -27,10 +29,19 @@ class Figures:
         self._messages["duplicate"] += result.duplicates
         self._messages["rejected"] += len(result.rejected)
 
-    def decided(self, answer: DecideAnswer, lacks: Iterable[str] = (), *, is_logged: bool = True) -> None:
-        """Count a decision, and what it did without."""
+    def decided(
+        self,
+        answer: DecideAnswer,
+        lacks: Iterable[str] = (),
+        flaws: Iterable[str] = (),
+        *,
+        is_logged: bool = True,
+    ) -> None:
+        """Count a decision, what it did without, and what of the definitions it could not use."""
         for reason in lacks:
             self._degraded[reason] += 1
+        for reason in flaws:
+            self._flawed[reason] += 1
         self._unlogged += not is_logged
         kind = "fallback" if answer.is_fallback else "known" if answer.is_known else "unknown"
         self._decisions[kind] += 1
@@ -58,6 +69,14 @@ class Figures:
                 name="tilltal_decisions_degraded_total",
                 kind="counter",
                 help="Decisions that did without something, by what that was.",
+                value=count,
+                labels={"reason": reason},
+            )
+        for reason, count in self._flawed.items():
+            yield Sample(
+                name="tilltal_decisions_flawed_total",
+                kind="counter",
+                help="Decisions that met what cannot be used as it is defined, by what that was.",
                 value=count,
                 labels={"reason": reason},
             )

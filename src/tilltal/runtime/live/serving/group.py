@@ -17,6 +17,8 @@ from tilltal.runtime.live.contract import Busy, Unavailable
 
 T = TypeVar("T")
 
+_GATHERING_SECONDS = 0.005  # at most so long a group waits for those whose requests are being read
+
 
 class Weighed(Protocol):
     """A piece of work that knows how much it is."""
@@ -27,6 +29,18 @@ class Weighed(Protocol):
 
 
 W = TypeVar("W", bound=Weighed)
+
+
+class Away(Unavailable):
+    """The store cannot be reached at all: another server may reach it."""
+
+
+def refused(error: EngineError) -> Unavailable:
+    """Return what callers are told whose piece the store did not take."""
+    is_away = all(fault.code == "E530" for fault in error.faults)
+    told = Away(str(error)) if is_away else Unavailable(str(error))
+    told.__cause__ = error
+    return told
 
 
 class GroupCommit(Generic[W, T]):
@@ -75,7 +89,8 @@ class GroupCommit(Generic[W, T]):
 
         Raises:
             Busy: if too much waits already; nothing was stored.
-            Unavailable: if the server stops, or the store cannot be reached; nothing was stored.
+            Unavailable: if the server stops, or the store refuses; `Away` if it cannot be reached. Nothing
+                was stored.
         """
         if self._is_closing:
             raise Unavailable("The server is stopping.")
@@ -106,7 +121,15 @@ class GroupCommit(Generic[W, T]):
                 self.since = None
                 await self._came.wait()
                 continue
+            await self._gather()
             await self._do(self._next())
+
+    async def _gather(self) -> None:
+        """Let whoever is about to come join the group: while each look at the network brings somebody."""
+        before, deadline = 0, asyncio.get_running_loop().time() + _GATHERING_SECONDS
+        while before < self._weight < self._most and asyncio.get_running_loop().time() < deadline:
+            before = self._weight
+            await asyncio.sleep(0)
 
     def _next(self) -> list[tuple[W, asyncio.Future[T]]]:
         group = [self._waiting.popleft()]
@@ -129,7 +152,7 @@ class GroupCommit(Generic[W, T]):
         try:
             results = await self._run([piece for piece, _ in group])
         except EngineError as error:
-            self._fail(group, Unavailable(str(error)))
+            self._fail(group, refused(error))
         except Exception as error:  # the loop must live; the caller gets the error
             if len(group) == 1:
                 self._fail(group, error)

@@ -4,8 +4,9 @@ What a decision may do without, and is told of in its answer, its explanation an
 
     late    time was over before it was decided        the fallback, stored a little later
     error   it could not be decided: damaged state     the fallback, stored
-    store   the store cannot be read or written        the fallback, not stored
+    store   the store refuses: it is read-only, full   in full, without what must be reserved; not stored
 
+Where the store cannot be reached at all nothing is decided: another server may reach it (`group.Away`).
 The fallback are mandatory actions and those declared, by channels without reservations. A decision is stored
 before it is answered, or a little later; `is_logged` says which.
 """
@@ -14,24 +15,29 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import datetime
+from types import MappingProxyType
 
 import msgspec
 
 from tilltal.core.errors import EngineError, SupersededError
 from tilltal.core.operational import OperationalStore
+from tilltal.decisions.live.reasons import Pair
 from tilltal.runtime.live.answers import deciding
-from tilltal.runtime.live.answers.deciding import Asked, Made, Shortcut
+from tilltal.runtime.live.answers.asking import Asked, read_request
+from tilltal.runtime.live.answers.deciding import Made, Shortcut
 from tilltal.runtime.live.contacts.books import reserved_for
 from tilltal.runtime.live.contract import Busy, DecideAnswer, DecideRequest, Unavailable
 from tilltal.runtime.live.definitions import InForce
 from tilltal.runtime.live.instants import micros
 from tilltal.runtime.live.serving.committing import Piece, Result
 from tilltal.runtime.live.serving.figures import Figures
-from tilltal.runtime.live.serving.group import GroupCommit
+from tilltal.runtime.live.serving.group import Away, GroupCommit, refused
 
 _log = logging.getLogger("tilltal.server")
+_NOTHING_BARRED: Mapping[Pair, str] = MappingProxyType({})
 
 
 class InTime:
@@ -48,7 +54,7 @@ class InTime:
         self._group = group
         self._figures = figures
         self._now = now
-        self.owed: set[asyncio.Task[bool]] = set()
+        self.owed: set[asyncio.Task[bool | Away]] = set()
 
     async def decide(self, force: InForce, request: DecideRequest) -> DecideAnswer:
         """Decide, and return once that is stored or the budget is over.
@@ -56,8 +62,9 @@ class InTime:
         Raises:
             TilltalError: C110, C111, C112 for a name that the workspace does not have.
             SupersededError: if customers were made anew by other definitions.
+            Away: if the store cannot be reached, and that is known in time.
         """
-        asked = deciding.read_request(force, request)
+        asked = read_request(force, request)
         budget = (request.budget_ms or force.workspace.settings.server.budget_ms) / 1000
         lacks = force.lacks
         made: Made | None = None
@@ -77,41 +84,70 @@ class InTime:
         except SupersededError:  # whoever asked has newer definitions in a moment
             raise
         except (Unavailable, EngineError) as error:
+            _pass_on(error)
             _log.warning("decided without the store: %s", error)
-            made, lacks, is_logged = self._fallen_back(force, asked, "store"), ("store",), False
+            made, lacks, is_logged = await self._unstored(force, asked, made, budget), ("store",), False
         except Exception:  # whatever it is, this customer is answered, and the others are
             _log.exception("a decision could not be made in full")
             made, lacks = self._fallen_back(force, asked, "error"), ("error",)
             is_logged = await self._soon(made, budget)
-        self._figures.decided(made.answer, lacks, is_logged=is_logged)
+        self._figures.decided(made.answer, lacks, made.flaws, is_logged=is_logged)
         return made.answer if is_logged else msgspec.structs.replace(made.answer, is_logged=False)
 
-    async def decided(self, force: InForce, asked: Asked) -> Made:
+    async def decided(
+        self, force: InForce, asked: Asked, barred: Mapping[Pair, str] = _NOTHING_BARRED
+    ) -> Made:
         """Decide on the state as it is stored, and on the contacts that were reserved here."""
         now = self._now()
         profile, state = await self._store.whose(asked.tokens, micros(now))
         data = None if state is None else state.data
         reserved = await reserved_for(self._store, force, profile, asked.tokens, micros(now))
-        return deciding.decide(force, asked, profile, data, now, reserved)
+        return deciding.decide(force, asked, profile, data, now, reserved, barred)
 
     async def finish(self) -> None:
         """Wait until nothing is owed any more."""
         await asyncio.gather(*self.owed)
 
+    async def _unstored(self, force: InForce, asked: Asked, made: Made | None, seconds: float) -> Made:
+        """Return what is answered where nothing can be written: in full, if the store can be read.
+
+        What must be reserved cannot be, so it is decided again without it.
+        """
+        if made is not None and made.asked is None:
+            return made
+        if made is not None:
+            with suppress(TimeoutError, Unavailable, EngineError):
+                async with asyncio.timeout(seconds):
+                    barred = deciding.unreservable(force, asked, force.decider.plan)
+                    return await self.decided(force, asked, barred)
+        return self._fallen_back(force, asked, "store")
+
     def _fallen_back(self, force: InForce, asked: Asked, why: Shortcut) -> Made:
         return deciding.fall_back(force, asked, self._now(), why)
 
     async def _soon(self, made: Made, seconds: float) -> bool:
-        """Begin to store a decision that is answered all the same; return whether it is stored by then."""
+        """Begin to store a decision that is answered all the same; return whether it is stored by then.
+
+        Raises:
+            Away: if the store turned out to be so by then.
+        """
         task = asyncio.create_task(self._stored(made))
         self.owed.add(task)
         task.add_done_callback(self.owed.discard)
         done, _ = await asyncio.wait([task], timeout=seconds)
-        return any(each.result() for each in done)
+        for each in done:
+            outcome = each.result()
+            if isinstance(outcome, Away):
+                raise outcome
+            return outcome
+        return False
 
-    async def _stored(self, made: Made) -> bool:
+    async def _stored(self, made: Made) -> bool | Away:
         try:
             await self._group.submit(made, is_owed=True)
+        except Away as error:
+            _log.warning("a decision was not stored: %s", error)
+            return error
         except (Busy, Unavailable) as error:
             _log.warning("a decision was answered, but not stored: %s", error)
             return False
@@ -119,3 +155,9 @@ class InTime:
             _log.exception("a decision was answered, but not stored")
             return False
         return True
+
+
+def _pass_on(error: Unavailable | EngineError) -> None:
+    told = refused(error) if isinstance(error, EngineError) else error
+    if isinstance(told, Away):
+        raise told

@@ -15,6 +15,7 @@ from typing import cast
 
 import msgspec
 
+from tilltal.core.errors import TilltalError
 from tilltal.core.operational import ApiKey, OperationalStore
 from tilltal.runtime.live.contract import KeyInfo, NewKey, Scope
 from tilltal.runtime.live.instants import micros, moment
@@ -29,6 +30,7 @@ class Keys:
         self._store = store
         self._now = now
         self._keys: dict[str, ApiKey] = {}
+        self._infos: dict[str, tuple[ApiKey, KeyInfo]] = {}  # what was made of keys; they never change
 
     async def load(self) -> None:
         """Read the keys as they are now, also those that another process made.
@@ -44,16 +46,32 @@ class Keys:
         """Return the key of a secret if it is in force now."""
         parts = secret.split("_", 2)
         key = self._keys.get(parts[1]) if len(parts) == 3 and parts[0] == _PREFIX else None
-        expected = key.hash if key else bytes(32)
-        is_right = hmac.compare_digest(_hash(secret), expected)
-        return _info(key) if key and is_right and self._is_in_force(key) else None
+        if key is None:
+            hmac.compare_digest(_hash(secret), bytes(32))  # as long as for one that is known
+            return None
+        if not hmac.compare_digest(_hash(secret), key.hash) or not self._is_in_force(key):
+            return None
+        known = self._infos.get(key.id)
+        if known is None or known[0] is not key:
+            known = self._infos[key.id] = (key, _info(key))
+        return known[1]
 
     def all(self) -> list[KeyInfo]:
         """Return all keys, the oldest first."""
         return [_info(key) for key in sorted(self._keys.values(), key=lambda key: (key.created, key.id))]
 
     async def create(self, name: str, scopes: Iterable[Scope], expires: datetime | None = None) -> NewKey:
-        """Make a key; its secret is in the answer and nowhere else."""
+        """Make a key; its secret is in the answer and nowhere else.
+
+        Raises:
+            TilltalError: C122 if it would have expired already.
+        """
+        if expires is not None and micros(expires) <= micros(self._now()):
+            raise TilltalError.of(
+                "C122",
+                f"A key that expires at {expires.isoformat()} would not be in force.",
+                hint="Name an instant to come, or none for a key without end.",
+            )
         key, secret = self._made(name, scopes, None if expires is None else micros(expires))
         await self._put(key)
         return NewKey(key=_info(key), secret=secret)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import datetime
@@ -77,7 +78,7 @@ class Reloading:
             await asyncio.sleep(_LOOK_SECONDS)
             try:
                 await self._server.look_at_keys()
-                stamps = _stamps(self._root)
+                stamps = await asyncio.to_thread(_stamps, self._root)
                 current = current_or_none(files_of(self._server.force.workspace))
                 name = current.name if current else ""
                 if stamps == seen and name == self._taken.name:
@@ -199,5 +200,13 @@ _Stamps = frozenset[tuple[str, int, int]]
 
 def _stamps(root: Path) -> _Stamps:
     """Return path, time and size of every definition: differs once one is changed, added or removed."""
-    found = ((path, path.stat()) for path in root.rglob("*.yaml") if ".tilltal" not in path.parts)
-    return frozenset((str(path), stat.st_mtime_ns, stat.st_size) for path, stat in found)
+    found, folders = [], [str(root)]
+    while folders:
+        with os.scandir(folders.pop()) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    folders += [entry.path] if entry.name != ".tilltal" else []
+                elif entry.name.endswith(".yaml"):
+                    stat = entry.stat()
+                    found.append((entry.path, stat.st_mtime_ns, stat.st_size))
+    return frozenset(found)

@@ -294,6 +294,7 @@ class LiveServer(ContactDesk):
     def metrics(self) -> Iterable[Sample]:
         """See `contract.LiveService`."""
         yield from self._figures.samples(self._lags(), self._group.waiting, self._group.groups)
+        yield from self._force.contacts.rations.samples()
         yield Sample(
             name="tilltal_large_components_total",
             kind="counter",

@@ -1,0 +1,178 @@
+"""Many clients who ask for actions of which there are so many only, and a recount that shares no code.
+
+`python -m tests.live.rationing PLACE KEY BEGUN SEED COUNT` is one server process of several on one store.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from random import Random
+from typing import Any
+
+import msgspec
+from tests.cases.serving import CaseServer
+
+START = datetime(2026, 5, 4, 21, 59, tzinfo=UTC)  # a minute before midnight in Stockholm
+LIMITS = {"gift": 25, "call": 30}
+CLIENTS = 32
+CUSTOMERS = 400
+_SPEED = timedelta(seconds=60)  # per second
+_ACTIONS = {"gift": (9, "day", "banner"), "call": (5, "week", "call"), "fund": (1, "", "banner")}
+
+
+def bank(limits: Mapping[str, int] = LIMITS, **contact: object) -> dict[str, object]:
+    """A bank that gives so many gifts a day and makes so many calls a week; reservations soon lapse."""
+    files: dict[str, object] = {
+        "tilltal.yaml": {
+            "name": "bank",
+            "time_zone": "Europe/Stockholm",
+            "channels": ["banner", "call"],
+            "server": {"budget_ms": 60_000},
+        },
+        "identity.yaml": {"namespaces": [{"name": "crm", "unique": True}]},
+        "sources/people.yaml": {
+            "kind": "record",
+            "read": {"collector": ["identify"]},
+            "identities": {"crm": "userId"},
+            "fields": {"town": {"type": "text", "column": "traits.town"}},
+        },
+        "policies/consent.yaml": {"purposes": {"service": {"consent": "not_required"}}},
+        "policies/contact.yaml": {"reservation_ttl": "PT90S", **contact},
+    }
+    for name, (value, per, channel) in _ACTIONS.items():
+        files[f"actions/{name}/action.yaml"] = {
+            "title": name.title(),
+            "group": name,
+            "purpose": "service",
+            "propensity": 0.5,
+            "value": value,
+            **({"capacity": {"limit": limits[name], "per": per}} if per else {}),
+        }
+        files[f"actions/{name}/{channel}.en.yaml"] = {"body": "Hello"}
+    return files
+
+
+class Crowd:
+    """Clients of one server, whose clock goes on a little with every request, as `hammering.Hammer`."""
+
+    def __init__(self, server: CaseServer, seed: int, begun: float | None = None) -> None:
+        self._begun = begun
+        self.seen: Counter[str] = Counter()
+        self._server = server
+        self._random = Random(seed)
+        self._seed = seed
+
+    def run(self, count: int) -> None:
+        """Let clients ask `count` times in all."""
+        numbers = iter(range(count))
+
+        async def client() -> None:
+            for number in numbers:
+                await self._ask(number)
+
+        async def all_clients() -> None:
+            await asyncio.gather(*(client() for _ in range(CLIENTS)))
+
+        self._server.wait(all_clients())
+
+    def _go_on_by(self, time_span: timedelta) -> None:
+        if self._begun is None:
+            self._server.now += time_span
+        else:
+            self._server.now = START + (time.time() - self._begun) * _SPEED
+
+    async def _ask(self, number: int) -> None:
+        self._go_on_by(timedelta(milliseconds=self._random.choice((0, 1, 100, 800))))
+        customer = {"crm": f"c{self._random.randrange(CUSTOMERS)}"}
+        self.seen["asked"] += 1
+        if self._random.random() < 0.2:
+            name = f"r{self._seed}.{number}"
+            body = {"id": name, "identity": customer, "channel": "call", "action": "call"}
+            found = await self._post("/v1/contacts", body)
+            if found.get("allowed"):
+                await self._go_on(name, "", "call")
+            return
+        found = await self._post("/v1/decide", {"identity": customer})
+        self.seen["fallback"] += bool(found.get("is_fallback"))
+        for one in found.get("actions", ()):
+            if one["action"] in LIMITS:
+                await self._go_on(one["contact"], found["decision_id"], one["action"])
+
+    async def _go_on(self, contact: str, decision: str, action: str) -> None:
+        self.seen["given"] += 1
+        step = self._random.choices(("commit", "fail", "seen", "late", "lapse"), (25, 15, 10, 5, 45))[0]
+        if step == "late":  # about when it lapses, or long after
+            self._go_on_by(timedelta(seconds=self._random.choice((60, 89, 90, 91, 149, 151))))
+        if step == "seen" and decision:
+            body = {"id": f"s{contact}", "decision_id": decision, "action": action, "kind": "impression"}
+            await self._post("/v1/responses", body)
+        elif step in ("commit", "fail", "late"):
+            found = await self._post(f"/v1/contacts/{contact}/{'fail' if step == 'fail' else 'commit'}", {})
+            self.seen[found.get("state", "error")] += 1
+
+    async def _post(self, url: str, body: object) -> dict[str, Any]:
+        answer = await self._server.api.post(url, body)
+        self.seen["errors"] += answer.status != 200
+        found = answer.json()
+        return found if isinstance(found, dict) else {}
+
+
+def contacts_of(server: CaseServer) -> list[Mapping[str, Any]]:
+    """Return all contacts that were allowed."""
+    found = (server.server.force.token("crm", f"c{number}") for number in range(CUSTOMERS))
+    tokens = [token for token in found if token is not None]
+    rows = server.wait(server.store.contacts_under(tokens, -(2**62)))
+    bodies = [msgspec.msgpack.decode(row.body)["contacted"] for held in rows.values() for row in held]
+    return [body for body in bodies if body is not None]
+
+
+def overshoots(contacts: Sequence[Mapping[str, Any]], limits: Mapping[str, int] = LIMITS) -> Counter[str]:
+    """Count contacts by action and period, and instants at which more were out than there are.
+
+    Whoever was asked for, or committed, is held against all that were out at that instant: asked for by then,
+    and neither released nor lapsed.
+    """
+    periods = defaultdict[tuple[str, int], list[Mapping[str, Any]]](list)
+    for one in contacts:
+        action = one["contact"]["action"]
+        if action in limits:
+            day = (one["at"] + 2 * 3_600_000_000) // 86_400_000_000  # Stockholm in May
+            periods[action, day if action == "gift" else (day + 3) // 7].append(one)
+    found: Counter[str] = Counter()
+    for (action, _), held in periods.items():
+        found[action] += len(held)
+        instants = {one["at"] for one in held} | {one["committed"] for one in held if one["committed"]}
+        for now in instants:
+            out = sum(_is_out(one, now) for one in held)
+            found["overshoots"] += out > limits[action]
+            found[f"most {action}"] = max(found[f"most {action}"], out)
+    found["periods"] = len(periods)
+    return found
+
+
+def _is_out(one: Mapping[str, Any], now: int) -> bool:
+    if one["at"] > now or (one["released"] is not None and one["released"] <= now):
+        return False
+    if one["committed"] is not None and one["committed"] <= now:
+        return True
+    return one["expires"] is None or now < one["expires"]
+
+
+def main(place: str, key: str, begun: str, seed: str, count: str) -> None:
+    """Ask a store that other processes ask too; print what was seen."""
+    server = CaseServer(bank(), START, place, int(key))
+    try:
+        crowd = Crowd(server, int(seed), float(begun))
+        crowd.run(int(count))
+        print(msgspec.json.encode(crowd.seen).decode())
+    finally:
+        server.close()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
