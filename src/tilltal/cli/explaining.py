@@ -110,7 +110,18 @@ def show_explanation(found: Explanation, currency: str) -> None:
 def _show_actions(chosen: Iterable[Chosen], others: Iterable[NotChosen], currency: str) -> None:
     console.show_table(
         "\nWhat the customer gets",
-        ("rank", "action", "channel", f"priority ({currency})", "P", "C", "V", "L", "cost", "because"),
+        (
+            "rank",
+            "action",
+            "channel",
+            "priority",
+            "P",
+            "C",
+            f"V ({currency})",
+            "L",
+            f"cost ({currency})",
+            "because",
+        ),
         [
             (
                 each.rank,
