@@ -48,6 +48,8 @@ def main() -> None:
     if len(sys.argv) != 3:
         sys.exit("Name the workspace and a key: watch_a_decision.py demo KEY")
     workspace, key = Path(sys.argv[1]), sys.argv[2]
+    if not any(customers(workspace)):
+        sys.exit(f"There are no customers in {workspace}/data/crm: is that the demo's folder?")
     client = Client(key, host=SERVER, sync_mode=True)
     for customer in customers(workspace):
         before = decide(key, customer)

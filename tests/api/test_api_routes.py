@@ -326,3 +326,10 @@ def test_no_route_and_no_method(api: Api) -> None:
     answer = api.get("/v1/decide")
     problem(answer, 405, "H610")
     assert "POST" in answer.headers["allow"]
+
+
+def test_a_stream_is_refused_before_it_begins_while_the_store_is_away(api: Api, service: FakeService) -> None:
+    service.is_ready = False
+    answer = api.get("/v1/changes")
+    problem(answer, 503, "H612")
+    assert int(answer.headers["retry-after"]) >= 1

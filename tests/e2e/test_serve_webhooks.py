@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,12 @@ import msgspec
 import pytest
 from tests.e2e.serving import Forking, Server, Shop, purchase, until
 from tests.postgres_server import PostgresServer, postgres, postgres_dsn
+
+from tilltal.runtime.live.contract import Message
+from tilltal.runtime.live.serving import lags, reloading
+from tilltal.runtime.live.serving.opening import open_server
+from tilltal.runtime.live.serving.service import LiveServer
+from tilltal.runtime.progress import Silent
 
 __all__ = ["postgres", "postgres_dsn"]
 pytestmark = pytest.mark.slow
@@ -111,6 +119,89 @@ def test_a_database_that_was_away_is_told_of_afterwards(
             server.send(purchase(1, "u0"), purchase(2, "u0"))
             until(lambda: receiver.heard(), 30)
             assert [change["name"] for change in receiver.heard()] == ["even"]
+
+
+def test_definitions_that_come_into_force_change_who_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reloading, "_LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(lags, "_LOOK_SECONDS", 0.05)
+    with receiving() as first, receiving() as second:
+        shop = Shop(tmp_path / "shop", settings=_hooks(first))
+
+        async def come_into_force(server: LiveServer, settings: str, *stages: str) -> None:
+            version = server.force.version
+            Shop(shop.root, settings=settings)
+            await _soon(lambda: server.force.version != version)
+            await _soon(lambda: _hook_stages(server) == list(stages))
+
+        async def story() -> None:
+            environment = {"HOOK_SECRET": SECRET}
+            async with open_server(shop.root, _now, Silent(), environment) as server:
+                await _soon(lambda: _hook_stages(server) == ["webhook crm"])
+                await _enter(server, "u1")
+                await _soon(lambda: len(first.heard()) == 1)
+                await come_into_force(server, _hooks(second), "webhook crm")
+                await _enter(server, "u2")
+                await _soon(lambda: len(second.heard()) == 1)
+                await come_into_force(server, "webhooks: {}\n")
+                await _enter(server, "u3")
+                await asyncio.sleep(1.5)  # longer than a webhook's pause between two looks
+            assert [len(one.heard()) for one in (first, second)] == [1, 1]
+
+        asyncio.run(story())
+
+
+def test_definitions_whose_webhook_lacks_its_secret_do_not_come_into_force(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(reloading, "_LOOK_SECONDS", 0.05)
+    with receiving() as receiver:
+        shop = Shop(tmp_path / "shop", settings=_hooks(receiver))
+
+        async def story() -> None:
+            environment = {"HOOK_SECRET": SECRET}
+            async with open_server(shop.root, _now, Silent(), environment) as server:
+                version = server.force.version
+                settings = (shop.root / "tilltal.yaml").read_text("utf-8")
+                shop.write("tilltal.yaml", settings.replace("HOOK_SECRET", "ABSENT"))
+                await _soon(lambda: "definitions not taken over" in caplog.text)
+                assert "E541" in caplog.text
+                assert server.force.version == version
+                await _enter(server, "u1")
+                await _soon(lambda: len(receiver.heard()) == 1)
+
+        asyncio.run(story())
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _hook_stages(server: LiveServer) -> list[str]:
+    return [stage for stage in server.figures.behind if stage.startswith("webhook ")]
+
+
+async def _enter(server: LiveServer, customer: str) -> None:
+    """Let a customer buy twice."""
+    number = 10 * int(customer[1:])
+    documents = [purchase(number + each, customer) for each in range(2)]
+    messages = [
+        Message(
+            index=index, type="track", message_id=f"m{number + index}", user_id=customer, anonymous_id=None,
+            event="purchase", timestamp=_now(), document=document,
+        )
+        for index, document in enumerate(documents)
+    ]  # fmt: skip
+    assert (await server.collect(messages, _now())).accepted == 2
+
+
+async def _soon(condition: Callable[[], object]) -> None:
+    for _ in range(400):
+        if condition():
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError("it did not happen in time")
 
 
 def _hooks(receiver: Receiver) -> str:

@@ -177,6 +177,60 @@ def test_a_contact_takes_one_of_the_day_on_which_it_is_sent() -> None:
         server.close()
 
 
+def test_however_many_capacities_are_used_up_a_customer_gets_what_is_left() -> None:
+    files = bank(ONE)
+    for number in range(8):
+        files[f"actions/card{number}/action.yaml"] = {
+            "title": "Card",
+            "group": f"cards{number}",
+            "purpose": "service",
+            "propensity": 0.5,
+            "value": 100 - number,
+            "capacity": {"limit": 1 if number < 7 else 100, "per": "week"},
+        }
+        files[f"actions/card{number}/banner.en.yaml"] = {"body": "Hello"}
+    files["policies/contact.yaml"] = {}  # reservations never lapse
+    server = CaseServer(files, START - timedelta(hours=3))
+    try:
+        given = []
+        for number in range(9):
+            server.now += timedelta(seconds=2)  # longer than it is remembered what is used up
+            found = decide(server, f"c{number}", count=1)
+            given.append(first(found))
+        assert given == [*(f"card{number}" for number in range(8)), "card7"]
+        answer = server.wait(server.api.get(f"/v1/decisions/{found['decision_id']}/explain")).json()
+        assert answer["is_proved"]
+        reasons = {one["action"]: one["reason"] for one in answer["not_chosen"]}
+        assert {reasons.pop(f"card{number}") for number in range(7)} == {"contact_policy:capacity:week"}
+        assert reasons == dict.fromkeys(("gift", "call", "fund"), "outranked:card7")
+    finally:
+        server.close()
+
+
+def test_what_is_used_up_today_is_not_so_for_what_is_sent_tomorrow() -> None:
+    quiet = [{"from": "20:00", "to": "08:00", "applies_to": {"channel": "call"}}]
+    files: dict[str, Any] = bank({"gift": 1, "call": 1}, quiet_hours=quiet)
+    files["actions/call/action.yaml"]["capacity"]["per"] = "day"
+    files["policies/sending.yaml"] = {"channels": ["call"], "events": ["login"]}
+    files["sources/logins.yaml"] = {
+        "kind": "event",
+        "read": {"collector": ["track"]},
+        "identities": {"crm": "userId"},
+        "event": "login",
+    }
+    server = CaseServer(files, START - timedelta(hours=10))  # 13:59 in Stockholm
+    try:
+        for one in decide(server, "c1", count=2)["actions"]:
+            assert one["action"] in ("gift", "call")
+            assert server.call(f"/v1/contacts/{one['contact']}/commit", {})["state"] == "committed"
+        assert first(decide(server, "c2", count=1)) == "fund"
+        server.now = START - timedelta(hours=3)  # 20:59: the gift is refused, the call is tomorrow's
+        found = decide(server, "c2", count=1)["actions"][0]
+        assert (found["action"], found["send_at"]) == ("call", "2026-05-05T06:00:00Z")
+    finally:
+        server.close()
+
+
 def test_a_recount_finds_what_is_over() -> None:
     body = {"contact": {"action": "gift"}, "at": 5, "committed": None, "released": None, "expires": 9}
     assert overshoots([body, {**body, "at": 6}], {"gift": 1})["overshoots"] == 1

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from tests.cases.serving import CaseServer
 
+from tilltal.decisions.contacting.policy import Past
 from tilltal.models.adaptive.team import Team
 from tilltal.runtime.live.answers.deciding import read_logged
 from tilltal.runtime.live.answers.replaying import Then, difference
+from tilltal.runtime.live.contacts import reserving
+from tilltal.runtime.live.serving import in_time
 
 START = datetime(2026, 5, 4, 10, tzinfo=UTC)
 IDS = {"crm": "userId"}
@@ -243,6 +247,73 @@ def test_contacts_are_counted_for_all_identifiers_of_a_customer(opened: list[Ban
     assert server.shown() == []
     asked = {"id": "r1", "identity": {"mail": "a@x.se"}, "channel": "sms", "action": "card"}
     assert server.call("/v1/contacts", asked)["reason"] == "cap:week"
+
+
+def test_after_many_refusals_what_nobody_judged_is_not_tried(
+    opened: list[Bank], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def as_of_before(*_: object) -> Past:
+        return Past()
+
+    monkeypatch.setattr(reserving, "_ROUNDS", 1)
+    monkeypatch.setattr(in_time, "reserved_for", as_of_before)
+    cap = {"name": "week", "limit": 1, "rolling": "P7D", "applies_to": {"channel": "email"}}
+    server = open_bank(opened, caps=[cap])
+    assert server.shown(count=1, reserve=True) == [("card", "email")]
+    made = server.decide(count=1, reserve=True)
+    assert made["actions"] == []
+    told = server.get(f"/v1/decisions/{made['decision_id']}/explain")
+    (tip,) = [one for one in told["not_chosen"] if one["action"] == "tip"]
+    assert tip["reason"] == "contact_policy:not_tried"
+    assert tip["words"].endswith("it: so many others were refused that it was not tried.")
+    assert told["is_proved"]
+
+
+@pytest.mark.parametrize("is_judged", [False, True], ids=["before it is judged", "as it is stored"])
+def test_what_comes_too_late_takes_no_slot(
+    opened: list[Bank], monkeypatch: pytest.MonkeyPatch, is_judged: bool
+) -> None:
+    cap = {"name": "week", "limit": 1, "rolling": "P7D"}
+    files = bank(caps=[cap])  # reservations never lapse
+    files["actions/card/action.yaml"] = {
+        "title": "card",
+        "group": "offers",
+        "propensity": 0.5,
+        "value": 9,
+        "capacity": {"limit": 1, "per": "month"},
+    }
+    server = Bank(files, START)
+    opened.append(server)
+    server.meet("c1", "c2")
+    transaction, gate = server.store.transaction, asyncio.Event()
+
+    @asynccontextmanager
+    async def held_up() -> AsyncIterator[Any]:
+        async with transaction() as tx:
+            if not is_judged:
+                await gate.wait()
+            yield tx
+            await gate.wait()
+
+    async def late() -> Any:
+        asked = {"identity": {"crm": "c1"}, "budget_ms": 400}  # so long that a busy machine decides meanwhile
+        answer = (await server.api.post("/v1/decide", asked)).json()
+        gate.set()
+        await server.server._in_time.finish()
+        return answer
+
+    monkeypatch.setattr(server.store, "transaction", held_up)
+    answer = server.wait(late())
+    assert answer["is_fallback"]
+    assert answer["actions"] == []
+    assert server.shown("c1")[0] == ("card", "email")  # its own slot, and the only one of all
+    server.now += timedelta(seconds=1)
+    entries = server.get("/v1/profiles/crm/c1/timeline")["entries"]
+    states = sorted(one["fields"]["state"] for one in entries if one["kind"] == "contact")
+    assert states == (["released", "reserved"] if is_judged else ["reserved"])
+    stored = server.wait(server.server.decisions("crm", "c1"))
+    assert stored is not None
+    assert len(stored) == len(states)  # the fallback is nobody's
 
 
 def test_many_at_once_never_get_more_than_there_is(opened: list[Bank]) -> None:

@@ -161,3 +161,30 @@ def test_work_of_a_caller_who_has_gone_is_not_done() -> None:
         await group.close()
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("is_done", [False, True], ids=["under way", "done"])
+def test_a_result_that_nobody_hears_of_is_made_good_even_as_the_server_stops(is_done: bool) -> None:
+    async def main() -> None:
+        disk = Disk()
+
+        async def run(pieces: Sequence[Piece]) -> list[str]:
+            results = await disk.run(pieces)
+            if is_done:
+                asyncio.get_running_loop().call_soon(task.cancel)  # when the result is there, not yet heard
+            else:
+                task.cancel()
+                await asyncio.sleep(0)
+            return results
+
+        group = GroupCommit(run, unheard=lambda result: [Piece("undo " + result)] if len(result) == 1 else [])
+        group.start()
+        task = asyncio.create_task(group.submit(Piece("a")))
+        await asyncio.sleep(0)
+        await group.close()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert disk.groups == [["a"], ["undo A"]]
+        assert group.waiting == 0
+
+    asyncio.run(main())

@@ -166,6 +166,16 @@ def test_what_is_too_young_to_have_a_no_is_left_out_whatever_its_answer(diary: D
         diary.judged(days=6.9)
 
 
+def test_what_may_be_sent_later_has_its_whole_wait_from_then_on(diary: Diary) -> None:
+    diary.shop.write("policies/sending.yaml", "{channels: [push], events: [purchase], horizon: 24 hours}\n")
+    rows = diary.lived(220, lambda *_: 0.2)
+    with pytest.raises(DataError, match="M413"):
+        diary.judged(days=7.9)
+    found = diary.judged(days=8.1)
+    assert (found.evaluation.overlap.rows, found.young) == (220, 0)
+    assert found.evaluation.earned.value == pytest.approx(100 * yes(rows, diary))
+
+
 def test_a_contact_is_paid_for_by_who_says_no_too(diary: Diary) -> None:
     diary.shop.write("policies/arbitration.yaml", POLICY + "costs: {push: 15}\n")
     rows = diary.lived(220, lambda *_: 0.2)

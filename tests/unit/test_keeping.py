@@ -152,6 +152,19 @@ def test_old_decisions_go_to_parquet_and_old_changes_go(workspace: Workspace, tm
     asyncio.run(story())
 
 
+def test_a_webhook_that_was_taken_out_holds_back_no_changes(workspace: Workspace, tmp_path: Path) -> None:
+    async def story() -> None:
+        store = await filled(tmp_path / "live.db")
+        async with store.transaction() as tx:
+            marks = {"one": b"8", "two": b"8", "taken_out": b"1"}
+            await tx.write(Writes(marks={place_mark(name): mark for name, mark in marks.items()}))
+        await Keeping(store, lambda: workspace, lambda: NOW).tidy()
+        assert [one.profile for one in await store.changes_after(0, 99)] == [5, 6, 7]
+        await store.close()
+
+    asyncio.run(story())
+
+
 def test_contacts_go_when_no_rule_can_look_back_so_far(workspace: Workspace, tmp_path: Path) -> None:
     cool_down = CoolDown(name="rest", outcome="reject", for_="P600D")
     terms = msgspec.structs.replace(workspace.contact, cooldowns=(cool_down,))

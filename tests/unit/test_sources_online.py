@@ -219,7 +219,11 @@ def test_messages_find_the_sources_that_take_them(kind: str, event: str | None, 
         ("track", "Card Purchased", "is 'Card Purchased'; the nearest of those taken: Card Purchase"),
         ("track", None, "the nearest of those taken"),
         ("track", "\ud800", "the nearest of those taken"),
-        ("alias", None, "no source takes messages of the type 'alias'"),
+        (
+            "alias",
+            None,
+            "no source takes messages of the type 'alias'; taken are: identify, page, screen, track",
+        ),
     ],
 )
 def test_a_message_that_no_source_takes_is_told_the_nearest(
@@ -233,7 +237,7 @@ def test_a_message_that_no_source_takes_is_told_the_nearest(
 def test_without_sources_everything_is_told_so() -> None:
     found = Router([]).route("track", MESSAGE)
     assert isinstance(found, Rejected)
-    assert str(found.reasons[0]).endswith("the nearest of those taken: none")
+    assert str(found.reasons[0]).endswith("taken are: none")
 
 
 LIVE = "kind: event\nread: {collector: [track]}\nidentities: {customer: userId}\n"

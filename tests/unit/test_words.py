@@ -35,6 +35,7 @@ REASONS = {
     "contact_policy:no_channel": "",
     "contact_policy:capacity:day": "",
     "contact_policy:not_named": "",
+    "contact_policy:not_tried": "",
     "outranked:loan": "A loan",
     "tie_name:loan": "A loan",
     "mandatory:loan": "A loan",

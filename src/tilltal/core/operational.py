@@ -137,7 +137,7 @@ class Contacted(msgspec.Struct, frozen=True, kw_only=True):
     """A contact that was asked for, allowed or not; the store does not look into `body`.
 
     `token` is the identifier it was asked for: it counts for whoever owns that. `last` is the latest instant
-    of the contact and of what came of it; None = it was denied and counts nowhere.
+    of the contact, of its sending and of what came of it; None = it was denied and counts nowhere.
     """
 
     id: bytes

@@ -47,6 +47,7 @@ def write_jsonl(path: Path, columns: Mapping[str, pa.Array]) -> int:
     path.parent.mkdir(parents=True, exist_ok=True)
     compression = {".gz": "gzip", ".zst": "zstd"}.get(path.suffix, "none")
     with duckdb.connect() as connection:
+        connection.execute("SET enable_progress_bar = false").fetchall()  # it would be among what is printed
         connection.register("lines", table)
         connection.execute(
             f"COPY lines TO {literal(str(path))} (FORMAT json, COMPRESSION {compression})"

@@ -22,7 +22,7 @@ _SENTENCES = {
     "S326": "is no JSON object",
     "S327": "states the key {value} twice",
     "S328": "closed {value}, before it opened",
-    "S329": "no source takes messages of the {role} {value}; the nearest of those taken: {type}",
+    "S329": "no source takes messages of the {role} {value}; taken are: {type}",
     "S330": "no source takes messages whose {role} is {value}; the nearest of those taken: {type}",
     "S331": "{role} is missing",
     "S332": "{role} is {value}, which is no {type}",

@@ -27,12 +27,14 @@ from tilltal.workspace.checks.sending import check_sending
 from tilltal.workspace.checks.settings import check_identity, check_settings
 from tilltal.workspace.checks.sources import check_sources
 from tilltal.workspace.checks.spelling import check_spelling
+from tilltal.workspace.checks.webhooks import check_webhooks
 from tilltal.workspace.graph import cycles, dependencies
 from tilltal.workspace.load import examine
 from tilltal.workspace.workspace import Workspace
 
 _CHECKS: tuple[Callable[[Scope], Iterator[Fault]], ...] = (
     check_settings,
+    check_webhooks,
     check_identity,
     check_linking,
     check_sources,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Annotated
 
 import msgspec
@@ -15,7 +16,8 @@ from litestar.response import Stream
 from tilltal.api.auth import needs
 from tilltal.api.description import operation
 from tilltal.api.settings import ApiSettings
-from tilltal.runtime.live.contract import Busy, ChangeNotice, LiveService
+from tilltal.core.errors import EngineError
+from tilltal.runtime.live.contract import Busy, ChangeNotice, LiveService, Unavailable
 
 _HEARTBEAT = b": alive\n\n"
 _LAST = 2**63 - 1  # what stores can hold as a position
@@ -84,6 +86,9 @@ def change_routes(service: LiveService, streams: ChangeStreams) -> list[HTTPRout
     ) -> Stream:
         """Changes after a position, or from now on; `id` is the position, `event` the kind."""
         position = last_event_id if last_event_id is not None else after
+        readiness = await service.readiness()
+        if not readiness.is_ready:  # a stream that has begun could not say so
+            raise Unavailable(" ".join(readiness.reasons))
         return Stream(
             streams.open(position),
             media_type="text/event-stream",
@@ -101,6 +106,8 @@ def as_event(notice: ChangeNotice) -> bytes:
 
 def _next(notices: AsyncIterator[ChangeNotice]) -> asyncio.Task[ChangeNotice | None]:
     async def following() -> ChangeNotice | None:
-        return await anext(notices, None)
+        with suppress(EngineError):  # the store is away: who listens comes again, and is told
+            return await anext(notices, None)
+        return None
 
     return asyncio.create_task(following())

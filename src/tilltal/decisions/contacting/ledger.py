@@ -121,7 +121,7 @@ class Ledger:
     def _past(self, token: int, now: int) -> Past:
         family = self._family(token)
         return Past(
-            [Made(one.at, one.contact) for one in self.contacts(token) if one.counts(now)],
+            [Made(one.at, one.contact, one.sends) for one in self.contacts(token) if one.counts(now)],
             [one for each in family for one in self._outcomes[each]],
             [one for each in family for one in self._answers[each]],
         )

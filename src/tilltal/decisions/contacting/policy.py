@@ -51,10 +51,14 @@ _MOST_KEPT = 1 << 16  # contacts, and local days, whose names and spans are reme
 
 
 class Made(msgspec.Struct, frozen=True, gc=False):
-    """A past contact that counts, and when it was made; microseconds since 1970 in UTC."""
+    """A past contact that counts, and when it was made; microseconds since 1970 in UTC.
+
+    `sends` is when it is sent, if that was chosen; it may be yet to come. Caps count it then.
+    """
 
     at: int
     contact: Contact
+    sends: int | None = None
 
 
 class Outcome(msgspec.Struct, frozen=True, gc=False):
@@ -121,7 +125,10 @@ class ContactPolicy:
         self._spans: dict[tuple[str, Unit], Span] = {}
 
     def judge(self, contact: Contact, past: Past, moment: Moment, sends: int | None = None) -> Verdict:
-        """Judge one contact; `sends` is the instant at which it is sent, if not now: is that a quiet hour?"""
+        """Judge one contact; `sends` is the instant at which it is sent, if not now.
+
+        Quiet hours and caps are those of that instant, all else is as of now.
+        """
         allowed = self.permit(contact, past.answers, moment)
         readings = self.readings(past, moment, sends)
         found = [] if allowed else [no_consent(contact)]
@@ -157,15 +164,15 @@ class ContactPolicy:
     def readings(self, past: Past, moment: Moment, sends: int | None = None) -> dict[str, int]:
         """Return what stands against contacts now, by name; what is missing is 0.
 
-        `sends` is the instant of whose quiet hours are told, if not now.
+        `sends` is the instant of whose quiet hours and caps are told, if not now.
         """
         found: dict[str, int] = {}
+        at = moment.now if sends is None else sends
         if past.made:
-            self._count(past.made, moment, found)
+            self._count(past.made, at, moment.zone, found)
         if past.outcomes:
             self._fall_silent(past.outcomes, moment, found)
         if self._quiet:
-            at = moment.now if sends is None else sends
             local = instant_of(at).astimezone(moment.zone).time()
             for name, hours in zip(self._quiet_names, self._quiet, strict=True):
                 if hours.has(local):
@@ -195,13 +202,13 @@ class ContactPolicy:
             pair for pair in pairs if not is_plain(self.consent, *pair) and not is_free(self.consent, *pair)
         )
 
-    def _count(self, made: Sequence[Made], moment: Moment, found: dict[str, int]) -> None:
-        spans = [self._span(number, moment) for number in range(len(self._rolling))]
+    def _count(self, made: Sequence[Made], now: int, zone: ZoneInfo, found: dict[str, int]) -> None:
+        spans = [self._span(number, now, zone) for number in range(len(self._rolling))]
         for one in made:
-            at = one.at
+            at, is_sent_at = (one.at, False) if one.sends is None else (one.sends, True)
             for number, name in self._counts_of.get(one.contact) or self._counted(one.contact):
-                first, end = spans[number]
-                if first <= at < end:
+                first, end, sent_end = spans[number]
+                if first <= at < (sent_end if is_sent_at else end):
                     found[name] = found.get(name, 0) + 1
 
     def _fall_silent(self, outcomes: Sequence[Outcome], moment: Moment, found: dict[str, int]) -> None:
@@ -215,16 +222,21 @@ class ContactPolicy:
             if self._silences[number].until(sorted(instants), moment.now) is not None:
                 found[name] = 1
 
-    def _span(self, number: int, moment: Moment) -> tuple[int, int]:
+    def _span(self, number: int, now: int, zone: ZoneInfo) -> tuple[int, int, int]:
+        """Return a cap's span around an instant: its first one, its end, its end for what is sent later.
+
+        A rolling window may lie anywhere around an instant: what is sent less than its length before or after
+        counts, so that none holds too many.
+        """
         length = self._rolling[number]
         if length is not None:
-            return moment.now - length + 1, FOREVER
+            return now - length + 1, FOREVER, now + length
         unit = self.terms.caps[number].calendar or "day"
-        key = (moment.zone.key, unit)
+        key = (zone.key, unit)
         known = self._spans.get(key)
-        if known is None or not known.first <= moment.now < known.end:
-            known = _kept(self._spans)[key] = calendar_span(unit, moment.now, moment.zone)
-        return known.first, known.end
+        if known is None or not known.first <= now < known.end:
+            known = _kept(self._spans)[key] = calendar_span(unit, now, zone)
+        return known.first, known.end, known.end
 
     def _counted(self, contact: Contact) -> Named:
         found = self._counts_of.get(contact)

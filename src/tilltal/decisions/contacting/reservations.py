@@ -6,8 +6,8 @@
                  lapsed                  ▼
                    └─ fail, refused ► released
 
-A contact counts from its request until it is released or lapses. The step that ends it leaves the instant; so
-whether it counts is asked of any instant, and no timer is needed.
+A contact counts from its request until it is released or lapses, against caps at the instant it is sent. The
+step that ends it leaves the instant; so whether it counts is asked of any instant, and no timer is needed.
 """
 
 from __future__ import annotations

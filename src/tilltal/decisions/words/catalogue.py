@@ -30,6 +30,7 @@ class Words(msgspec.Struct, frozen=True, kw_only=True):
     holdout: str
     no_channel: str
     no_time_to_reserve: str
+    not_tried: str
     capacity: str
     not_named: str
     contact_policy: str

@@ -19,6 +19,7 @@ WORDS = Words(
     holdout="held out by '{rule}', to measure what contacts are worth",
     no_channel="there is no channel to say it in",
     no_time_to_reserve="there was no time to reserve the contact",
+    not_tried="so many others were refused that it was not tried",
     capacity="as many as there are have been given out",
     not_named="there are so many only, and it is not known whom to keep one for",
     contact_policy="The contact policy forbids it",

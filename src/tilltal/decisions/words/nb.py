@@ -19,6 +19,7 @@ WORDS = Words(
     holdout="holdt utenfor ifølge «{rule}», for å måle hva kontakter er verdt",
     no_channel="det finnes ingen kanal å si det i",
     no_time_to_reserve="det var ikke tid til å reservere kontakten",
+    not_tried="så mange andre ble avslått at det ikke ble prøvd",
     capacity="så mange som finnes, er allerede delt ut",
     not_named="det finnes bare et visst antall, og det er ikke kjent hvem ett skal holdes av til",
     contact_policy="Kontaktreglene tillater det ikke",

@@ -176,6 +176,7 @@ class Speaker:
         fixed = {
             "no_channel": words.no_channel,
             "no_time_to_reserve": words.no_time_to_reserve,
+            "not_tried": words.not_tried,
             "quiet_hours": words.quiet_hours,
             "capacity": words.capacity,
             "not_named": words.not_named,

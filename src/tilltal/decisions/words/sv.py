@@ -19,6 +19,7 @@ WORDS = Words(
     holdout="undantagen enligt ”{rule}”, för att mäta vad kontakter är värda",
     no_channel="det finns ingen kanal att säga det i",
     no_time_to_reserve="det fanns ingen tid att reservera kontakten",
+    not_tried="så många andra nekades att det inte prövades",
     capacity="så många som finns har redan delats ut",
     not_named="det finns bara ett visst antal, och det är inte känt åt vem ett ska sparas",
     contact_policy="Kontaktreglerna tillåter det inte",

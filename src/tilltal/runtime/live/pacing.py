@@ -12,6 +12,7 @@ from tilltal.customers.rhythms.rhythm import FLAT, Rhythm, counts_of
 from tilltal.decisions.contacting.parts import contact_of
 from tilltal.decisions.contacting.policy import Moment
 from tilltal.decisions.live.decider import Shown
+from tilltal.decisions.live.reasons import Pair
 from tilltal.decisions.plan import DecisionPlan
 from tilltal.decisions.sending.choosing import Closing, Habit, Planned, Sender, habit_of
 from tilltal.rules.clock import Clock
@@ -67,12 +68,14 @@ class Pacing:
 
     def plans(self, shown: Sequence[Shown], moment: Moment, habit: Habit) -> Plans:
         """Return when each shown action is sent whose moment is chosen."""
-        found = {}
-        for one in shown:
-            if self.sender.plans(one.channel):
-                action = self._actions[one.action]
-                contact = contact_of(one.action, action.definition, one.channel)
-                planned = self.sender.choose(contact, action.ends, moment.now, moment.zone, habit)
-                if planned is not None:
-                    found[f"{one.action}/{one.channel}"] = planned
-        return found
+        found = ((one, self.plan((one.action, one.channel), moment, habit)) for one in shown)
+        return {f"{one.action}/{one.channel}": planned for one, planned in found if planned is not None}
+
+    def plan(self, pair: Pair, moment: Moment, habit: Habit) -> Planned | None:
+        """Return when an action would be sent by a channel; None if that is not chosen."""
+        name, channel = pair
+        if not self.sender.plans(channel):
+            return None
+        action = self._actions[name]
+        contact = contact_of(name, action.definition, channel)
+        return self.sender.choose(contact, action.ends, moment.now, moment.zone, habit)

@@ -41,8 +41,7 @@ class Router:
         """Return the contracts that take a message, in their order, or why none does."""
         takers = self._types.get(message_type)
         if takers is None:
-            valid = nearest(message_type, self._types)[:1]
-            return _untaken("S329", "type", message_type, valid)
+            return _untaken("S329", "type", message_type, tuple(sorted(self._types)))
         if not takers.choices:
             return [self._contracts[n] for n in takers.every]
         found, stated = list(takers.every), []

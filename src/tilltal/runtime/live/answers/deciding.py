@@ -108,12 +108,19 @@ def barred_of(logged: Logged) -> dict[Pair, str]:
     return {(action, channel): reason for (action, _, channel), reason in split}
 
 
+class Caller(msgspec.Struct):
+    """Who waits for a decision; `has_gone` once nobody does any more."""
+
+    has_gone: bool = False
+
+
 class Made(msgspec.Struct, frozen=True, kw_only=True):
     """A decision just made: what is answered, and the row that must be stored first."""
 
     answer: DecideAnswer
     row: Decided
     asked: Asked | None = None  # if it shows what must be reserved first
+    caller: Caller | None = None  # for whom that is, if it can go away meanwhile
     flaws: tuple[str, ...] = ()  # what of the definitions could not be used (`decisions.live.flaws`)
 
     @property

@@ -6,8 +6,9 @@ which it was made, those of now what they would have done with the same values.
 
 Two kinds of decisions are left out. Younger ones than any action that competed waits for its answer: a yes is
 told at once and a no only by silence, so of young decisions those that went well would be kept. That depends
-on what competed and not on what was shown, else the probabilities would be no longer those of the rows that
-are left. And those for which the log lacks what the definitions of now read (`Judged.lacking`).
+on what competed and not on what was shown or when it was sent, else the probabilities would be no longer
+those of the rows that are left: what may be sent later waits as if it were sent last of all. And those for
+which the log lacks what the definitions of now read (`Judged.lacking`).
 """
 
 from __future__ import annotations
@@ -165,7 +166,10 @@ class _Judge:
         )
 
     def _waits_of(self, then: Then) -> Mapping[str, int]:
-        """Return how long each action waits for an answer, NOTHING as long as the shortest; microseconds."""
+        """Return how long each action waits for an answer, NOTHING as long as the shortest; microseconds.
+
+        It waits from when it is sent: where the moment is chosen, that is the horizon later at most.
+        """
         version = then.workspace.content_hash
         if version not in self._waits:
             found = {
@@ -174,6 +178,8 @@ class _Judge:
                 else self._wait
                 for name, action in then.workspace.actions.items()
             }
+            for name in then.put_off:
+                found[name] += then.horizon
             self._waits[version] = {**found, NOTHING: min(found.values(), default=0)}
         return self._waits[version]
 

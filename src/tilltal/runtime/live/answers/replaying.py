@@ -46,7 +46,10 @@ class _Way(msgspec.Struct, frozen=True):
 
 
 class Then:
-    """Definitions of some time, compiled to decide again what they decided."""
+    """Definitions of some time, compiled to decide again what they decided.
+
+    `put_off` are the actions of which a message may be sent later, by up to `horizon` microseconds.
+    """
 
     def __init__(self, workspace: Workspace) -> None:
         """Compile definitions as they were.
@@ -58,6 +61,11 @@ class Then:
         plan = decision_plan(workspace, Clock(moment(0), workspace.zone))
         self._usual, self._fallback = _way(LiveDecider(plan)), _way(LiveDecider(fallback_of(plan, workspace)))
         self._contacts = LiveContacts(workspace, plan)
+        sender = self._contacts.pacing.sender
+        self.horizon = sender.horizon
+        self.put_off = frozenset(
+            action.name for action in plan.actions if any(sender.plans(each.name) for each in action.channels)
+        )
 
     def decider(self, logged: Logged) -> LiveDecider:
         """Return what decided."""

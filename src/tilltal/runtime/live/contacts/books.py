@@ -7,7 +7,7 @@ whichever server, at whatever moment.
 from __future__ import annotations
 
 from collections import ChainMap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 
 import msgspec
@@ -19,6 +19,7 @@ from tilltal.decisions.contacting.parts import Contact
 from tilltal.decisions.contacting.permission import answers_of
 from tilltal.decisions.contacting.policy import Moment, Past, Verdict
 from tilltal.decisions.contacting.reservations import Commit, Contacted, commit, fail, reserve
+from tilltal.decisions.live.reasons import Pair
 from tilltal.rules.clock import Clock
 from tilltal.runtime.live.contacts.entries import Entry, entry_of, judged
 from tilltal.runtime.live.contacts.pieces import Claim, Step
@@ -67,6 +68,18 @@ class Person:
         clock = Clock(at, self._force.workspace.zone)
         values = self._force.program.values(self._state, clock, self._force.living)
         return self._force.contacts.moment(values, clock, self.profile)
+
+    def sends(self, at: datetime) -> Callable[[Pair], int | None]:
+        """Return what tells when an action would be sent by a channel; None where that is not chosen."""
+        pacing, moment_of = self._force.contacts.pacing, self.moment(at)
+        clock = Clock(at, self._force.workspace.zone)
+        habit = pacing.habit(self._force.program, self._state, clock, moment_of)
+
+        def sent(pair: Pair) -> int | None:
+            planned = pacing.plan(pair, moment_of, habit)
+            return None if planned is None else planned.at
+
+        return sent
 
 
 def reserved_of(entries: Iterable[Entry], now: int) -> Past:

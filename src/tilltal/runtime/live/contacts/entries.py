@@ -43,7 +43,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     def made(self, now: int) -> Made | None:
         """Return it as a past contact, if it counts at an instant."""
         one = self.contacted
-        return Made(one.at, one.contact) if one is not None and one.counts(now) else None
+        return Made(one.at, one.contact, one.sends) if one is not None and one.counts(now) else None
 
     def came(self) -> list[Outcome]:
         """Return what came of it."""
@@ -56,9 +56,13 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             return self
         return msgspec.structs.replace(self, outcomes=(*self.outcomes, (kind, at)))
 
+    def _last(self, one: Contacted) -> int:
+        """Return the last instant that a rule may look at: of the request, of sending, of an outcome."""
+        return max(self.at, self.at if one.sends is None else one.sends, *(at for _, at in self.outcomes))
+
     def rows(self) -> list[Row]:
         """Return it as the store keeps it: one row for each of its tokens, which say the same."""
-        last = None if self.contacted is None else max([self.at, *(at for _, at in self.outcomes)])
+        last = None if self.contacted is None else self._last(self.contacted)
         name, body = self.id.encode(), _encode(self)
         ids = [
             name,

@@ -9,13 +9,14 @@ it, after those of the customers; what is used up is remembered for a moment, so
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
 
 from tilltal.core.operational import Transaction
 from tilltal.decisions.contacting.capacities import Rationed, Taken, period_key, span_of
 from tilltal.decisions.contacting.reservations import Contacted
+from tilltal.decisions.contacting.windows import calendar_span
 from tilltal.decisions.live.reasons import Pair
 from tilltal.decisions.plan import DecisionPlan
 from tilltal.runtime.live.contract import Sample
@@ -46,7 +47,7 @@ class Rations:
             for action in plan.actions
             if action.name in self.capacities
         }
-        self._full: dict[str, int] = {}
+        self._full: dict[Pair, int] = {}
         self._taken = dict.fromkeys(self.capacities, 0)
         self._refused: Counter[str] = Counter()
 
@@ -59,21 +60,32 @@ class Rations:
         if not self.capacities:
             return {}
         if not is_named:
-            return {pair: NOT_NAMED for pairs in self._pairs.values() for pair in pairs}
-        full = [name for name, until in self._full.items() if now < until]
-        return {pair: self.reason(name) for name in full for pair in self._pairs.get(name, ())}
+            return dict.fromkeys(self.pairs(), NOT_NAMED)
+        return {pair: self.reason(pair[0]) for pair, until in self._full.items() if now < until}
+
+    def pairs(self) -> Iterable[Pair]:
+        """Return the pairs of all actions with a capacity."""
+        return (pair for pairs in self._pairs.values() for pair in pairs)
 
     def reason(self, action: str) -> str:
         """Return why an action is not handed out when it is used up."""
         return f"capacity:{self.capacities[action].per}"
 
-    def note(self, action: str, taken: int, now: int, *, is_refused: bool) -> None:
-        """Remember what was seen of a capacity."""
+    def note(self, pair: Pair, taken: int, now: int, *, is_refused: bool) -> None:
+        """Remember what was seen of the capacity of an action when it was to be handed out by a channel."""
+        action = pair[0]
         self._taken[action] = taken
-        self._full.pop(action, None)
         if is_refused:
             self._refused[action] += 1
-            self._full[action] = now + _REMEMBERED
+            self.used_up(pair, now)
+            return
+        for each in self._pairs.get(action, ()):
+            self._full.pop(each, None)
+
+    def used_up(self, pair: Pair, now: int) -> None:
+        """Remember for a moment that a pair need not be tried: others of its action may be sent later."""
+        if pair in self._pairs.get(pair[0], ()):
+            self._full[pair] = now + _REMEMBERED
 
     def samples(self) -> Iterable[Sample]:
         """Return figures for monitoring."""
@@ -124,8 +136,29 @@ class Ration:
             return None
         count = taken.count(one.at)
         is_refused = count >= capacity.limit
-        self._rations.note(action, count + (not is_refused), one.at, is_refused=is_refused)
+        pair = action, one.contact.channel or ""
+        self._rations.note(pair, count + (not is_refused), one.at, is_refused=is_refused)
         return self._rations.reason(action) if is_refused else None
+
+    def used_up(self, at: int, sends: Callable[[Pair], int | None]) -> dict[Pair, str]:
+        """Return every pair whose capacity is used up, with the reason.
+
+        `at` is the instant of the decision; `sends` says when a pair would be sent, None = then.
+        """
+        found = {}
+        for pair in self._rations.pairs():
+            sent = sends(pair)
+            if self._is_used_up(pair[0], at, at if sent is None else sent):
+                self._rations.used_up(pair, at)
+                found[pair] = self._rations.reason(pair[0])
+        return found
+
+    def _is_used_up(self, action: str, at: int, sent: int) -> bool:
+        assert self._rationed is not None, "opened for whoever may need it"
+        capacity = self._rations.capacities[action]
+        key = period_key(capacity, calendar_span(capacity.per, sent, self._rations.zone))
+        taken = self._rationed.actions.get(action, {}).get(key)
+        return (0 if taken is None else taken.count(at)) >= capacity.limit
 
     def since(self, one: Contacted) -> int:
         """Return the instant as of which a reservation that was not committed must at least be judged."""

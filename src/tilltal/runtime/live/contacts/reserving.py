@@ -18,6 +18,8 @@ from tilltal.runtime.live.definitions import InForce
 from tilltal.runtime.live.instants import micros
 
 IGNORED = "ignored"
+NOT_TRIED = "not_tried"
+"""Why a contact is not shown that nobody judged: too many others were refused, one after the other."""
 _ROUNDS = 5  # after that a decision makes do with the contacts that it was given
 
 
@@ -34,24 +36,33 @@ class _Judged(msgspec.Struct, frozen=True):
     entry: Entry | None
 
 
-def settled(force: InForce, books: Books, made: Made) -> Made:
+def settled(force: InForce, books: Books, made: Made) -> Made | None:
     """Reserve what a decision shows; where that is no longer allowed, decide again without it.
 
     Other requests may have been faster, and of two actions of one decision the first may take the last slot.
+    What capacities refuse costs one round: all that are used up are known at once, and stay so meanwhile.
+    None if whoever asked has gone: nobody would see what was reserved.
     """
     asked = made.asked
     if asked is None:
         return made
+    if made.caller is not None and made.caller.has_gone:
+        return None
     tokens, person = books.person(asked.tokens)
-    at, barred = made.answer.at, dict[Pair, str]()
-    for number in range(_ROUNDS + 1):
+    at, barred, rounds = made.answer.at, dict[Pair, str](), 0
+    while True:  # every round bars what was not barred
         found = _judged(force, asked, books, person, made, tokens)
         denied = {one.pair: one.refused for one in found if one.refused is not None}
         if not denied:
             break
+        used_up = {pair for pair, reason in denied.items() if _is_used_up(force, pair, reason)}
+        if used_up:
+            barred |= books.ration.used_up(micros(at), person.sends(at))
         barred |= denied
-        if number == _ROUNDS - 1:
-            barred |= _all_but(force, asked, {one.pair for one in found if one.refused is None}, barred)
+        rounds += denied.keys() != used_up
+        if rounds == _ROUNDS:
+            kept = {one.pair for one in found if one.refused is None}
+            barred = _all_but(force, asked, kept) | barred
         reserved = reserved_of(person.entries.values(), micros(at))
         made = decide(force, asked, person.profile, person.data, at, reserved, barred)
     entries = {one.pair[0]: one.entry for one in found if one.entry is not None}
@@ -82,20 +93,21 @@ def _judged(
             verdict = force.contacts.policy.judge(contact, past, moment, sends)
         refused = None if verdict.is_allowed else verdict.reasons[0]
         if refused is None:
-            past = Past([*past.made, MadeContact(now, contact)], past.outcomes, past.answers)
+            past = Past([*past.made, MadeContact(now, contact, sends)], past.outcomes, past.answers)
         found.append(_Judged(pair, refused, entry))
     return found
 
 
-def _all_but(force: InForce, asked: Asked, kept: set[Pair], barred: dict[Pair, str]) -> dict[Pair, str]:
+def _is_used_up(force: InForce, pair: Pair, reason: str) -> bool:
+    """True if a pair was refused because its action's capacity is used up."""
+    rations = force.contacts.rations
+    return rations.has(pair[0]) and reason == rations.reason(pair[0])
+
+
+def _all_but(force: InForce, asked: Asked, kept: set[Pair]) -> dict[Pair, str]:
     """Bar every contact that would have to be reserved, save those that were."""
-    reason = next(iter(barred.values()))
     pairs = ((action.name, each.name) for action in force.decider.plan.actions for each in action.channels)
-    return {
-        pair: barred.get(pair, reason)
-        for pair in pairs
-        if pair not in kept and must_reserve(force, asked, pair)
-    }
+    return {pair: NOT_TRIED for pair in pairs if pair not in kept and must_reserve(force, asked, pair)}
 
 
 def _naming(made: Made, names: dict[str, str]) -> DecideAnswer:

@@ -14,6 +14,7 @@ import random
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
+from urllib.parse import quote
 
 import httpx
 import msgspec
@@ -67,7 +68,8 @@ class Feed:
                 yield portion
             else:
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(came.wait(), _POLL_SECONDS)
+                    async with asyncio.timeout(_POLL_SECONDS):  # `wait_for` may lose a cancellation
+                        await came.wait()
 
 
 def place_mark(hook: str) -> str:
@@ -102,6 +104,21 @@ def signature(secret: str, timestamp: int, body: bytes) -> str:
     return f"t={timestamp},v1={digest}"
 
 
+def secret_of(name: str, definition: Webhook, environment: Mapping[str, str]) -> str:
+    """Return the secret that a webhook signs with.
+
+    Raises:
+        DataError: E541 if the environment lacks it.
+    """
+    if definition.secret not in environment:
+        raise DataError.of(
+            "E541",
+            f"The webhook {name!r} needs the secret in the environment variable {definition.secret}.",
+            hint="Set it, or remove the webhook from tilltal.yaml.",
+        )
+    return environment[definition.secret]
+
+
 class Hook:
     """One webhook: its own place in the log, its own pauses."""
 
@@ -119,13 +136,7 @@ class Hook:
         Raises:
             DataError: E541 if the environment lacks the secret.
         """
-        if definition.secret not in environment:
-            raise DataError.of(
-                "E541",
-                f"The webhook {name!r} needs the secret in the environment variable {definition.secret}.",
-                hint="Set it, or remove the webhook from tilltal.yaml.",
-            )
-        self._secret = environment[definition.secret]
+        self._secret = secret_of(name, definition, environment)
         self._mark = place_mark(name)
         self._lease = Lease(store, self._mark)
         self._definition = definition
@@ -185,11 +196,11 @@ class Hook:
         headers = {
             "Content-Type": "application/json",
             "Tilltal-Signature": signature(self._secret, timestamp, body),
-            "Idempotency-Key": f"{self.name}-{notices[0].position}-{notices[-1].position}",
+            "Idempotency-Key": f"{quote(self.name)}-{notices[0].position}-{notices[-1].position}",
         }
         try:
             answer = await client.post(self._definition.url, content=body, headers=headers)
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
             outcome = type(error).__name__
         else:
             outcome = str(answer.status_code)

@@ -144,8 +144,8 @@ async def _results(
     books = await _opened(tx, force, pieces, clock)
     taking.judge(books, pieces)
     final = [reserving.settled(force, books, one) if isinstance(one, Made) else one for one in pieces]
-    await tx.write(_decisions(final))
-    results = [await _result(tx, force, books, piece, fresh) for piece in final]
+    await tx.write(_decisions([one for one in final if one is not None]))
+    results = [None if piece is None else await _result(tx, force, books, piece, fresh) for piece in final]
     await tx.write(books.writes())
     return results
 
@@ -188,6 +188,12 @@ async def _result(
     if isinstance(piece, Overdue):
         await replying.take_overdue(tx, force, books, piece)
     return piece if isinstance(piece, Made) else None
+
+
+def unheard(result: Result, now: datetime) -> list[Piece]:
+    """Return what is owed where a result reached nobody: what a decision reserved is released."""
+    shown = result.answer.actions if isinstance(result, Made) else ()
+    return [Step(id=one.contact, what="fail", at=now) for one in shown if one.contact is not None]
 
 
 def _was_overtaken(error: EngineError) -> bool:

@@ -7,13 +7,15 @@ a writer waits for nobody; under much load the groups grow by themselves.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 from typing import Generic, Protocol, TypeVar
 
 from tilltal.core.errors import EngineError
 from tilltal.runtime.live.contract import Busy, Unavailable
+
+_log = logging.getLogger("tilltal.server")
 
 T = TypeVar("T")
 
@@ -50,6 +52,7 @@ class GroupCommit(Generic[W, T]):
         self,
         run: Callable[[Sequence[W]], Awaitable[Sequence[T]]],
         *,
+        unheard: Callable[[T], Sequence[W]] = lambda _: (),
         most: int = 1000,
         most_waiting: int = 20_000,
     ) -> None:
@@ -57,10 +60,12 @@ class GroupCommit(Generic[W, T]):
 
         Args:
             run: does a group and returns one result per piece, once all of it is durable.
+            unheard: returns the work that is owed where a result is durable, but its caller has gone.
             most: weight of a group, unless its first piece alone is heavier.
             most_waiting: weight that may wait; whoever comes then is told to come back (`Busy`).
         """
         self._run = run
+        self._unheard = unheard
         self._most = most
         self._most_waiting = most_waiting
         self._waiting: deque[tuple[W, asyncio.Future[T]]] = deque()
@@ -97,13 +102,13 @@ class GroupCommit(Generic[W, T]):
         most = self._most_waiting * (2 if is_owed else 1)
         if self._weight and self._weight + piece.weight > most:
             raise Busy
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[T] = loop.create_future()
-        self._waiting.append((piece, future))
-        self._weight += piece.weight
-        self.since = loop.time() if self.since is None else self.since
-        self._came.set()
-        return await future
+        future = self._put(piece)
+        try:
+            return await future
+        except asyncio.CancelledError:
+            if future.done() and not future.cancelled() and future.exception() is None:
+                self._make_good(future.result())  # it came as the caller was going
+            raise
 
     async def close(self) -> None:
         """Finish what waits, then stop."""
@@ -111,6 +116,22 @@ class GroupCommit(Generic[W, T]):
         self._came.set()
         if self._task:
             await self._task
+            while self._waiting:  # owed by what was done last
+                await self._do(self._next())
+
+    def _put(self, piece: W) -> asyncio.Future[T]:
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+        self._waiting.append((piece, future))
+        self._weight += piece.weight
+        self.since = loop.time() if self.since is None else self.since
+        self._came.set()
+        return future
+
+    def _make_good(self, result: T) -> None:
+        """Do what is owed, as nobody will hear of a result; even while the server stops."""
+        for piece in self._unheard(result):
+            self._put(piece).add_done_callback(_warn)
 
     async def _work(self) -> None:
         while True:
@@ -162,10 +183,18 @@ class GroupCommit(Generic[W, T]):
         else:
             self.groups += 1
             for (_, future), result in zip(group, results, strict=True):
-                with suppress(asyncio.InvalidStateError):  # whoever asked has gone
+                if future.done():  # whoever asked has gone
+                    self._make_good(result)
+                else:
                     future.set_result(result)
 
     def _fail(self, group: list[tuple[W, asyncio.Future[T]]], error: Exception) -> None:
         for _, future in group:
             if not future.done():
                 future.set_exception(error)
+
+
+def _warn(future: asyncio.Future[T]) -> None:
+    error = future.exception()
+    if error is not None:
+        _log.warning("what was reserved for somebody who had gone was not released: %s", error)

@@ -27,7 +27,7 @@ from tilltal.core.operational import OperationalStore
 from tilltal.decisions.live.reasons import Pair
 from tilltal.runtime.live.answers import deciding
 from tilltal.runtime.live.answers.asking import Asked, read_request
-from tilltal.runtime.live.answers.deciding import Made, Shortcut
+from tilltal.runtime.live.answers.deciding import Caller, Made, Shortcut
 from tilltal.runtime.live.contacts.books import reserved_for
 from tilltal.runtime.live.contract import Busy, DecideAnswer, DecideRequest, Unavailable
 from tilltal.runtime.live.definitions import InForce
@@ -74,7 +74,7 @@ class InTime:
                 made = await self.decided(force, asked)
                 if made.asked is not None:  # it is judged as it is stored: that may last as long again
                     limit.reschedule((limit.when() or 0.0) + budget)
-                stored = await self._group.submit(made)
+                stored = await self._submitted(made)
                 made = stored if isinstance(stored, Made) else made
         except (TimeoutError, Busy):  # what is under way may be stored: then the same again changes nothing
             if made is None or made.asked is not None:  # what is not reserved in time is not shown
@@ -103,6 +103,15 @@ class InTime:
         data = None if state is None else state.data
         reserved = await reserved_for(self._store, force, profile, asked.tokens, micros(now))
         return deciding.decide(force, asked, profile, data, now, reserved, barred)
+
+    async def _submitted(self, made: Made) -> Result:
+        """Store a decision, reserved only while its caller waits."""
+        caller = Caller()
+        try:
+            return await self._group.submit(msgspec.structs.replace(made, caller=caller))
+        except asyncio.CancelledError:
+            caller.has_gone = True
+            raise
 
     async def finish(self) -> None:
         """Wait until nothing is owed any more."""

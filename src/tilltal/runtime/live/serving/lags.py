@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 
+from tilltal.core.errors import EngineError
 from tilltal.core.operational import OperationalStore
 from tilltal.runtime.live.history.catching_up import CatchUp
 from tilltal.runtime.live.instants import micros
 from tilltal.runtime.live.linking.linking import Linking
-from tilltal.runtime.live.serving.changes import Hook
 from tilltal.runtime.live.serving.figures import Figures
+from tilltal.runtime.live.serving.hooks import Hooks
 from tilltal.runtime.live.serving.reloading import Reloading
 
 _LOOK_SECONDS = 5.0
@@ -26,7 +28,7 @@ class Lags:
         reloading: Reloading,
         linking: Linking,
         catching: CatchUp,
-        hooks: Sequence[Hook],
+        hooks: Hooks,
         figures: Figures,
         now: Callable[[], datetime],
     ) -> None:
@@ -41,22 +43,24 @@ class Lags:
     async def run(self) -> None:
         """Keep looking until cancelled."""
         while True:
-            await self.look()
+            with suppress(EngineError):  # while the store is away others tell of it
+                await self.look()
             await asyncio.sleep(_LOOK_SECONDS)
 
     async def look(self) -> None:
         """Note how old the first of what waits is: rows of the log, changes untold, files, a sweep."""
-        behind = self._figures.behind
+        behind: dict[str, float] = {}
         rows = await self._store.log_after(0, 1)
         behind["compaction"] = self._age(rows[0].received) if rows else 0.0
         behind["ingested files"] = self._since(self._catching.behind_since)
         behind["linking"] = await self._linking.lag()
-        for hook in self._hooks:
+        for hook in self._hooks.running:
             place = await hook.place()
             untold = [] if place is None else await self._store.changes_after(place, 1)
             behind[f"webhook {hook.name}"] = self._age(untold[0].at) if untold else 0.0
         behind["customers in the making"] = self._since(self._reloading.making_since)
         behind["sweep"] = self._since(self._reloading.sweeping_since)
+        self._figures.behind = behind  # as a whole: a webhook that is defined no more is behind no more
 
     def _since(self, began: datetime | None) -> float:
         return 0.0 if began is None else self._age(micros(began))

@@ -36,7 +36,7 @@ from tilltal.runtime.live.linking.linking import Linking
 from tilltal.runtime.live.linking.verdicts import Verdicts
 from tilltal.runtime.live.places import MADE, files_of, store_place
 from tilltal.runtime.live.reference import Snapshotted, snapshotted
-from tilltal.runtime.live.serving.changes import Hook
+from tilltal.runtime.live.serving.hooks import Hooks
 from tilltal.runtime.live.serving.keys import Keys
 from tilltal.runtime.live.serving.lags import Lags
 from tilltal.runtime.live.serving.reloading import Reloading, compiled
@@ -80,18 +80,17 @@ async def open_server(
         await name_messages(store, files, workspace)
         past = Past(engine, workspace, files)
         server = LiveServer(store, force, SetAside(files, vault), past, now)
-        hooks = [
-            Hook(name, hook, environment, store, server.feed, now)
-            for name, hook in workspace.settings.server.webhooks.items()
-        ]
+        client = httpx.AsyncClient(timeout=_HOOK_SECONDS)
+        hooks = Hooks(environment, store, server.feed, client, now)
+        hooks.examine(workspace.settings.server.webhooks)
         await server.start()
-        reloading = Reloading(root, server, store, vault, now, taken)
+        reloading = Reloading(root, server, hooks, store, vault, now, taken)
         catching = CatchUp(
             store, files, past, lambda: (server.force, server.applier), server.feed.notify, now
         )
         linking = Linking(server, store, environment, now)
         lags = Lags(store, reloading, linking, catching, hooks, server.figures, now)
-        client = httpx.AsyncClient(timeout=_HOOK_SECONDS)
+        await hooks.take_up(workspace.settings.server.webhooks)
         tasks = [
             supervised("reloading", reloading.run),
             supervised("ingested files", catching.run),
@@ -100,12 +99,12 @@ async def open_server(
             supervised("compaction", partial(_compact, server, store, now)),
             supervised("keeping", Keeping(store, lambda: server.force.workspace, now).run),
             supervised("lags", lags.run),
-            *(supervised(f"webhook {hook.name}", partial(hook.run, client)) for hook in hooks),
         ]
         try:
             yield server
         finally:
             await ended(*tasks)
+            await hooks.close()
             await client.aclose()
             await server.close()
 

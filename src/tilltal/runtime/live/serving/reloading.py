@@ -26,6 +26,7 @@ from tilltal.runtime.live.history.remaking import Remaking, tidy
 from tilltal.runtime.live.instants import micros
 from tilltal.runtime.live.places import files_of
 from tilltal.runtime.live.reference import Snapshotted, snapshotted
+from tilltal.runtime.live.serving.hooks import Hooks
 from tilltal.runtime.live.serving.service import LiveServer
 from tilltal.runtime.live.serving.supervising import ended, supervised
 from tilltal.runtime.live.serving.sweeping import Sweep
@@ -44,6 +45,7 @@ class Reloading:
         self,
         root: Path,
         server: LiveServer,
+        hooks: Hooks,
         store: OperationalStore,
         vault: Vault,
         now: Callable[[], datetime],
@@ -52,6 +54,7 @@ class Reloading:
         """Take what to keep up with; `taken` is of the snapshot that the server began with."""
         self._root = root
         self._server = server
+        self._hooks = hooks
         self._store = store
         self._vault = vault
         self._now = now
@@ -88,6 +91,7 @@ class Reloading:
                 if workspace.content_hash == self._version and name == self._taken.name:
                     await self._leave_off()
                     continue
+                self._hooks.examine(workspace.settings.server.webhooks)
                 taken = await asyncio.to_thread(snapshotted, workspace)
                 force = await compiled(workspace, taken.reference, self._vault, self._store, self._now)
             except (EngineError, OSError) as error:  # tried again at the next look
@@ -109,6 +113,7 @@ class Reloading:
                 _log.warning("definitions not wholly taken up: %s", error)
                 seen = _Stamps()
                 continue
+            await self._hooks.take_up(workspace.settings.server.webhooks)
             self._version, self._taken = force.version, taken
             _log.info("definitions %s in force", force.version[:12])
             self._sweep()
@@ -148,6 +153,7 @@ class Reloading:
         await self._stop()
         await swap()
         self._server.replace(force)  # at once: what comes in between is held up until then
+        await self._hooks.take_up(workspace.settings.server.webhooks)
         self._version, self._taken = force.version, taken
         _log.info("definitions %s in force", force.version[:12])
         self._sweep()

@@ -48,7 +48,7 @@ from tilltal.runtime.live.intake.applying import Applier
 from tilltal.runtime.live.intake.correcting import correct
 from tilltal.runtime.live.intake.setting_aside import SetAside
 from tilltal.runtime.live.serving.changes import Feed, notice
-from tilltal.runtime.live.serving.committing import Committer, Piece, Result
+from tilltal.runtime.live.serving.committing import Committer, Piece, Result, unheard
 from tilltal.runtime.live.serving.figures import Figures
 from tilltal.runtime.live.serving.group import GroupCommit
 from tilltal.runtime.live.serving.in_time import InTime
@@ -81,7 +81,7 @@ class LiveServer(ContactDesk):
         self._feed = Feed(store)
         self._figures = Figures()
         self._committer = Committer(store, quarantine, self._feed, now)
-        self._group: GroupCommit[Piece, Result] = GroupCommit(self._run)
+        self._group: GroupCommit[Piece, Result] = GroupCommit(self._run, unheard=self._unheard)
         self._in_time = InTime(store, self._group, self._figures, now)
         self._tasks: list[asyncio.Task[None]] = []
         self._is_started = False
@@ -319,6 +319,9 @@ class LiveServer(ContactDesk):
 
     async def _run(self, pieces: Sequence[Piece]) -> list[Result]:
         return await self._committer.run(pieces, self._force, self._applier, self._renewed_applier)
+
+    def _unheard(self, result: Result) -> list[Piece]:
+        return unheard(result, self._now())
 
     async def _renewed_applier(self, force: InForce) -> tuple[InForce, Applier]:
         return await self.renewed(force), self._applier
