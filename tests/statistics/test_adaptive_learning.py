@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 from scipy.special import expit
 from scipy.stats import beta as beta_law
 from scipy.stats import kstest
+from tests.first_chances import chances_of_first
 
 from tilltal.models.adaptive.bins import AnyBins, Borders, Listed, plain_bins
 from tilltal.models.adaptive.change import ChangeDetector
 from tilltal.models.adaptive.contest import ALPHA, Contest
-from tilltal.models.adaptive.exploration import chances_of_first, keys_of, thompson, uniforms
+from tilltal.models.adaptive.exploration import keys_of, thompson, uniforms
 from tilltal.models.adaptive.layout import layout_of
 from tilltal.models.adaptive.methods import new_model
 from tilltal.models.adaptive.model import Case, chance, probability, score_of

@@ -9,21 +9,14 @@ import msgspec
 import numpy as np
 import pytest
 from scipy.special import expit
+from tests.first_chances import chances_of_first
 
 from tilltal.insight.report.charts.bubbles import bubbles, standalone
 from tilltal.models.adaptive.bins import AnyBins, Borders, Listed
 from tilltal.models.adaptive.change import ChangeDetector
 from tilltal.models.adaptive.confidence import boundary, interval
 from tilltal.models.adaptive.contest import Contest
-from tilltal.models.adaptive.exploration import (
-    chances_of_first,
-    chances_of_shown,
-    is_open,
-    keys_of,
-    opens_at,
-    reach,
-    thompson,
-)
+from tilltal.models.adaptive.exploration import is_open, keys_of, opens_at, reach, thompson
 from tilltal.models.adaptive.health import drift_of, figures, verdict
 from tilltal.models.adaptive.ledger import BLOCK, Band, Ledger, Noted, noted
 from tilltal.models.adaptive.methods import new_model
@@ -382,17 +375,8 @@ def test_certain_and_unknown_rates_can_be_drawn() -> None:
     assert draws[0] < 0.01 < 0.99 < draws[1]
 
 
-def test_chances_by_integration_and_by_simulation_agree() -> None:
+def test_nobody_of_no_worth_is_first_and_equals_have_equal_chances() -> None:
     rates, evidence = np.array([0.05, 0.1, 0.08, 0.2]), np.array([60.0, 300.0, 40.0, 25.0])
-    worths = np.array([100.0, 60.0, 80.0, 0.0])
-    exact = chances_of_first(rates, evidence, worths)
-    simulated = chances_of_shown(rates, evidence, worths, 1, b"seed", draws=20_000)
-    for wanted, got, error in zip(exact, simulated.shown, simulated.errors, strict=True):
-        assert abs(wanted - got) <= 4 * error + 1e-12
-    assert simulated == chances_of_shown(rates, evidence, worths, 1, b"seed", draws=20_000)
-    two = chances_of_shown(rates, evidence, worths, 2, b"seed")
-    assert sum(two.shown) == pytest.approx(2, abs=0.01)
-    assert all(a >= b - 0.05 for a, b in zip(two.shown, exact, strict=True))
     assert chances_of_first(rates, evidence, np.zeros(4)).sum() == 0
     many = chances_of_first(np.full(60, 0.05), np.full(60, 15.0), np.ones(60))
     assert many == pytest.approx(np.full(60, 1 / 60))

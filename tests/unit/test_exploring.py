@@ -9,12 +9,12 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
+from tests.first_chances import chances_of_first
 
 from tilltal.decisions.live.decider import LiveDecider, LiveDecision
 from tilltal.decisions.live.exploring import Chance, Selection, selections
 from tilltal.decisions.live.reasons import narrowed
 from tilltal.decisions.plan import Policies, opening_name, plan_decisions
-from tilltal.models.adaptive.exploration import chances_of_first
 from tilltal.rules.clock import Clock
 from tilltal.rules.types import Type
 from tilltal.runtime.live.answers.exploring import Exploring

@@ -4,8 +4,8 @@ Thompson sampling (Thompson 1933, Biometrika 25; Russo et al. 2018, "A tutorial 
 probability of a yes is drawn from Beta(p · evidence, (1 − p) · evidence). Draws are functions of the
 decision's seed and the pair, so the same seed draws the same, and other pairs change nothing; they are
 quantiles (`betas`) at hashed numbers, no stream of a generator that another version could make otherwise.
-From what a decision logs (rates and evidence) follows the probability with which it would show each action:
-needed to judge another policy off-line (Dudík, Langford & Li 2011).
+From what a decision logs (rates and evidence) follows the probability with which it would show each action
+(`decisions.live.exploring`): needed to judge another policy off-line (Dudík, Langford & Li 2011).
 """
 
 from __future__ import annotations
@@ -13,10 +13,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from hashlib import blake2b
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
-from scipy.special import betainc, betaincinv
 
 from tilltal.models.adaptive.betas import beta_quantiles
 
@@ -26,7 +24,6 @@ Keys = npt.NDArray[np.uint64]
 OPEN_FROM, OPEN_AT = 0.02, 200
 """The share of customers that a new action reaches, and the positives at which it reaches all."""
 
-_NODES = 96  # of Gauss and Legendre
 _LEAST_SHARE, _LEAST_EVIDENCE = 1e-6, 0.1
 _MULTIPLY, _SHIFT, _AGAIN, _LAST = (
     np.uint64(each) for each in (0xBF58476D1CE4E5B9, 31, 0x94D049BB133111EB, 30)
@@ -94,64 +91,6 @@ def draws_at(rates: Floats, evidence: Floats, mixed: Keys) -> Floats:
     """
     yes, no = _shape(rates, evidence)
     return beta_quantiles(yes, no, mixed)
-
-
-def chances_of_first(rates: Floats, evidence: Floats, worths: Floats) -> Floats:
-    """Return the probability that each of n candidates has the highest draw × worth.
-
-    P(i) = ∫₀¹ Π_{j≠i} F_j(w_i Q_i(u) / w_j) du by Gauss–Legendre on 96 nodes, Q_i and F_j quantile and
-    distribution of the Betas. Candidates of no worth never win. The result sums to 1 (it is scaled; how far
-    the integrals missed is below 10⁻³ for evidence of ten answers and more, as tests hold).
-
-    Args:
-        rates: probabilities of a yes of those that compete for one place.
-        evidence: answers behind them.
-        worths: what draws are multiplied with: C × V × L.
-    """
-    found = np.zeros(len(rates))
-    competing = np.flatnonzero(worths > 0)
-    if not competing.size:
-        return found
-    (yes, no), worth = _shape(rates[competing], evidence[competing]), worths[competing]
-    nodes, weights = np.polynomial.legendre.leggauss(_NODES)
-    u, weights = (nodes + 1) / 2, weights / 2
-    quantiles = betaincinv(yes[:, None], no[:, None], u)  # (candidates, nodes)
-    for place in range(len(competing)):
-        reached = np.minimum(worth[place] * quantiles[place] / worth[:, None], 1.0)
-        below = betainc(yes[:, None], no[:, None], reached)
-        below[place] = 1.0
-        found[competing[place]] = float(weights @ below.prod(axis=0))
-    scaled: Floats = found / found.sum()
-    return scaled
-
-
-class Chances(msgspec.Struct, frozen=True):
-    """The probability that each candidate is shown, and the standard error of each."""
-
-    shown: tuple[float, ...]
-    errors: tuple[float, ...]
-
-
-def chances_of_shown(
-    rates: Floats, evidence: Floats, worths: Floats, slots: int, seed: bytes, draws: int = 4096
-) -> Chances:
-    """Return the probability that each of n candidates is among the first `slots`, by simulation.
-
-    Standard errors are √(p(1 − p) / draws): at most 0.8 percentage points with 4096 draws. The same seed
-    gives the same numbers. A candidate that was never drawn has the probability ½ / draws, so that nothing
-    that can happen has none.
-    """
-    rng = np.random.Generator(
-        np.random.Philox(key=int.from_bytes(blake2b(seed, digest_size=8).digest(), "big"))
-    )
-    yes, no = _shape(rates, evidence)
-    priorities = rng.beta(yes, no, size=(draws, len(rates))) * worths
-    best = np.argsort(-priorities, axis=1, kind="stable")[:, :slots]
-    taken = np.take_along_axis(priorities, best, axis=1) > 0
-    times = np.bincount(best[taken], minlength=len(rates))
-    shown = np.where(worths > 0, np.maximum(times, 0.5) / draws, 0.0)
-    errors = np.sqrt(shown * (1 - shown) / draws)
-    return Chances(tuple(shown.tolist()), tuple(errors.tolist()))
 
 
 def reach(positives: float) -> float:
