@@ -5,25 +5,22 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 import time
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from random import Random
 from typing import Any
 
 import msgspec
 from tests.cases.serving import CaseServer
+from tests.live.clients import Clients
 
 from tilltal.core.operational import Contacted, OperationalStore
 
 START = datetime(2026, 5, 4, 10, tzinfo=UTC)
 CUSTOMERS = tuple(f"c{number}" for number in range(6))
-CLIENTS = 32
 _TTL = timedelta(seconds=90)
-_SPEED = timedelta(seconds=60)  # per second
 _CAPS: Sequence[Mapping[str, Any]] = (
     {"name": "minutes", "limit": 4, "rolling": "PT5M"},
     {"name": "mails", "limit": 2, "rolling": "PT3M", "applies_to": {"channel": "email"}},
@@ -65,31 +62,10 @@ def bank() -> dict[str, object]:
     return files
 
 
-class Hammer:
-    """Clients of one server, whose clock goes on a little with every request.
+class Hammer(Clients):
+    """Clients who decide, or send on their own account, and go on with what they may."""
 
-    With `begun`, an instant of the machine's clock, it goes on with that, only faster, as in other processes.
-    """
-
-    def __init__(self, server: CaseServer, seed: int, begun: float | None = None) -> None:
-        self._begun = begun
-        self.seen: Counter[str] = Counter()
-        self._server = server
-        self._random = Random(seed)
-        self._seed = seed
-
-    def run(self, count: int, clients: int = CLIENTS) -> None:
-        """Let clients ask `count` times in all, each waiting for its answers."""
-        numbers = iter(range(count))
-
-        async def client() -> None:
-            for number in numbers:
-                await self._ask(number)
-
-        async def all_clients() -> None:
-            await asyncio.gather(*(client() for _ in range(clients)))
-
-        self._server.wait(all_clients())
+    start = START
 
     async def _ask(self, number: int) -> None:
         self._go_on_by(timedelta(milliseconds=self._random.choice((0, 1, 100, 800))))
@@ -110,12 +86,6 @@ class Hammer:
         for contact in given:
             await self._go_on(contact)
 
-    def _go_on_by(self, time_span: timedelta) -> None:
-        if self._begun is None:
-            self._server.now += time_span
-        else:
-            self._server.now = START + (time.time() - self._begun) * _SPEED
-
     async def _go_on(self, contact: str) -> None:
         step = self._random.choices(("commit", "fail", "late", "lapse"), (50, 20, 2, 20))[0]
         if step == "late":  # about when it lapses
@@ -124,12 +94,6 @@ class Hammer:
             verb = "fail" if step == "fail" else "commit"
             found = await self._post(f"/v1/contacts/{contact}/{verb}", {})
             self.seen[found.get("state", "error")] += 1
-
-    async def _post(self, url: str, body: object) -> dict[str, Any]:
-        answer = await self._server.api.post(url, body)
-        self.seen["errors"] += answer.status != 200
-        found: dict[str, Any] = answer.json()
-        return found
 
 
 async def rows_of(store: OperationalStore, tokens: Iterable[int]) -> dict[int, list[Contacted]]:

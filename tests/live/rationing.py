@@ -5,23 +5,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
-import time
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from random import Random
 from typing import Any
 
 import msgspec
 from tests.cases.serving import CaseServer
+from tests.live.clients import Clients
 
 START = datetime(2026, 5, 4, 21, 59, tzinfo=UTC)  # a minute before midnight in Stockholm
 LIMITS = {"gift": 25, "call": 30}
-CLIENTS = 32
 CUSTOMERS = 400
-_SPEED = timedelta(seconds=60)  # per second
 _ACTIONS = {"gift": (9, "day", "banner"), "call": (5, "week", "call"), "fund": (1, "", "banner")}
 
 
@@ -57,34 +53,10 @@ def bank(limits: Mapping[str, int] = LIMITS, **contact: object) -> dict[str, obj
     return files
 
 
-class Crowd:
-    """Clients of one server, whose clock goes on a little with every request, as `hammering.Hammer`."""
+class Crowd(Clients):
+    """Clients who ask for what is limited, and commit what they get, give it back or let it lapse."""
 
-    def __init__(self, server: CaseServer, seed: int, begun: float | None = None) -> None:
-        self._begun = begun
-        self.seen: Counter[str] = Counter()
-        self._server = server
-        self._random = Random(seed)
-        self._seed = seed
-
-    def run(self, count: int) -> None:
-        """Let clients ask `count` times in all."""
-        numbers = iter(range(count))
-
-        async def client() -> None:
-            for number in numbers:
-                await self._ask(number)
-
-        async def all_clients() -> None:
-            await asyncio.gather(*(client() for _ in range(CLIENTS)))
-
-        self._server.wait(all_clients())
-
-    def _go_on_by(self, time_span: timedelta) -> None:
-        if self._begun is None:
-            self._server.now += time_span
-        else:
-            self._server.now = START + (time.time() - self._begun) * _SPEED
+    start = START
 
     async def _ask(self, number: int) -> None:
         self._go_on_by(timedelta(milliseconds=self._random.choice((0, 1, 100, 800))))
@@ -114,12 +86,6 @@ class Crowd:
         elif step in ("commit", "fail", "late"):
             found = await self._post(f"/v1/contacts/{contact}/{'fail' if step == 'fail' else 'commit'}", {})
             self.seen[found.get("state", "error")] += 1
-
-    async def _post(self, url: str, body: object) -> dict[str, Any]:
-        answer = await self._server.api.post(url, body)
-        self.seen["errors"] += answer.status != 200
-        found = answer.json()
-        return found if isinstance(found, dict) else {}
 
 
 def contacts_of(server: CaseServer) -> list[Mapping[str, Any]]:
