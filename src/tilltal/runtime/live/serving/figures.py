@@ -48,38 +48,9 @@ class Figures:
 
     def samples(self, lags: Mapping[str, float], waiting: int, groups: int) -> Iterable[Sample]:
         """Return all figures."""
-        for outcome, count in self._messages.items():
-            yield Sample(
-                name="tilltal_messages_total",
-                kind="counter",
-                help="Messages by what became of them.",
-                value=count,
-                labels={"outcome": outcome},
-            )
-        for kind, count in self._decisions.items():
-            yield Sample(
-                name="tilltal_decisions_total",
-                kind="counter",
-                help="Decisions by whom they were for.",
-                value=count,
-                labels={"kind": kind},
-            )
-        for reason, count in self._degraded.items():
-            yield Sample(
-                name="tilltal_decisions_degraded_total",
-                kind="counter",
-                help="Decisions that did without something, by what that was.",
-                value=count,
-                labels={"reason": reason},
-            )
-        for reason, count in self._flawed.items():
-            yield Sample(
-                name="tilltal_decisions_flawed_total",
-                kind="counter",
-                help="Decisions that met what cannot be used as it is defined, by what that was.",
-                value=count,
-                labels={"reason": reason},
-            )
+        for name, text, label, counts in self._counters():
+            for key, count in counts.items():
+                yield Sample(name=name, kind="counter", help=text, value=count, labels={label: key})
         yield Sample(
             name="tilltal_decisions_unlogged_total",
             kind="counter",
@@ -99,4 +70,23 @@ class Figures:
         )
         yield Sample(
             name="tilltal_commits_total", kind="counter", help="Transactions of intake.", value=groups
+        )
+
+    def _counters(self) -> Iterable[tuple[str, str, str, Mapping[str, int]]]:
+        """Return name, help, label and counts of what is counted by kind."""
+        return (
+            ("tilltal_messages_total", "Messages by what became of them.", "outcome", self._messages),
+            ("tilltal_decisions_total", "Decisions by whom they were for.", "kind", self._decisions),
+            (
+                "tilltal_decisions_degraded_total",
+                "Decisions that did without something, by what that was.",
+                "reason",
+                self._degraded,
+            ),
+            (
+                "tilltal_decisions_flawed_total",
+                "Decisions that met what cannot be used as it is defined, by what that was.",
+                "reason",
+                self._flawed,
+            ),
         )
