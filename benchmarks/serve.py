@@ -31,6 +31,7 @@ from pathlib import Path
 
 import msgspec
 from benchmarks.generate import DATA, TYPES
+from benchmarks.load import closed_loop, open_loop, percentile, wait_until_ready
 from benchmarks.refresh import write_definitions
 from rich.console import Console
 from rich.progress import track
@@ -210,90 +211,6 @@ def batch_body(rng: random.Random, profiles: int, number: int) -> bytes:
     return msgspec.json.encode({"batch": messages, "sentAt": now})
 
 
-class Connection:
-    """One keep-alive connection that speaks as much HTTP as is needed."""
-
-    def __init__(self, port: int, secret: str) -> None:
-        self._port = port
-        self._head = f"Host: bench\r\nAuthorization: Bearer {secret}\r\nContent-Type: application/json\r\n"
-
-    async def open(self) -> None:
-        self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self._port)
-
-    async def ask(self, method: str, path: str, body: bytes = b"") -> tuple[int, bytes]:
-        head = f"{method} {path} HTTP/1.1\r\n{self._head}Content-Length: {len(body)}\r\n\r\n"
-        self._writer.write(head.encode() + body)
-        answer = await self._reader.readuntil(b"\r\n\r\n")
-        length = 0
-        for line in answer.lower().split(b"\r\n"):
-            if line.startswith(b"content-length:"):
-                length = int(line.split(b":")[1])
-        return int(answer[9:12]), await self._reader.readexactly(length)
-
-
-async def closed_loop(
-    ports: Sequence[int], secret: str, make: Callable[[int], tuple[str, bytes]], width: int, seconds: float
-) -> tuple[float, int]:
-    """Send as fast as answers come on `width` connections; return requests a second, and those refused."""
-    done, refused = 0, 0
-    end = time.perf_counter() + seconds
-
-    async def one(number: int) -> None:
-        nonlocal done, refused
-        connection = Connection(ports[number % len(ports)], secret)
-        await connection.open()
-        while time.perf_counter() < end:
-            path, body = make(number)
-            status, _ = await connection.ask("POST", path, body)
-            done += status == 200
-            refused += status != 200
-
-    started = time.perf_counter()
-    await asyncio.gather(*(one(number) for number in range(width)))
-    return done / (time.perf_counter() - started), refused
-
-
-async def open_loop(
-    ports: Sequence[int],
-    secret: str,
-    make: Callable[[int], tuple[str, bytes]],
-    rate: float,
-    seconds: float,
-    width: int,
-    after: str = "",
-) -> list[float]:
-    """Send at a rate, each request at its own instant; return seconds from there to its answer, sorted.
-
-    `after` is a path asked once the answer is there, its time included: what was sent is readable then.
-    """
-    free: asyncio.Queue[Connection] = asyncio.Queue()
-    for number in range(width):
-        connection = Connection(ports[number % len(ports)], secret)
-        await connection.open()
-        free.put_nowait(connection)
-    times: list[float] = []
-
-    async def one(due: float, path: str, body: bytes) -> None:
-        connection = await free.get()
-        status, _ = await connection.ask("POST", path, body)
-        if after:
-            await connection.ask("GET", after)
-        times.append(time.perf_counter() - due)
-        free.put_nowait(connection)
-        assert status == 200, status
-
-    start, tasks = time.perf_counter(), []
-    for number in range(int(rate * seconds)):
-        due = start + number / rate
-        path, body = make(number)
-        delay = due - time.perf_counter()
-        if delay > 0:
-            await asyncio.sleep(delay)
-        tasks.append(asyncio.create_task(one(due, path, body)))
-    await asyncio.gather(*tasks)
-    return sorted(times)
-
-
 def fsync_appends(seconds: float, body: bytes, folder: Path) -> float:
     """Return bare appends with fsync a second: what the disk allows."""
     path, count, end = folder / "fsync.bin", 0, time.perf_counter() + seconds
@@ -307,10 +224,6 @@ def fsync_appends(seconds: float, body: bytes, folder: Path) -> float:
     return count / seconds
 
 
-def percentile(times: Sequence[float], share: float) -> float:
-    return times[min(int(len(times) * share), len(times) - 1)]
-
-
 def cpu_seconds(pids: Sequence[int]) -> float:
     found = (Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in pids)
     return sum(int(fields[11]) + int(fields[12]) for fields in found) / os.sysconf("SC_CLK_TCK")
@@ -321,22 +234,6 @@ def memory_mb(pids: Sequence[int]) -> float:
     texts = (Path(f"/proc/{pid}/status").read_text().splitlines() for pid in pids)
     lines = (next(line for line in text if line.startswith("VmRSS")) for text in texts)
     return max(int(line.split()[1]) for line in lines) / 1024
-
-
-def wait_until_ready(port: int, secret: str) -> float:
-    async def ready() -> bool:
-        connection = Connection(port, secret)
-        await connection.open()
-        return (await connection.ask("GET", "/readyz"))[0] == 200
-
-    started = time.perf_counter()
-    while time.perf_counter() - started < 300:
-        try:
-            if asyncio.run(ready()):
-                return time.perf_counter() - started
-        except OSError:
-            time.sleep(0.05)
-    sys.exit("The server did not become ready.")
 
 
 def measure(root: Path, secret: str, arguments: argparse.Namespace, console: Console) -> None:
