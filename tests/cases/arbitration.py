@@ -11,7 +11,7 @@ import pyarrow as pa
 from tests.cases.arbitration_live import LiveRanking
 from tests.cases.report import Document, Mismatch, case_id, unknown_keys
 
-from tilltal.decisions.arbitration import Candidate, Ranking, arbitrate, winner_without
+from tilltal.decisions.arbitration import Candidate, Context, Ranking, arbitrate
 from tilltal.decisions.batch import BatchDecision, rank
 from tilltal.decisions.plan import ActionPlan, DecisionPlan
 from tilltal.workspace.definitions.actions import Action
@@ -28,6 +28,18 @@ def run(document: Document) -> list[Mismatch]:
     """Run every case of a file."""
     defaults = document.get("defaults") or {}
     return [found for case in document["cases"] for found in _run_case(case, defaults)]
+
+
+def winner_without(
+    candidates: Sequence[Candidate], policy: Arbitration, context: Context
+) -> dict[str, str | None]:
+    """Say who would be first if one factor counted as 1 for everybody: factor → action or None."""
+    winners = {}
+    for factor in ("P", "C", "V", "L"):
+        factors = msgspec.structs.replace(policy.factors, **{factor: False})
+        ranking = arbitrate(candidates, msgspec.structs.replace(policy, factors=factors), context)
+        winners[factor] = ranking.ranked[0].action if ranking.ranked else None
+    return winners
 
 
 def _run_case(case: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[Mismatch]:

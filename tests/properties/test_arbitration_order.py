@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.cases.arbitration import winner_without
 
-from tilltal.decisions.arbitration import Candidate, arbitrate, winner_without
+from tilltal.decisions.arbitration import Candidate, arbitrate
 from tilltal.workspace.definitions.policies import (
     ActionScope,
     Arbitration,

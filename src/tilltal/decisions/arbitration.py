@@ -116,18 +116,6 @@ def arbitrate(candidates: Iterable[Candidate], policy: Arbitration, context: Con
     return Ranking(tuple(ranked), tuple(sorted(lost, key=lambda item: item.action)))
 
 
-def winner_without(
-    candidates: Sequence[Candidate], policy: Arbitration, context: Context
-) -> dict[str, str | None]:
-    """Say who would be first if one factor counted as 1 for everybody: factor → action or None."""
-    winners = {}
-    for factor in ("P", "C", "V", "L"):
-        factors = msgspec.structs.replace(policy.factors, **{factor: False})
-        ranking = arbitrate(candidates, msgspec.structs.replace(policy, factors=factors), context)
-        winners[factor] = ranking.ranked[0].action if ranking.ranked else None
-    return winners
-
-
 def factors_of(candidate: Candidate, policy: Arbitration, context: Context) -> Factored:
     """Return a candidate's P, C, V, L and cost; a factor that is off, or that the mode does not use, is 1.
 
