@@ -68,11 +68,6 @@ class Simulated(msgspec.Struct, frozen=True, kw_only=True):
     acceptances: int
     openings: dict[str, int]  # products opened in the span
 
-    @property
-    def total_rows(self) -> int:
-        """Rows of all raw files, broken and repeated ones included."""
-        return sum(self.rows.values())
-
 
 def simulate(
     target: Path,
