@@ -243,17 +243,6 @@ def test_lookalikes_and_being_known_come_from_outside(workspace: Workspace, prog
     assert moved == (Moved(NOON, entered=("known",)),)
 
 
-def test_what_names_depend_on(program: ProfileProgram) -> None:
-    found = program.dependencies_of(
-        ["audience.saver"]
-    )  # holding.savings, wealthy → audience.rich → spend, income
-    assert (found.records, found.holdings, found.consents, found.lifecycle) == (True, True, False, False)
-    assert found.event_types == {"buy"}
-    assert program.dependencies_of(["lifecycle.days"]).event_types == {
-        "open", "leave", "stay", "close", "buy", "look",
-    }  # fmt: skip
-
-
 @pytest.mark.parametrize(
     "fact",
     [

@@ -7,12 +7,10 @@ is up to date.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
 from functools import lru_cache
 from typing import Any
-
-import msgspec
 
 from tilltal.core.time import utc_naive
 from tilltal.customers.audiences import PREFIX
@@ -31,17 +29,6 @@ _DAYS = "lifecycle.days"
 _QUARTER_US = 15 * 60 * 1_000_000
 
 Watched = tuple[int, TraitReader, TraitWake]
-
-
-class Dependencies(msgspec.Struct, frozen=True, kw_only=True):
-    """What some names are told from: families of events as a mask, and other parts of a customer."""
-
-    families: int
-    event_types: frozenset[str]
-    records: bool
-    consents: bool
-    holdings: bool
-    lifecycle: bool
 
 
 class Facets:
@@ -135,25 +122,6 @@ class Evaluation:
             workspace.personas,
             workspace.micro_segments.products,
         )[:16]
-
-    def dependencies(self, names: Iterable[str]) -> Dependencies:
-        """Return what inputs are told from; other names are left out."""
-        inputs, names = self._inputs, tuple(names)
-        facets = _wanted(names, inputs)
-        mask = 0
-        for _, reader in inputs.readers(names):
-            mask |= 1 << reader.index
-        if facets & Facet.LIFECYCLE and inputs.lifecycle is not None:
-            mask |= inputs.lifecycle.mask
-        types = (each for bit, each in enumerate(inputs.traits.families) if mask >> bit & 1)
-        return Dependencies(
-            families=mask,
-            event_types=frozenset(name for family in types for name in family.types),
-            records=bool(facets & Facet.RECORDS),
-            consents=bool(facets & Facet.CONSENTS),
-            holdings=bool(facets & Facet.HOLDINGS) or _reads_holdings(inputs, facets),
-            lifecycle=bool(facets & Facet.LIFECYCLE),
-        )
 
     def flat(self, inputs: Sequence[Any]) -> list[Any]:
         """Return the kept inputs as msgpack holds them."""
@@ -308,11 +276,6 @@ def _wanted(names: Sequence[str], inputs: Inputs) -> int:
     for name in names:
         mask |= inputs.facet_of.get(name, 0)
     return mask
-
-
-def _reads_holdings(inputs: Inputs, facets: int) -> bool:
-    plan = inputs.lifecycle
-    return plan is not None and plan.reads_holdings and bool(facets & Facet.LIFECYCLE)
 
 
 def _codecs(

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from tilltal.core.errors import SupersededError
-from tilltal.customers.live.evaluation import Dependencies, Evaluation, Reading
+from tilltal.customers.live.evaluation import Evaluation, Reading
 from tilltal.customers.live.facts.pending import Fact, counts_since, packed, unpacked
 from tilltal.customers.live.inputs import Inputs
 from tilltal.customers.live.program import Nodes, Reference
@@ -29,7 +29,7 @@ from tilltal.rules.types import Type
 from tilltal.workspace.names import profile_schema
 from tilltal.workspace.workspace import Workspace
 
-__all__ = ["Dependencies", "Moved", "ProfileProgram", "ProfileState", "Reference"]
+__all__ = ["Moved", "ProfileProgram", "ProfileState", "Reference"]
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Stored).decode
@@ -215,11 +215,6 @@ class ProfileProgram:
             self.advance(state, clock)
         wanted = tuple(self.names if names is None else names)
         return self._reading(wanted).values(self._fragments(state), clock, state)
-
-    def dependencies_of(self, names: Iterable[str]) -> Dependencies:
-        """Return what some names are told from, directly or through others."""
-        found, _ = self._nodes.needed(names)
-        return self._evaluation.dependencies(found)
 
     def occurrences(self, state: ProfileState, family: Family) -> Sequence[Occurrence]:
         """Return the occurrences that a family keeps, over all identifiers, in the order of event time."""

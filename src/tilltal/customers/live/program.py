@@ -151,9 +151,7 @@ class Nodes:
             compiled=lambda slots: persona_step(place, features, population, slots),
         )
 
-    def needed(
-        self, names: Iterable[str], given: frozenset[str] = frozenset()
-    ) -> tuple[frozenset[str], tuple[str, ...]]:
+    def needed(self, names: Iterable[str], given: frozenset[str]) -> tuple[frozenset[str], tuple[str, ...]]:
         """Return all names that these need, themselves included, and the nodes among them in order.
 
         What is `given` needs nothing.
