@@ -57,11 +57,6 @@ def encoded(state: TraitState) -> bytes:
     return _encoder.encode([_encoder.encode(slot) if type(slot) is Buckets else slot for slot in state.slots])
 
 
-def encoded_buckets(buckets: Buckets) -> bytes:
-    """Write one family's part of a state."""
-    return _encoder.encode(buckets)
-
-
 class Layout:
     """How one family's columns lie, and what is done to them."""
 
