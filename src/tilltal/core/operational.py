@@ -18,7 +18,6 @@ from tilltal.core.making import Exchange
 
 Kind = Literal["event", "record", "holding", "consent"]
 
-
 _RETRYABLE = frozenset({"E530", "E531", "E536"})
 
 
@@ -387,6 +386,9 @@ class OperationalStore(Reads, Protocol):
         Raises:
             EngineError: as `transaction`.
         """
+
+    async def warm(self) -> None:
+        """Read customers into memory, beside other work, as far as the store keeps them there."""
 
     def making(self) -> OperationalStore:
         """Return the same store with other owners, states and marks: see `core.making`."""

@@ -59,6 +59,9 @@ class PostgresStore(Questions):
         async with self.transaction() as transaction:
             await transaction.write(writes)
 
+    async def warm(self) -> None:
+        """Do nothing: other processes change customers too, so PostgreSQL's own memory is what there is."""
+
     def making(self) -> OperationalStore:
         """Return the same store over what is in the making."""
         return PostgresStore(self._pool, is_next=True)

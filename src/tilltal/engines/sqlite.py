@@ -2,137 +2,73 @@
 
 The writer has a connection and a thread of its own; so have the readers. What is committed is on disk
 (`synchronous=FULL`), and readers see the last commit while the next one is being written (WAL). A question
-about a few keys is answered on the event loop's own thread: that takes less than handing it over.
+about a few keys is answered on the event loop's own thread: that takes less than handing it over. Customers
+read or written lately stay in memory (`operational.recent`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
-from typing import cast
 
 from tilltal.core.errors import EngineError
 from tilltal.core.operational import (
-    ApiKey,
     OperationalStore,
     State,
     Transaction,
     Writes,
 )
-from tilltal.engines.operational import making, sqlite_reads, sqlite_writes
+from tilltal.engines.operational import sqlite_reads, sqlite_writes
+from tilltal.engines.operational.recent import Recent, Touched
 from tilltal.engines.operational.sqlite_connection import (
     back_up,
     begin,
     checkpoint,
     commit,
     connected,
+    data_version,
     explained,
     explanation,
     migrate,
     roll_back,
 )
-from tilltal.engines.operational.sqlite_questions import LAST, Answer, Given, Question, Questions
+from tilltal.engines.operational.sqlite_questions import (
+    FIRST,
+    Answer,
+    Given,
+    Question,
+    Questions,
+)
+from tilltal.engines.operational.sqlite_transaction import Writing, WritingNext, over_next
 
 READERS = 3
 FOLD_ROWS = 10_000  # changed rows after which the WAL is folded into the file wholly, and begins anew
 FOLD_SECONDS = 1.0  # how often it is folded in the background: of little at a time nobody notices
 SOME_ROWS = 500
-
-
-class _Writing(Questions):
-    """An open transaction: everything happens on the writer's connection."""
-
-    def __init__(self, store: SQLiteStore) -> None:
-        self._store = store
-        self._known_due: dict[int, int | None] = {}
-
-    async def _ask(
-        self, question: Question[Given, Answer], *args: Given.args, **kwargs: Given.kwargs
-    ) -> Answer:
-        return await self._store.on_writer(question, *args, **kwargs)
-
-    async def lock_states(self, profiles: Iterable[int]) -> dict[int, State]:
-        """Return states; there is no other writer to keep away."""
-        found = await self._ask(sqlite_reads.states, profiles)
-        self._known_due.update((state.profile, state.due) for state in found.values())
-        return found
-
-    async def lock_mark(self, name: str) -> bytes | None:
-        """Return a mark; there is no other writer to keep away."""
-        return await self.mark(name)
-
-    async def lock_contacts(self, profiles: Collection[int], tokens: Iterable[int]) -> None:
-        """Do nothing: there is no other writer to keep away."""
-
-    async def write(self, writes: Writes) -> None:
-        """Write everything of a batch."""
-        await self._ask(sqlite_writes.write, writes, self._known_due)
-
-    async def put_api_key(self, key: ApiKey) -> None:
-        """Add or replace an API key."""
-        await self._ask(sqlite_writes.put_api_key, key)
-
-    async def hold_customers(self) -> None:
-        """Do nothing: there is no other writer to keep away."""
-
-    async def swap(self) -> None:
-        """Put what is in the making into use."""
-        await self._store.on_writer(making.swap_sqlite)
-
-    async def former(self, profiles: Iterable[int]) -> dict[int, bytes]:
-        """Return states of before the last swap."""
-        found = await self._store.on_writer(_over_next(sqlite_reads.states), profiles)
-        return {state.profile: state.data for state in found.values()}
-
-    async def clear(self) -> int:
-        """Remove a portion of what is in the making."""
-        return await self._store.on_writer(making.clear_sqlite)
-
-    async def drop_log(self, until: int) -> int:
-        """Remove a portion of log rows."""
-        return await self._ask(sqlite_writes.drop_log, until)
-
-    async def lease(self, name: str, owner: str, seconds: float) -> bool:
-        """Take some work for a while."""
-        return await self._ask(sqlite_writes.lease, name, owner, seconds)
-
-    async def forget(
-        self,
-        before: int,
-        *,
-        changes: int | None = None,
-        told: int | None = None,
-        contacts: int | None = None,
-    ) -> int:
-        """Remove a portion of what is old."""
-        first = before if changes is None else changes
-        heard = LAST if told is None else told
-        return await self._ask(sqlite_writes.forget, before, first, heard, contacts)
-
-
-class _WritingNext(_Writing):
-    """The same over what is in the making."""
-
-    async def _ask(
-        self, question: Question[Given, Answer], *args: Given.args, **kwargs: Given.kwargs
-    ) -> Answer:
-        return await self._store.on_writer(_over_next(question), *args, **kwargs)
-
-    async def write(self, writes: Writes) -> None:
-        """Write what concerns customers in the making."""
-        await super().write(making.alone(writes))
+MEMORY_MB = 64  # of customers that a store keeps in memory, unless it is told otherwise
+_LOOK_SECONDS = 0.002  # so long nobody looks again whether another process has committed
+_WARMED = 500  # customers that are read at a time before anybody asks for them
 
 
 class SQLiteStore(Questions):
     """An open store in one file; fills `core.operational.OperationalStore`."""
 
-    def __init__(self, path: Path, writer: sqlite3.Connection, readers: Sequence[sqlite3.Connection]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        writer: sqlite3.Connection,
+        readers: Sequence[sqlite3.Connection],
+        memory_mb: int = MEMORY_MB,
+    ) -> None:
         self._path = path
+        self.recent = Recent(memory_mb * 1_000_000)
         self._writer = writer
         self._readers = readers
         self._idle: SimpleQueue[sqlite3.Connection] = SimpleQueue()
@@ -140,6 +76,8 @@ class SQLiteStore(Questions):
         for reader in others:
             self._idle.put(reader)
         self._turn = asyncio.Lock()
+        self._looked_at = 0.0
+        self._seen_here, self._seen_writing = data_version(self._here), data_version(writer)
         self._is_closed = False
         self._folding: asyncio.Task[None] | None = None
         self._folded = writer.total_changes
@@ -171,21 +109,67 @@ class SQLiteStore(Questions):
         except sqlite3.Error as error:
             raise explanation(self._path, error) from error
 
+    async def whose(self, tokens: Sequence[int], at: int) -> tuple[int | None, State | None]:
+        """Return who owns the first of these tokens that is somebody's, and the state."""
+        is_current = not self._is_closed and self._is_current()
+        known = self.recent.whose(tokens) if is_current else None
+        if known is not None:
+            return known.profile, known
+        found = await self._look(sqlite_reads.whose, tokens, at)
+        if found.state is not None and is_current:
+            self.recent.keep(found.state, found.token)
+        return found.profile, found.state
+
+    def _is_current(self) -> bool:
+        """True if memory is as what was committed; what another process has changed is forgotten first.
+
+        While a commit of our own is under way nobody can tell whose it is that is seen.
+        """
+        now = asyncio.get_running_loop().time()
+        if now - self._looked_at < _LOOK_SECONDS:
+            return True
+        version = data_version(self._here)
+        if version == self._seen_here:
+            self._looked_at = now
+            return True
+        if self._turn.locked():
+            return False
+        self.recent.clear()
+        self._seen_here = version
+        return True
+
+    async def warm(self) -> None:
+        """Read customers into memory until it is full, as fast as leaves half of a disk to others."""
+        token = FIRST
+        while not self.recent.is_full:
+            began = time.perf_counter()
+            self.recent.begin_reading()
+            found = await self._ask(sqlite_reads.owned_after, token, _WARMED)
+            self.recent.end_reading((state, owner) for owner, state in found)
+            if not found:
+                return
+            token = found[-1][0]
+            await asyncio.sleep(time.perf_counter() - began)
+
     async def on_writer(
         self, work: Question[Given, Answer], *args: Given.args, **kwargs: Given.kwargs
     ) -> Answer:
         """Run something on the writer's thread, in order of asking."""
+        return await self._handed_over(work, *args, **kwargs)
 
+    def _handed_over(
+        self, work: Question[Given, Answer], *args: Given.args, **kwargs: Given.kwargs
+    ) -> asyncio.Future[Answer]:
         def call() -> Answer:
             with explained(self._path):
                 return work(self._writer, *args, **kwargs)
 
-        return await self._run(self._writing, call)
+        return self._run(self._writing, call)
 
-    async def _run(self, pool: ThreadPoolExecutor, call: Callable[[], Answer]) -> Answer:
+    def _run(self, pool: ThreadPoolExecutor, call: Callable[[], Answer]) -> asyncio.Future[Answer]:
         if self._is_closed:
             raise self._closed()
-        return await asyncio.get_running_loop().run_in_executor(pool, call)
+        return asyncio.get_running_loop().run_in_executor(pool, call)
 
     @asynccontextmanager
     async def transaction(self, *, is_next: bool = False) -> AsyncIterator[Transaction]:
@@ -194,20 +178,46 @@ class SQLiteStore(Questions):
         `is_next`: over what is in the making.
         """
         async with self._turn:
-            await self.on_writer(begin)
+            self._forget_if_other(await self.on_writer(_begun))
+            tx = (WritingNext if is_next else Writing)(self)
             try:
-                yield (_WritingNext if is_next else _Writing)(self)
+                yield tx
             except BaseException:
                 await self.on_writer(roll_back)
                 raise
-            await self.on_writer(commit)
+            await self._committed(tx.touched, self._handed_over(_ended))
         self._fold_if_long()
 
     async def write(self, writes: Writes) -> None:
         """Write in a transaction of its own: one visit to the writer's thread."""
+        touched = Touched()
+        touched.add(writes)
         async with self._turn:
-            await self.on_writer(_write_alone, writes)
+            await self._committed(touched, self._handed_over(_write_alone, writes))
         self._fold_if_long()
+
+    async def _committed(self, touched: Touched, commit: asyncio.Future[int | None]) -> None:
+        """Wait for a commit, and take over what it is of, even if whoever waits goes away meanwhile.
+
+        That happens before anything that was handed over later goes on.
+        """
+        commit.add_done_callback(partial(self._take, touched))
+        await asyncio.shield(commit)
+
+    def _take(self, touched: Touched, commit: asyncio.Future[int | None]) -> None:
+        if commit.cancelled() or commit.exception() is not None:
+            self.recent.forget(touched)  # who knows
+            return
+        if (version := commit.result()) is not None:
+            self._forget_if_other(version)
+        self.recent.take(touched)
+        self._seen_here = data_version(self._here)
+
+    def _forget_if_other(self, version: int) -> None:
+        """Forget everything if another process has committed before our own transaction began."""
+        if version != self._seen_writing:
+            self._seen_writing = version
+            self.recent.clear()
 
     def making(self) -> OperationalStore:
         """Return the same store over what is in the making."""
@@ -276,7 +286,7 @@ class _Next(Questions):
     async def _ask(
         self, question: Question[Given, Answer], *args: Given.args, **kwargs: Given.kwargs
     ) -> Answer:
-        return await self._store.read(_over_next(question), *args, **kwargs)
+        return await self._store.read(over_next(question), *args, **kwargs)
 
     def transaction(self) -> AbstractAsyncContextManager[Transaction]:
         """Begin a transaction."""
@@ -286,6 +296,9 @@ class _Next(Questions):
         """Write in a transaction of its own."""
         async with self.transaction() as tx:
             await tx.write(writes)
+
+    async def warm(self) -> None:
+        """Do nothing: what is in the making is asked for by nobody."""
 
     def making(self) -> OperationalStore:
         """Return this."""
@@ -303,39 +316,49 @@ class _Next(Questions):
         """Do nothing: who opened the store closes it."""
 
 
-def _over_next(question: Question[Given, Answer]) -> Question[Given, Answer]:
-    def asked(connection: sqlite3.Connection, /, *args: Given.args, **kwargs: Given.kwargs) -> Answer:
-        return question(cast("sqlite3.Connection", making.NextSQLite(connection)), *args, **kwargs)
-
-    return asked
-
-
-def _write_alone(connection: sqlite3.Connection, writes: Writes) -> None:
+def _begun(connection: sqlite3.Connection) -> int:
+    """Begin to write; return what differs if another process has committed since."""
     begin(connection)
+    return data_version(connection)
+
+
+def _ended(connection: sqlite3.Connection) -> int | None:
+    """Commit; what other processes did was asked as it began."""
+    commit(connection)
+    return None
+
+
+def _write_alone(connection: sqlite3.Connection, writes: Writes) -> int | None:
+    version = _begun(connection)
     try:
         sqlite_writes.write(connection, writes, {})
     except BaseException:
         roll_back(connection)
         raise
     commit(connection)
+    return version
 
 
-async def open_sqlite(path: str | Path) -> SQLiteStore:
+async def open_sqlite(path: str | Path, memory_mb: int = MEMORY_MB) -> SQLiteStore:
     """Open a SQLite store; the file and its tables are made or brought up to date.
+
+    Args:
+        path: of the file.
+        memory_mb: megabytes of customers that stay in memory.
 
     Raises:
         EngineError: E532 if a newer Tilltal wrote it; E501, E503, E505 or E531 if SQLite refuses.
     """
-    return await asyncio.to_thread(_open, Path(path))
+    return await asyncio.to_thread(_open, Path(path), memory_mb)
 
 
-def _open(path: Path) -> SQLiteStore:
+def _open(path: Path, memory_mb: int) -> SQLiteStore:
     with explained(path):
-        writer = connected(path, cache_mb=384)
+        writer = connected(path, cache_mb=256)
         try:
             migrate(writer, str(path))
-            readers = [connected(path, cache_mb=48) for _ in range(READERS + 2)]
+            readers = [connected(path, cache_mb=16) for _ in range(READERS + 2)]
         except BaseException:
             writer.close()
             raise
-    return SQLiteStore(path, writer, readers)
+    return SQLiteStore(path, writer, readers, memory_mb)

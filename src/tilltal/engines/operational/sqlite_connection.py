@@ -47,6 +47,12 @@ def migrate(connection: sqlite3.Connection, where: str) -> None:
     commit(connection)
 
 
+def data_version(connection: sqlite3.Connection) -> int:
+    """Return a number that differs once another connection has committed."""
+    (version,) = connection.execute("PRAGMA data_version").fetchone()
+    return int(version)
+
+
 def checkpoint(connection: sqlite3.Connection, path: Path) -> None:
     """Fold the WAL into the file as far as nobody is in the way."""
     with explained(path):

@@ -62,7 +62,8 @@ class Questions:
 
     async def whose(self, tokens: Sequence[int], at: int) -> tuple[int | None, State | None]:
         """Return who owns the first of these tokens that is somebody's, and the state."""
-        return await self._look(sqlite_reads.whose, tokens, at)
+        found = await self._look(sqlite_reads.whose, tokens, at)
+        return found.profile, found.state
 
     async def tokens_of(self, profile: int) -> list[Owned]:
         """Return every span that a profile owns."""

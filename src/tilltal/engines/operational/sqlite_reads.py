@@ -67,18 +67,41 @@ def owners(connection: sqlite3.Connection, tokens: Iterable[int]) -> dict[int, t
 
 
 _WHOSE = """
-    SELECT o.profile, p.state, p.due FROM owners AS o LEFT JOIN profiles AS p ON p.profile = o.profile
+    SELECT o.profile, p.state, p.due, o.place = 0 AND NOT EXISTS (
+      SELECT 1 FROM owners AS later WHERE later.token = ?1 AND later.place = 1)
+    FROM owners AS o LEFT JOIN profiles AS p ON p.profile = o.profile
     WHERE o.token = ?1 AND (o.place = 0 OR o.valid_from IS NULL OR o.valid_from <= ?2)
     ORDER BY o.place DESC LIMIT 1"""
 
 
-def whose(connection: sqlite3.Connection, tokens: Sequence[int], at: int) -> tuple[int | None, State | None]:
+class Whose(msgspec.Struct, frozen=True):
+    """Whose some tokens are: `token` is the first of them, if it is that profile's at all times."""
+
+    profile: int | None = None
+    state: State | None = None
+    token: int | None = None
+
+
+def whose(connection: sqlite3.Connection, tokens: Sequence[int], at: int) -> Whose:
     """Return who owns the first of these tokens that is somebody's at an instant, and the state."""
     for token in tokens:
         found = connection.execute(_WHOSE, (token, at)).fetchone()
         if found is not None and found[0] is not None:
-            return found[0], None if found[1] is None else State(*found)
-    return None, None
+            profile, data, due, is_always = found
+            state = None if data is None else State(profile, data, due)
+            return Whose(profile, state, token if is_always and token == tokens[0] else None)
+    return Whose()
+
+
+def owned_after(connection: sqlite3.Connection, token: int, limit: int) -> list[tuple[int, State]]:
+    """Return tokens after one that are one profile's at all times, and the states of these, in order."""
+    query = """
+        SELECT o.token, p.profile, p.state, p.due FROM owners AS o JOIN profiles AS p USING (profile)
+        WHERE o.token > ? AND o.place = 0 AND NOT EXISTS (
+          SELECT 1 FROM owners AS later WHERE later.token = o.token AND later.place = 1)
+        ORDER BY o.token LIMIT ?"""
+    found = connection.execute(query, (token, limit)).fetchall()
+    return [(token, State(*state)) for token, *state in found]
 
 
 def tokens_of(connection: sqlite3.Connection, profile: int, most: int) -> list[Owned]:

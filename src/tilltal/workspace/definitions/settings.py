@@ -87,6 +87,9 @@ class Server(Definition, frozen=True, kw_only=True):
             "not told of stay."
         ),
     ] = "P30D"
+    memory_mb: Annotated[
+        int, Meta(ge=1, description="Megabytes of customers that an embedded store keeps in memory.")
+    ] = 512
     recalibration: Recalibration = Recalibration()
     placements: dict[str, Placement] = {}
     webhooks: dict[str, Webhook] = {}

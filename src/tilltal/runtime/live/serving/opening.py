@@ -73,7 +73,7 @@ async def open_server(
         tempfile.TemporaryDirectory(prefix="tilltal-") as spill,
         DuckDBEngine(memory_limit="1GB", threads=1, spill=Path(spill)) as engine,
     ):
-        store = await open_store(place)
+        store = await open_store(place, workspace.settings.server.memory_mb)
         taken = snapshotted(workspace)
         force = await compiled(workspace, taken.reference, vault, store, now)
         await _take_over_once(engine, workspace, store, force, taken, now, progress)
@@ -93,6 +93,7 @@ async def open_server(
         await hooks.take_up(workspace.settings.server.webhooks)
         tasks = [
             supervised("reloading", reloading.run),
+            supervised("warming", store.warm),
             supervised("ingested files", catching.run),
             supervised("linking", linking.run),
             supervised("decisions on links", Verdicts(server, vault).run),

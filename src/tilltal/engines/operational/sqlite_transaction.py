@@ -1,0 +1,134 @@
+"""An open transaction of a SQLite store, over customers as they are or over those in the making."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Collection, Iterable
+from typing import Protocol, cast
+
+from tilltal.core.operational import ApiKey, State, Writes
+from tilltal.engines.operational import making, sqlite_reads, sqlite_writes
+from tilltal.engines.operational.recent import Recent, Touched
+from tilltal.engines.operational.sqlite_questions import LAST, Answer, Given, Question, Questions
+
+
+class Store(Protocol):
+    """What a transaction is of."""
+
+    recent: Recent
+
+    async def on_writer(
+        self, work: Question[Given, Answer], *args: Given.args, **kwargs: Given.kwargs
+    ) -> Answer:
+        """Run something on the writer's thread, in order of asking."""
+
+
+class Writing(Questions):
+    """An open transaction: everything happens on the writer's connection."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._known_due: dict[int, int | None] = {}
+        self.touched = Touched()
+
+    async def _ask(
+        self, question: Question[Given, Answer], *args: Given.args, **kwargs: Given.kwargs
+    ) -> Answer:
+        return await self._store.on_writer(question, *args, **kwargs)
+
+    async def lock_states(self, profiles: Iterable[int]) -> dict[int, State]:
+        """Return states; there is no other writer to keep away."""
+        asked = set(profiles)
+        found = self._remembered(asked)
+        missing = asked - found.keys()
+        if missing:
+            found |= await self._ask(sqlite_reads.states, missing)
+        self._known_due.update((state.profile, state.due) for state in found.values())
+        return found
+
+    def _remembered(self, profiles: Iterable[int]) -> dict[int, State]:
+        """Return those states that are in memory and as they were when this began."""
+        if self.touched.is_all:
+            return {}
+        recent, changed = self._store.recent, self.touched.states
+        found = ((profile, recent.state(profile)) for profile in profiles if profile not in changed)
+        return {profile: state for profile, state in found if state is not None}
+
+    async def lock_mark(self, name: str) -> bytes | None:
+        """Return a mark; there is no other writer to keep away."""
+        return await self.mark(name)
+
+    async def lock_contacts(self, profiles: Collection[int], tokens: Iterable[int]) -> None:
+        """Do nothing: there is no other writer to keep away."""
+
+    async def write(self, writes: Writes) -> None:
+        """Write everything of a batch."""
+        self.touched.add(writes)
+        await self._ask(sqlite_writes.write, writes, self._known_due)
+
+    async def put_api_key(self, key: ApiKey) -> None:
+        """Add or replace an API key."""
+        await self._ask(sqlite_writes.put_api_key, key)
+
+    async def hold_customers(self) -> None:
+        """Do nothing: there is no other writer to keep away."""
+
+    async def swap(self) -> None:
+        """Put what is in the making into use."""
+        self.touched.is_all = True
+        await self._store.on_writer(making.swap_sqlite)
+
+    async def former(self, profiles: Iterable[int]) -> dict[int, bytes]:
+        """Return states of before the last swap."""
+        found = await self._store.on_writer(over_next(sqlite_reads.states), profiles)
+        return {state.profile: state.data for state in found.values()}
+
+    async def clear(self) -> int:
+        """Remove a portion of what is in the making."""
+        return await self._store.on_writer(making.clear_sqlite)
+
+    async def drop_log(self, until: int) -> int:
+        """Remove a portion of log rows."""
+        return await self._ask(sqlite_writes.drop_log, until)
+
+    async def lease(self, name: str, owner: str, seconds: float) -> bool:
+        """Take some work for a while."""
+        return await self._ask(sqlite_writes.lease, name, owner, seconds)
+
+    async def forget(
+        self,
+        before: int,
+        *,
+        changes: int | None = None,
+        told: int | None = None,
+        contacts: int | None = None,
+    ) -> int:
+        """Remove a portion of what is old."""
+        first = before if changes is None else changes
+        heard = LAST if told is None else told
+        return await self._ask(sqlite_writes.forget, before, first, heard, contacts)
+
+
+class WritingNext(Writing):
+    """The same over what is in the making."""
+
+    async def _ask(
+        self, question: Question[Given, Answer], *args: Given.args, **kwargs: Given.kwargs
+    ) -> Answer:
+        return await self._store.on_writer(over_next(question), *args, **kwargs)
+
+    def _remembered(self, profiles: Iterable[int]) -> dict[int, State]:
+        return {}
+
+    async def write(self, writes: Writes) -> None:
+        """Write what concerns customers in the making."""
+        await self._ask(sqlite_writes.write, making.alone(writes), self._known_due)
+
+
+def over_next(question: Question[Given, Answer]) -> Question[Given, Answer]:
+    """Return a question over what is in the making."""
+
+    def asked(connection: sqlite3.Connection, /, *args: Given.args, **kwargs: Given.kwargs) -> Answer:
+        return question(cast("sqlite3.Connection", making.NextSQLite(connection)), *args, **kwargs)
+
+    return asked
