@@ -9,7 +9,10 @@ read or written lately stay in memory (`operational.recent`).
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
+import sys
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -50,11 +53,12 @@ from tilltal.engines.operational.sqlite_transaction import Writing, WritingNext,
 
 READERS = 3
 FOLD_ROWS = 10_000  # changed rows after which the WAL is folded into the file wholly, and begins anew
-FOLD_SECONDS = 1.0  # how often it is folded in the background: of little at a time nobody notices
-SOME_ROWS = 500
+FOLD_SECONDS = 0.2  # how often it is folded in the background: of little at a time nobody notices
+SOME_ROWS = 100
 MEMORY_MB = 64  # of customers that a store keeps in memory, unless it is told otherwise
 _LOOK_SECONDS = 0.002  # so long nobody looks again whether another process has committed
 _WARMED = 500  # customers that are read at a time before anybody asks for them
+_HUMBLE = 10  # by how much what happens in the background is less urgent to the system
 
 
 class SQLiteStore(Questions):
@@ -85,6 +89,7 @@ class SQLiteStore(Questions):
         self._fold_at = 0.0
         self._writing = ThreadPoolExecutor(1, "tilltal-writer")
         self._reading = ThreadPoolExecutor(READERS, "tilltal-reader")
+        self._leisure = ThreadPoolExecutor(1, "tilltal-leisure", _be_humble)
 
     async def _ask(
         self, question: Question[Given, Answer], *args: Given.args, **kwargs: Given.kwargs
@@ -144,12 +149,16 @@ class SQLiteStore(Questions):
         while not self.recent.is_full:
             began = time.perf_counter()
             self.recent.begin_reading()
-            found = await self._ask(sqlite_reads.owned_after, token, _WARMED)
+            found = await self._run(self._leisure, partial(self._ahead, token))
             self.recent.end_reading((state, owner) for owner, state in found)
             if not found:
                 return
             token = found[-1][0]
             await asyncio.sleep(time.perf_counter() - began)
+
+    def _ahead(self, token: int) -> list[tuple[int, State]]:
+        with explained(self._path):
+            return sqlite_reads.owned_after(self._folder, token, _WARMED)
 
     async def on_writer(
         self, work: Question[Given, Answer], *args: Given.args, **kwargs: Given.kwargs
@@ -242,7 +251,7 @@ class SQLiteStore(Questions):
         """Fold the WAL into the file while the writer goes on; if wholly, the rest too: so it begins anew."""
         try:
             with suppress(EngineError):  # nothing is lost while it waits in the WAL
-                await self._run(self._reading, lambda: checkpoint(self._folder, self._path))
+                await self._run(self._leisure, lambda: checkpoint(self._folder, self._path))
                 if is_whole:
                     self._begun = self._writer.total_changes
                     async with self._turn:
@@ -271,7 +280,7 @@ class SQLiteStore(Questions):
             await self._folding
         async with self._turn:
             self._is_closed = True
-            for pool in (self._reading, self._writing):
+            for pool in (self._reading, self._leisure, self._writing):
                 await asyncio.to_thread(pool.shutdown)
             for connection in (*self._readers, self._writer):
                 await asyncio.to_thread(connection.close)
@@ -314,6 +323,13 @@ class _Next(Questions):
 
     async def close(self) -> None:
         """Do nothing: who opened the store closes it."""
+
+
+def _be_humble() -> None:
+    """Let other threads go first, where a thread can say so."""
+    if sys.platform == "linux":
+        me = threading.get_native_id()
+        os.setpriority(os.PRIO_PROCESS, me, os.getpriority(os.PRIO_PROCESS, me) + _HUMBLE)
 
 
 def _begun(connection: sqlite3.Connection) -> int:
