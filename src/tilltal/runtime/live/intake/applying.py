@@ -254,25 +254,21 @@ class Applier:
         stored = await self._locked(tx, touched | resolved.is_known.keys() | resolved.nobody)
         gone = resolved.nobody & stored.keys()
         touched = (touched | (resolved.is_known.keys() - stored.keys())) - gone
-        states = {profile: self._program.decode(one.data) for profile, one in stored.items()}
-        for profile in touched - states.keys():  # one may have no row of its own, only identifiers
-            states[profile] = self._program.new()
+        states = {profile: self._opened(stored, profile) for profile in moves.profiles | gone}
         writes = given or Writes()
         writes.owners, writes.gone = dict(moves.owners), sorted(gone)
         for profile in sorted(touched & moves.profiles & stored.keys()):
             self._catch_up(profile, states[profile], writes, clock)
-        for profile, is_known in resolved.is_known.items():
-            if profile in states:
-                states[profile].is_known = is_known
         remade = await self._move(tx, moves, resolved.owners, states, clock)
-        for profile, messages in rows.items():
-            for one in messages:
-                if (one.logged.token, profile) not in remade:
-                    self._add(states[profile], one.logged, clock)
         for profile in sorted(gone):
             writes.changes.append(gone_into(profile, moves, clock))
-        for profile in sorted(touched):
-            await self._finish(tx, profile, states[profile], writes, clock)
+        for profile in sorted(touched):  # one from beginning to end: it stays in the processor's cache
+            state = states.pop(profile, None) or self._opened(stored, profile)
+            state.is_known = resolved.is_known.get(profile, state.is_known)
+            for one in rows.get(profile, ()):
+                if (one.logged.token, profile) not in remade:
+                    self._add(state, one.logged, clock)
+            await self._finish(tx, profile, state, writes, clock)
         await tx.write(writes)
         return len(touched)
 
@@ -288,6 +284,11 @@ class Applier:
                 "E531", "Customers were made anew by other definitions.", hint="Try again."
             )
         return found
+
+    def _opened(self, stored: Mapping[int, State], profile: int) -> ProfileState:
+        """Return a profile's state; it may have none of its own, only identifiers."""
+        found = stored.get(profile)
+        return self._program.new() if found is None else self._program.decode(found.data)
 
     async def _move(
         self,
