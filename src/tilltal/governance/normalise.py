@@ -24,23 +24,24 @@ class Normaliser:
 
     def __init__(self, identity: Identity, today: date) -> None:
         self._blocked = _any_of(identity.blocked_values)
-        self._namespaces = {namespace.name: namespace for namespace in identity.namespaces}
         self._today = today
+        self._writers = {namespace.name: self._writer(namespace) for namespace in identity.namespaces}
 
     def one(self, namespace: str, text: str) -> str | None:
         """Return a value's one form, or None where it is blank or blocked."""
-        return self.all(namespace, (text,))[0]
+        return self._usable(self._writers[namespace], text)
 
     def all(self, namespace: str, texts: Iterable[str]) -> list[str | None]:
         """Normalise many values of one namespace; about a million e-mail addresses a second."""
-        write = self._writer(self._namespaces[namespace])
-        is_blocked = self._blocked.fullmatch
-        result: list[str | None] = []
-        for text in texts:
-            trimmed = text.strip()
-            value = trimmed if is_blocked(trimmed) else write(trimmed)
-            result.append(None if not value or is_blocked(value) else value)
-        return result
+        write = self._writers[namespace]
+        return [self._usable(write, text) for text in texts]
+
+    def _usable(self, write: Callable[[str], str], text: str) -> str | None:
+        trimmed = text.strip()
+        if self._blocked.fullmatch(trimmed):
+            return None
+        value = write(trimmed)
+        return None if value != trimmed and self._blocked.fullmatch(value) else value
 
     def _writer(self, namespace: Namespace) -> Callable[[str], str]:
         region = namespace.region.upper() if namespace.region else None

@@ -65,7 +65,7 @@ def read_batch(body: bytes, *, limit: int, depth_limit: int) -> Envelope:
         )
     shared = [each if isinstance(each, dict) else {} for each in (found.context, found.integrations)]
     return Envelope(
-        batch=tuple(bytes(raw) for raw in found.batch),
+        batch=tuple(map(bytes, found.batch)),
         sent_at=read_instant(found.sent_at),
         context=shared[0],
         integrations=shared[1],

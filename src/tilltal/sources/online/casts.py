@@ -1,7 +1,8 @@
 """From a message's value to what history keeps, and what can be wrong with it: `casts` in Python.
 
-Every input becomes one function of the value and of a list, to which it adds what is wrong. JSON values of
-the right type take a short way (`quick`); all else is read as text, as the batch reads JSON.
+Every input becomes two functions. JSON values of the right type take a short way (`quick`); for all else the
+short way gives None, and it is read as text, as the batch reads JSON: by a function of the value and of a
+list, to which it adds what is wrong.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from tilltal.sources.online.times import DAY, EPOCH_DAY, SECOND
 from tilltal.sources.reasons import SHOWN_LETTERS, Reason
 
 Cast: TypeAlias = Callable[[object, list[Reason]], object]
+Ways: TypeAlias = tuple[Quick, Cast]
 Read: TypeAlias = Callable[[str, list[str]], object]
 
 LAST_DAY = date.max.toordinal()
@@ -30,44 +32,47 @@ FIRST_INSTANT = (2 - EPOCH_DAY) * DAY
 LAST_INSTANT = (LAST_DAY + 1 - EPOCH_DAY) * DAY - SECOND
 
 
-def reader(one: Input, context: Context) -> Cast:
+def reader(one: Input, context: Context) -> Ways:
     """Return how to read an input: dates as ordinals, instants as microseconds, money in minor units."""
-    return _with_quick(quick(one, context), _slow(one, context))
+    return quick(one, context) or _nothing, _slow(one, context)
 
 
-def field_reader(one: Input, context: Context) -> Cast:
+def field_reader(one: Input, context: Context) -> Ways:
     """Return how to read a field as history keeps it: dates, naive UTC times and untyped values as such."""
-    slow = _slow(one, context)
+    short, slow = reader(one, context)
     if is_untyped(one):
-        return _untyped(reader(one, context))
+        return short, _untyped(slow)
     if one.type == "date":
         is_usual = one.format is None and not one.map and not one.values
-        return _with_quick(iso_date if is_usual else None, lambda raw, reasons: _date(slow(raw, reasons)))
+        return iso_date if is_usual else _nothing, lambda raw, reasons: _date(slow(raw, reasons))
     if one.type == "timestamp":
-        read = reader(one, context)
-        return lambda raw, reasons: _time(read(raw, reasons))
-    return reader(one, context)
+        return _nothing, _timestamp(short, slow)
+    return short, slow
 
 
-def _untyped(read: Cast) -> Cast:
+def _nothing(raw: object) -> object:
+    """What is read as text in any case."""
+    return None
+
+
+def _untyped(slow: Cast) -> Cast:
     """Return what leaves texts texts, and takes numbers and booleans for such."""
 
     def value(raw: object, reasons: list[Reason]) -> object:
-        text = read(raw, reasons)
+        text = slow(raw, reasons)
         return text if type(raw) is str or not isinstance(text, str) else numbers.scalar(text)
 
     return value
 
 
-def _with_quick(short: Quick | None, slow: Cast) -> Cast:
-    if short is None:
-        return slow
+def _timestamp(short: Quick, slow: Cast) -> Cast:
+    """Return what gives None, and no reason, for a time beyond the calendar."""
 
-    def read(raw: object, reasons: list[Reason]) -> object:
-        value = short(raw)
-        return slow(raw, reasons) if value is None else value
+    def time(raw: object, reasons: list[Reason]) -> object:
+        instant = short(raw)
+        return _time(slow(raw, reasons) if instant is None else instant)
 
-    return read
+    return time
 
 
 def reason(code: str, one: Input, text: str | None) -> Reason:

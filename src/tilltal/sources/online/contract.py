@@ -86,9 +86,9 @@ class OnlineContract:
         self._identity = identity
         inputs = [one for one in inputs_of(source) if one.role != "received"]
         self._roles = [_Part.of(one) for one in inputs if "." not in one.role]
-        self._role_casts = [(part.one.role, part.find, reader(part.one, context)) for part in self._roles]
+        self._role_casts = [(part.one.role, part.find, *reader(part.one, context)) for part in self._roles]
         fields = _of(inputs, "fields.")
-        self._field_casts = [(one.name, finder(one.column), field_reader(one, context)) for one in fields]
+        self._field_casts = [(one.name, finder(one.column), *field_reader(one, context)) for one in fields]
         self._personal = [one.name for one in fields if IDENTITY_LABEL in one.labels]
         order = {namespace.name: n for n, namespace in enumerate(identity.namespaces)}
         ranked = sorted(_of(inputs, "identities."), key=lambda one: order.get(one.name, len(order)))
@@ -122,8 +122,13 @@ class OnlineContract:
         return self._rejected([Reason(code="S337")])
 
     def _read(self, document: Document, received: datetime) -> Row | Rejected:
-        arrival, reasons = clock.micros(received), list[Reason]()
-        values = {role: cast(find(document), reasons) for role, find, cast in self._role_casts}
+        arrival = clock.micros(received)
+        reasons: list[Reason] = []
+        values: _Values = {}
+        for role, find, short, slow in self._role_casts:
+            raw = find(document)
+            value = short(raw)
+            values[role] = slow(raw, reasons) if value is None else value
         fields = self._field_values(document, reasons)
         stated = self._stated(document)
         late = self._late(values, arrival)
@@ -134,8 +139,11 @@ class OnlineContract:
 
     def _field_values(self, document: Document, reasons: list[Reason]) -> _Values:
         values = {}
-        for name, find, cast in self._field_casts:
-            value = cast(find(document), reasons)
+        for name, find, short, slow in self._field_casts:
+            raw = find(document)
+            value = short(raw)
+            if value is None:
+                value = slow(raw, reasons)
             if value is not None:
                 values[name] = value
         return values
@@ -153,7 +161,10 @@ class OnlineContract:
         event_id = self._head.copy()
         event_id.update(message.encode())
         kind = self.source.kind
-        personal = {name: as_text(fields.pop(name)) for name in self._personal if name in fields}
+        personal = {}
+        for name in self._personal:
+            if name in fields:
+                personal[name] = as_text(fields.pop(name))
         return Row(
             event_id=event_id.digest(),
             message_id=message,

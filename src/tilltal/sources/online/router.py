@@ -44,14 +44,13 @@ class Router:
             return _untaken("S329", "type", message_type, tuple(sorted(self._types)))
         if not takers.choices:
             return [self._contracts[n] for n in takers.every]
-        found, stated = list(takers.every), []
+        found = list(takers.every)
         for choice in takers.choices:
-            text = _text(choice.find(document))
-            found += choice.takers.get(text, ())
-            stated.append((choice, text))
+            found += choice.takers.get(_text(choice.find(document)), ())
         if not found:
-            return _nearest_event(stated)
-        return [self._contracts[n] for n in sorted(found)]
+            return _nearest_event([(choice, _text(choice.find(document))) for choice in takers.choices])
+        found.sort()
+        return [self._contracts[n] for n in found]
 
     def _takers(self, kind: str) -> _Takers:
         every, chosen = [], dict[str, dict[str, tuple[int, ...]]]()

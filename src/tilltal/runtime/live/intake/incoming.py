@@ -73,17 +73,20 @@ class Desk:
 
     def take(self, row: Row, made: Pseudonymised) -> bool:
         """Add a row with tokens in the place of identifiers; False if none of them says who it is."""
-        usable = []
+        usable: dict[tuple[str, int], None] = {}
         for namespace, text in row.identities:
             value = self._normaliser.one(namespace, text)
             if value is not None:
                 token = self._vault.pseudonymiser.token(namespace, value)
-                usable.append((namespace, token))
+                usable[namespace, token] = None
                 self._note(self._namespaces[namespace], token, value, made)
         if not usable:
             return False
-        ids = tuple(sorted(dict.fromkeys(usable), key=lambda one: self._rank[one[0]]))
-        self._note_personal(row, ids[0][1], made)
+        ids = tuple(usable)
+        if len(ids) > 1:
+            ids = tuple(sorted(ids, key=lambda one: self._rank[one[0]]))
+        if row.personal:
+            self._note_personal(row, ids[0][1], made)
         made.messages.append(Incoming(logged=_logged(row, ids), ids=ids, message_id=row.message_id))
         return True
 
@@ -119,7 +122,7 @@ def _logged(row: Row, ids: Sequence[tuple[str, int]]) -> Logged:
     return Logged(
         event_id=row.event_id,
         token=ids[0][1],
-        ids=tuple(token for _, token in ids),
+        ids=tuple([token for _, token in ids]),
         kind=row.kind,
         name=row.name,
         source=row.source,
