@@ -181,13 +181,17 @@ class ClockWake:
             for node in walk(each.tree)
             if reads_now and isinstance(node, Literal) and isinstance(node.value, datetime)
         ]
+        self._reads_clock = any((self._is_daily, self._turns, self._is_hourly, self._slots, self._literals))
 
-    def next_changes(self, values: Sequence[Any], frame: Frame) -> Iterator[int]:
-        """Yield instants in microseconds, given the values of the inputs.
+    def next_changes(self, values: Sequence[Any], frame: Frame) -> Iterable[int]:
+        """Return instants in microseconds, given the values of the inputs.
 
         No function shifts an instant, so NOW() turns a comparison only where it meets an instant that is
         an input or a constant: when it reaches it, and when it leaves it behind.
         """
+        return self._next_changes(values, frame) if self._reads_clock else ()
+
+    def _next_changes(self, values: Sequence[Any], frame: Frame) -> Iterator[int]:
         ahead = [1] if self._is_daily else []
         ahead += [days for turn in self._turns if (days := turn.days(values, frame.today)) is not None]
         if ahead:

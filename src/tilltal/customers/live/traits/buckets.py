@@ -37,24 +37,30 @@ Slot = bytes | Buckets | tuple[bytes | Buckets, ...]
 
 
 class TraitState(msgspec.Struct):
-    """All families of one fragment, or of several to be read as one: bytes until they are asked for."""
+    """All families of one fragment, or of several to be read as one: bytes until they are `opened`."""
 
     slots: list[Slot]
+    opened: list[int] = []
 
 
-_blobs = msgspec.msgpack.Decoder(list[bytes])
+_slots: msgspec.msgpack.Decoder[list[Slot]] = msgspec.msgpack.Decoder(list[bytes])
 _decoder = msgspec.msgpack.Decoder(Buckets)
 _encoder = msgspec.msgpack.Encoder()
 
 
 def decoded(data: bytes) -> TraitState:
     """Read a state; families stay bytes."""
-    return TraitState(list(_blobs.decode(data)))
+    return TraitState(_slots.decode(data))
 
 
 def encoded(state: TraitState) -> bytes:
     """Write the state of a fragment; one of several merged is for reading only."""
-    return _encoder.encode([_encoder.encode(slot) if type(slot) is Buckets else slot for slot in state.slots])
+    slots = state.slots.copy()
+    for index in state.opened:
+        slot = slots[index]
+        if type(slot) is Buckets:
+            slots[index] = _encoder.encode(slot)
+    return _encoder.encode(slots)
 
 
 class Layout:
@@ -63,7 +69,7 @@ class Layout:
     def __init__(self, family: Family) -> None:
         self.family = family
         self.lifts = lifts_of(family)
-        self._merges = tuple(MERGE[need] for need in family.needs)
+        self._merges = tuple((place, MERGE[need]) for place, need in enumerate(family.needs))
         self._stamps = 2 if family.has_stamps else 0
         self.values = None if family.of is None else self._stamps
         self.fields = self._stamps + (family.of is not None)
@@ -78,6 +84,7 @@ class Layout:
         slot = state.slots[index]
         if type(slot) is not Buckets:
             state.slots[index] = slot = self._opened(slot)
+            state.opened.append(index)
         return slot
 
     def _opened(self, slot: Slot) -> Buckets:
@@ -92,8 +99,10 @@ class Layout:
         days = buckets.days
         row = bisect_left(days, day)
         if row < len(days) and days[row] == day:
-            for column, merge, part in zip(buckets.parts, self._merges, lifted, strict=True):
-                column[row] = merge(column[row], part)
+            parts = buckets.parts
+            for place, merge in self._merges:
+                column = parts[place]
+                column[row] = merge(column[row], lifted[place])
             return
         days.insert(row, day)
         for column, part in zip(buckets.parts, lifted, strict=True):

@@ -43,7 +43,7 @@ class EventRoutes:
         at, received = micros(event.at), micros(event.received)
         day, changed = self._days.day(at), 0
         for route in routes:
-            if route.takes(event.fields):
+            if route.matches is None or route.takes(event.fields):
                 for writer in route.writers:
                     changed |= writer.add(state, event, day, at, received)
         return changed
@@ -52,19 +52,21 @@ class EventRoutes:
 class _Route:
     """The families of one event type that share a condition."""
 
-    def __init__(self, writers: Sequence[_Writer], reads: Mapping[str, Read], matches: _Condition) -> None:
+    def __init__(
+        self, writers: Sequence[_Writer], reads: Mapping[str, Read], matches: _Condition | None
+    ) -> None:
         self.writers = tuple(writers)
         self._reads = tuple(reads.items())
-        self._matches = matches
+        self.matches = matches
 
     def takes(self, fields: Mapping[str, object]) -> bool:
         """True where an event fulfils the condition."""
-        if self._matches is None:
+        if self.matches is None:
             return True
-        return self._matches({name: read(fields.get(name)) for name, read in self._reads}) is True
+        return self.matches({name: read(fields.get(name)) for name, read in self._reads}) is True
 
 
-_Condition = Callable[[Mapping[str, object]], object] | None
+_Condition = Callable[[Mapping[str, object]], object]
 
 
 class _Writer:

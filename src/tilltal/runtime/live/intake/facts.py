@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import date
 from typing import TypeAlias
-from uuid import UUID
 
 import msgspec
 
@@ -16,9 +15,9 @@ from tilltal.core.operational import Logged
 from tilltal.customers.live.facts.consent_answers import ConsentFact
 from tilltal.customers.live.facts.holding_facts import HoldingFact
 from tilltal.customers.live.facts.records import RecordFact
+from tilltal.customers.live.traits.local_days import instant_of
 from tilltal.customers.traits.online import Event
 from tilltal.runtime.live.history.fitting import fitting
-from tilltal.runtime.live.instants import moment
 from tilltal.workspace.definitions.sources import FieldType
 from tilltal.workspace.names import event_fields, kept_fields
 from tilltal.workspace.workspace import Workspace
@@ -76,12 +75,18 @@ def _fields(row: Logged, reading: _Reading) -> dict[str, object]:
     return {name: reading[name](value) for name, value in stored.items() if name in reading}
 
 
+def _uuid(event_id: bytes) -> str:
+    """Return 16 bytes as a UUID is written; the class of UUIDs takes four times as long."""
+    digits = event_id.hex()
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+
+
 def _event(row: Logged, reading: _Reading) -> Event:
     return Event(
         type=row.name,
-        at=moment(row.at),
-        received=moment(row.received),
-        event_id=str(UUID(bytes=row.event_id)),
+        at=instant_of(row.at),
+        received=instant_of(row.received),
+        event_id=_uuid(row.event_id),
         fields=_fields(row, reading),
     )
 
@@ -89,9 +94,9 @@ def _event(row: Logged, reading: _Reading) -> Event:
 def _record(row: Logged, reading: _Reading) -> RecordFact:
     return RecordFact(
         source=row.name,
-        at=moment(row.at),
-        received=moment(row.received),
-        event_id=str(UUID(bytes=row.event_id)),
+        at=instant_of(row.at),
+        received=instant_of(row.received),
+        event_id=_uuid(row.event_id),
         fields=_fields(row, reading),
     )
 
@@ -101,8 +106,8 @@ def _consent(row: Logged, fields: Mapping[str, object]) -> ConsentFact:
         purpose=str(fields["purpose"]),
         channel=str(fields["channel"]),
         granted=fields["granted"] is True,
-        at=moment(row.at),
-        received=moment(row.received),
+        at=instant_of(row.at),
+        received=instant_of(row.received),
     )
 
 
@@ -113,5 +118,5 @@ def _holding(row: Logged, fields: Mapping[str, object]) -> HoldingFact:
         product=str(fields["product"]),
         opened=date.fromisoformat(str(fields["opened"])),
         closed=None if closed is None else date.fromisoformat(str(closed)),
-        received=moment(row.received),
+        received=instant_of(row.received),
     )
