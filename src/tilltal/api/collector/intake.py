@@ -69,7 +69,7 @@ class Collector:
 
     async def _collect(self, found: list[Message | Refused], received: datetime) -> Collected:
         messages = [each for each in found if isinstance(each, Message)]
-        refused = [each for each in found if isinstance(each, Refused)]
+        refused = [each for each in found if not isinstance(each, Message)]
         if not found:
             return Collected(accepted=0)
         return await self._service.collect(messages, received, refused)

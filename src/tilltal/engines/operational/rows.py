@@ -147,7 +147,12 @@ def owned(row: Row) -> Owned:
 
 def spans(rows: Iterable[Row]) -> dict[int, tuple[Owned, ...]]:
     """From OWNER in order of place: each token's spans."""
-    return {token: tuple(map(owned, group)) for token, group in groupby(rows, itemgetter(0))}
+    found: dict[int, tuple[Owned, ...]] = {}
+    for row in rows:
+        span = owned(row)
+        before = found.get(span.token)
+        found[span.token] = (span,) if before is None else (*before, span)
+    return found
 
 
 def last_memberships(members: Iterable[Membership]) -> tuple[list[Row], list[Row]]:

@@ -110,7 +110,7 @@ class OnlineContract:
                 `timestamp` once it is corrected for the sender's clock.
             received: when it arrived, aware; no time may lie more than five minutes after it.
         """
-        if not isinstance(document, Mapping):
+        if type(document) is not dict and not isinstance(document, Mapping):
             return self._rejected([Reason(code="S326")])
         try:
             return self._read(document, received)

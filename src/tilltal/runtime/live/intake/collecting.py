@@ -46,7 +46,7 @@ class Call(msgspec.Struct, kw_only=True):
         """
         is_new: dict[int, bool] = {}
         for place, one in zip(self.places, self.batch.messages, strict=True):
-            is_new[place] = is_new.get(place, False) or one.logged.event_id in fresh
+            is_new[place] = one.logged.event_id in fresh or is_new.get(place, False)
         accepted = sum(is_new.values())
         return Collected(accepted=accepted, duplicates=len(is_new) - accepted, rejected=self.rejections)
 
@@ -88,7 +88,7 @@ class Reception:
         """Add what each source takes of a message to a batch, and say for each source if it refused."""
         document = _corrected(message)
         routed = self._router.route(message.type, document)
-        if isinstance(routed, Rejected):
+        if not isinstance(routed, list):
             yield routed
             return
         for contract in routed:
