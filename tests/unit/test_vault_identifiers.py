@@ -89,8 +89,9 @@ def test_ten_digits_mean_the_latest_century_that_is_past() -> None:
     assert national_id.canonical("121212-1212", "SE", date(2012, 12, 11)) == "191212121212"
 
 
-def test_tokens_are_the_first_63_bits_of_the_keyed_hash() -> None:
-    key = b"k" * 32
+@pytest.mark.parametrize("length", [1, 32, 64, 65, 200])
+def test_tokens_are_the_first_63_bits_of_the_keyed_hash(length: int) -> None:
+    key = bytes(range(length))
     digest = hmac.new(key, b"crm\x1fK-1", hashlib.sha256).digest()
     expected = int("".join(f"{byte:08b}" for byte in digest)[:63], 2)
     assert Pseudonymiser(key).token("crm", "K-1") == expected

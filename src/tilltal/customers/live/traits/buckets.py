@@ -37,7 +37,10 @@ Slot = bytes | Buckets | tuple[bytes | Buckets, ...]
 
 
 class TraitState(msgspec.Struct):
-    """All families of one fragment, or of several to be read as one: bytes until they are `opened`."""
+    """All families of one fragment, or of several to be read as one: bytes until they are asked for.
+
+    `opened` are the places of those that were: no others need to be written anew.
+    """
 
     slots: list[Slot]
     opened: list[int] = []

@@ -7,7 +7,7 @@ quarantine that files use; all of it is durable before the caller hears of it.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 
 import msgspec
@@ -82,21 +82,20 @@ class Reception:
             rejections=tuple(sorted(rejections, key=lambda one: one.index)),
         )
 
-    def _outcomes(
-        self, message: Message, received: datetime, batch: Pseudonymised
-    ) -> Iterator[Rejected | None]:
+    def _outcomes(self, message: Message, received: datetime, batch: Pseudonymised) -> list[Rejected | None]:
         """Add what each source takes of a message to a batch, and say for each source if it refused."""
         document = _corrected(message)
         routed = self._router.route(message.type, document)
         if not isinstance(routed, list):
-            yield routed
-            return
+            return [routed]
+        outcomes: list[Rejected | None] = []
         for contract in routed:
             outcome = contract.read(document, received)
-            if isinstance(outcome, Row):
-                yield None if self._desk.take(outcome, batch) else contract.nobody()
+            if not isinstance(outcome, Row):
+                outcomes.append(outcome)
             else:
-                yield outcome
+                outcomes.append(None if self._desk.take(outcome, batch) else contract.nobody())
+        return outcomes
 
 
 def _corrected(message: Message) -> dict[str, object]:
