@@ -3,6 +3,7 @@
     python -m benchmarks.serve                       # 1M profiles on SQLite; makes them first
     python -m benchmarks.serve --profiles 100000 --seconds 20
     python -m benchmarks.serve --store postgresql://... --workers 4
+    python -m benchmarks.serve --python /usr/bin/python3.11   # another build of the same version serves
 
 The workspace of `benchmarks.refresh` (sixty traits, forty audiences, lifecycle, value) is given 200 actions
 of five predicates and adaptive propensities, of which some 60 are eligible. Two figures of each kind: what is
@@ -56,6 +57,8 @@ BATCH = 100
 TEMPLATES = 500
 EVENTS_EACH = 100
 ACTIONS = 200
+STILL_MB = 5  # a server whose memory grows by less in a second reads nothing ahead
+MEMORY_MB = 2000  # of customers in memory: four of five of a million
 FEATURES = ("purchases_90d", "spend_365d", "visits_90d", "interest_365d", "income_365d")
 CATEGORIES = ("travel", "home", "food", "clothes", "children")
 COLLECTOR = """\
@@ -78,6 +81,7 @@ def workspace_at(root: Path, store: str | None) -> None:
     write_actions(root)
     settings = msgspec.json.decode((root / "tilltal.yaml").read_bytes())
     settings["channels"] = ["banner"]
+    settings["server"] = {"memory_mb": MEMORY_MB}
     if store:
         settings["store"] = {"operational": store}
     (root / "tilltal.yaml").write_bytes(msgspec.json.encode(settings))
@@ -236,14 +240,25 @@ def memory_mb(pids: Sequence[int]) -> float:
     return max(int(line.split()[1]) for line in lines) / 1024
 
 
+def warmed(pids: Sequence[int]) -> float:
+    """Wait until servers read no more customers ahead; return the seconds that took."""
+    started, last = time.perf_counter(), 0.0
+    while memory_mb(pids) - last > STILL_MB:
+        last = memory_mb(pids)
+        time.sleep(1)
+    return time.perf_counter() - started
+
+
 def measure(root: Path, secret: str, arguments: argparse.Namespace, console: Console) -> None:
-    profiles, seconds = arguments.profiles, arguments.seconds
+    profiles = arguments.profiles
     ports = [arguments.port + number for number in range(arguments.workers)]
-    servers = [served(root, port) for port in ports]
+    servers = [served(root, port, arguments.python) for port in ports]
     pids = [server.pid for server in servers]
     os.sched_setaffinity(0, {1})
     try:
         start_up = max(wait_until_ready(port, secret) for port in ports)
+        console.print(f"Ready after {start_up:.1f} s.")
+        console.print(f"Customers in memory after {warmed(pids):.0f} s more: {memory_mb(pids):,.0f} MB.")
         rng = random.Random(arguments.seed)
         bodies = [("/v1/batch", batch_body(rng, profiles, number)) for number in range(arguments.bodies)]
         places, run = iter(range(10**9)), time.time_ns()
@@ -262,9 +277,9 @@ def measure(root: Path, secret: str, arguments: argparse.Namespace, console: Con
         for _ in track(range(arguments.rounds), "rounds"):
             appends = fsync_appends(2, bodies[0][1], root)
             read_back = "/v1/profiles/customer/1?names=spend_30d"
-            found = one_round(pids, ports, secret, ingest, seconds, BATCH, read_back)
+            found = one_round(pids, ports, secret, ingest, arguments, BATCH, read_back)
             ingested.append((*found, appends, memory_mb(pids)))
-            found = one_round(pids, ports, secret, decide, seconds, 1, "")
+            found = one_round(pids, ports, secret, decide, arguments, 1, "")
             decided.append((*found, memory_mb(pids)))
         common = ("CPU us each", "refused", "half: p50 ms", "half: p99 ms")
         heads: tuple[str, ...] = ("events/s", *common, "fsync/s", "RSS MB")
@@ -278,11 +293,13 @@ def measure(root: Path, secret: str, arguments: argparse.Namespace, console: Con
             server.wait(60)
 
 
-def served(root: Path, port: int) -> subprocess.Popen[bytes]:
+def served(root: Path, port: int, python: str) -> subprocess.Popen[bytes]:
     """Start a server on the first core."""
     command = ["serve", str(root), "--port", str(port)]
     launched = f"from tilltal.cli.main import main; main({command!r})"
-    return subprocess.Popen(["taskset", "-c", "0", sys.executable, "-c", launched], stdout=subprocess.DEVNULL)
+    environment = dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path))
+    pinned = ["taskset", "-c", "0", python, "-c", launched]
+    return subprocess.Popen(pinned, stdout=subprocess.DEVNULL, env=environment)
 
 
 def one_round(
@@ -290,15 +307,16 @@ def one_round(
     ports: Sequence[int],
     secret: str,
     make: Callable[[int], tuple[str, bytes]],
-    seconds: float,
+    arguments: argparse.Namespace,
     each: int,
     after: str,
 ) -> tuple[float, ...]:
     """Return things a second, processor time of one, requests refused, and times at half that rate."""
+    seconds, width = arguments.seconds, arguments.connections
     used = cpu_seconds(pids)
-    rate, refused = asyncio.run(closed_loop(ports, secret, make, 16, seconds))
+    rate, refused = asyncio.run(closed_loop(ports, secret, make, width, seconds))
     used = cpu_seconds(pids) - used
-    times = asyncio.run(open_loop(ports, secret, make, rate / 2, seconds, 64, after))
+    times = asyncio.run(open_loop(ports, secret, make, rate / 2, seconds, width, after))
     cost = used / max(rate * seconds * each, 1) * 1e6
     return rate * each, cost, refused, percentile(times, 0.5) * 1e3, percentile(times, 0.99) * 1e3
 
@@ -323,6 +341,8 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=8499)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--store", help="postgresql://...; else SQLite")
+    parser.add_argument("--connections", type=int, default=64, help="that are open at the same time")
+    parser.add_argument("--python", default=sys.executable, help="what runs the servers")
     parser.add_argument("--workers", type=int, default=1, help="more than one need a PostgreSQL")
     arguments = parser.parse_args()
     console = Console(width=110)
