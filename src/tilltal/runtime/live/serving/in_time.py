@@ -105,7 +105,9 @@ class InTime:
         return deciding.decide(force, asked, profile, data, now, reserved, barred)
 
     async def _submitted(self, made: Made) -> Result:
-        """Store a decision, reserved only while its caller waits."""
+        """Store a decision; what it reserves, only while its caller waits."""
+        if made.asked is None:
+            return await self._group.submit(made)
         caller = Caller()
         try:
             return await self._group.submit(msgspec.structs.replace(made, caller=caller))
