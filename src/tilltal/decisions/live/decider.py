@@ -7,7 +7,7 @@ computed when it is asked for.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from functools import partial
 from types import MappingProxyType
@@ -42,6 +42,7 @@ from tilltal.rules.clock import Clock
 from tilltal.workspace.definitions.policies import Factors
 
 Values = Sequence[object]
+_Face = tuple[str, str, int, tuple[()] | tuple[float]]  # action, channel, place among pairs, cost if any
 
 _NO_LINES: Mapping[str, Platt] = MappingProxyType({})
 _NOTHING_BARRED: Mapping[Pair, str] = MappingProxyType({})
@@ -87,29 +88,29 @@ class LiveDecision(msgspec.Struct, frozen=True):
 class LiveDecider:
     """A decision plan, compiled.
 
-    `slots` says where each profile name lies among the values; `adaptive` names the pairs of action and
-    channel for which a rate may be given to `decide`, in that order.
+    `slots` says where each profile name lies among the values, in their order; `adaptive` names the pairs of
+    action and channel for which a rate may be given to `decide`, in that order.
     """
 
     __slots__ = (
         "_costs",
+        "_faces",
         "_floor",
         "_funnel",
         "_has_duties",
+        "_is_moderate",
         "_keys",
         "_limits",
         "_mandatory",
         "_members",
         "_moments",
         "_named",
+        "_names",
         "_numbers",
-        "_options",
         "_pair_of",
-        "_pairs",
         "_policy",
         "_propensities",
         "_reasons",
-        "_size",
         "_width",
         "_worths",
         "adaptive",
@@ -119,21 +120,25 @@ class LiveDecider:
         "together",
     )
 
-    def __init__(self, plan: DecisionPlan, slots: Mapping[str, int] | None = None) -> None:
+    def __init__(self, plan: DecisionPlan) -> None:
         self.plan = plan
-        self.slots = dict(slots or {name: place for place, name in enumerate(sorted(plan.names))})
+        self._names = tuple(sorted(plan.names))
+        self.slots = {name: place for place, name in enumerate(self._names)}
         self._named = tuple(self.slots.items())
-        self._size = max(self.slots.values(), default=-1) + 1
         self._funnel = Funnel(plan, self.slots)
-        self._options = _options(plan)
-        options = tuple(self._options.values())
+        options = tuple(_options(plan))
+        size = max((one.number for one in options), default=-1) + 1
         self._numbers = {(one.action.name, one.channel): one.number for one in options}
-        self._members = Members(max(self._options, default=-1) + 1)
+        self._members = Members(size)
         self._propensities = Propensities(plan, self.slots, options)
         self._worths = Worths(plan, self.slots, options)
+        plain = self._worths.plain
+        self._is_moderate = plain is not None and _is_moderate(
+            plain.take(self._members.of(self._worths.lawful))
+        )
         self._costs = Costs(plan, options)
         self._moments = Moments(plan, self.slots, options)
-        self._mandatory = np.zeros(max(self._options, default=-1) + 1, dtype=np.bool_)
+        self._mandatory = np.zeros(size, dtype=np.bool_)
         self._mandatory[[one.number for one in options if one.action.definition.mandatory]] = True
         self._has_duties = bool(self._mandatory.any())
         self._policy = plan.arbitration
@@ -146,22 +151,21 @@ class LiveDecider:
             dearest=self._costs.dearest,
         )
         self.adaptive = self._propensities.adaptive
-        self._pairs = {pair: number for number, pair in enumerate(self.adaptive)}
+        pairs = {pair: number for number, pair in enumerate(self.adaptive)}
         self._keys = keys_of(self.adaptive)
-        self._pair_of = np.full(max(self._options, default=-1) + 1, -1, dtype=np.intp)
+        self._pair_of = np.full(size, -1, dtype=np.intp)
+        self._faces: dict[int, _Face] = {}
         for one in options:
-            self._pair_of[one.number] = self._pairs.get((one.action.name, one.channel), -1)
-        self._reasons = Reasons(plan, self.slots, self._pairs)
+            pair = self._pair_of[one.number] = pairs.get((one.action.name, one.channel), -1)
+            cost = self._costs.of(one.number)
+            self._faces[one.number] = (one.action.name, one.channel, pair, (cost,) if cost else ())
+        self._reasons = Reasons(plan, self.slots, pairs)
         self.together = Together(plan, self.slots)
         self.flaws = Flaws(plan, self.slots)
 
     def values_of(self, row: Mapping[str, object]) -> list[object]:
         """Return a profile's values by slot; a name that the row lacks is NULL."""
-        values: list[object] = [None] * self._size
-        for name, slot in self._named:
-            if name in row:
-                values[slot] = row[name]
-        return values
+        return list(map(row.get, self._names))
 
     def known_of(self, values: Values) -> dict[str, object]:
         """Return values by name, without those that are NULL."""
@@ -230,7 +234,7 @@ class LiveDecider:
 
     def _products(self, options: Places, given: _Given) -> Products:
         worths = given.worths.take(options)
-        is_extreme = given.weights.is_extreme or not _is_moderate(worths)
+        is_extreme = given.weights.is_extreme or not (self._is_moderate or _is_moderate(worths))
         if is_extreme:  # an infinite value, which removes its option, or numbers beyond the floats
             options = options[np.isfinite(worths)]
             floats = np.zeros(len(options))
@@ -252,7 +256,7 @@ class LiveDecider:
             taken = room.fill(taken, products.only(is_duty))
             others = products.only(~is_duty)
         taken = room.fill(taken, others, self._floor)
-        return [(option, products.priority_of(option, near)) for option, near in taken]
+        return products.rounded(taken)
 
     def _exact(self, given: _Given, option: int) -> Decimal:
         factors = exact(
@@ -268,20 +272,21 @@ class LiveDecider:
     def _described(self, shown: Best, given: _Given) -> tuple[Shown, ...]:
         on, width = self._policy.factors, self._width
         found = []
-        for rank, (option, priority) in enumerate(shown, start=1):
-            chosen, action, cost = self._options[option], option % width, self._costs.of(option)
+        for rank, (priority, option) in enumerate(shown, start=1):
+            name, channel, pair, cost = self._faces[option]
+            action = option % width
             found.append(
                 Shown(
                     rank,
-                    chosen.action.name,
-                    chosen.channel,
+                    name,
+                    channel,
                     priority,
                     given.shares.of(option) if on.P else 1.0,
                     given.weights.context[action],
                     given.worths.of(option) if on.V else 1.0,
                     given.weights.lever_of(action),
-                    self._pairs.get((chosen.action.name, chosen.channel), -1),
-                    *((cost,) if cost else ()),
+                    pair,
+                    *cost,
                 )
             )
         return tuple(found)
@@ -296,7 +301,7 @@ class _Given(msgspec.Struct, frozen=True, gc=False):
 
     def products(self, options: Places, worths: Floats, on: Factors) -> Floats:
         """Return P × C × V × L of each option, a factor that is off as 1."""
-        product = self.weights.both.take(options)
+        product: Floats = self.weights.both[options]
         if on.P:
             product *= self.shares.take(options)
         if on.V:
@@ -321,10 +326,8 @@ def _limits(plan: DecisionPlan) -> tuple[Limit, ...]:
     return tuple(found)
 
 
-def _options(plan: DecisionPlan) -> dict[int, Option]:
+def _options(plan: DecisionPlan) -> Iterator[Option]:
     width = len(plan.actions)
-    return {
-        position * width + number: Option(position * width + number, action, channel.name, channel.cost)
-        for number, action in enumerate(plan.actions)
-        for position, channel in enumerate(action.channels)
-    }
+    for number, action in enumerate(plan.actions):
+        for position, channel in enumerate(action.channels):
+            yield Option(position * width + number, action, channel.name, channel.cost)

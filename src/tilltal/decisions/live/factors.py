@@ -80,11 +80,12 @@ class Numbers(msgspec.Struct, frozen=True, gc=False):
 
     def of(self, option: int) -> float:
         """Return one option's number."""
-        return float(self.found.item(self.at.item(option)))
+        return self.found.item(self.at.item(option))
 
     def take(self, options: Places) -> Floats:
         """Return the numbers of some options."""
-        return self.found.take(self.at.take(options))
+        found: Floats = self.found[self.at[options]]
+        return found
 
 
 class Propensities:
@@ -94,37 +95,29 @@ class Propensities:
     `lawful` is the mask of options whose constant is a probability.
     """
 
-    __slots__ = (
-        "_constants",
-        "_default",
-        "_effects",
-        "_first",
-        "_fixed",
-        "_models",
-        "_rated",
-        "adaptive",
-        "lawful",
-    )
+    __slots__ = ("_blank", "_default", "_effects", "_models", "_spans", "_tables", "adaptive", "lawful")
 
     def __init__(self, plan: DecisionPlan, slots: Mapping[str, int], options: Sequence[Option]) -> None:
         self._default = plan.arbitration.defaults.propensity
         constants = [_constant(option.action, self._default) for option in options]
-        self._constants = np.array(list(dict.fromkeys(constants)), dtype=np.float64)
         place = {constant: number for number, constant in enumerate(dict.fromkeys(constants))}
         models = sorted({option.action.model for option in options if option.action.model})
         of_model = {name: len(place) + number for number, name in enumerate(models)}
         adaptive = [option for option in options if isinstance(option.action.definition.propensity, Learned)]
         self.adaptive = tuple((option.action.name, option.channel) for option in adaptive)
-        first = self._first = len(place) + len(models)
+        first = len(place) + len(models)
+        behind = first + len(adaptive)
         of_pair = {option.number: first + number for number, option in enumerate(adaptive)}
         at = {
             option.number: of_model.get(option.action.model or "", place[constant])
             for option, constant in zip(options, constants, strict=True)
         }
-        self._effects, of_effect = _effects(options, at, slots)
-        self._fixed = _table(at | {number: first + place for number, place in of_effect.items()})
-        behind = first + len(adaptive)
-        self._rated = _table(at | of_pair | {number: behind + place for number, place in of_effect.items()})
+        self._effects, effect = _effects(options, at, slots)
+        of_effect = {number: behind + which for number, which in effect.items()}
+        self._tables = _table(at | of_effect), _table(at | of_pair | of_effect)
+        self._blank = np.zeros(behind + len(self._effects))
+        self._blank[: len(place)] = list(place)
+        self._spans = slice(len(place), first), slice(first, behind), slice(behind, None)
         uses = {name: [option for option in options if option.action.model == name] for name in models}
         self._models = tuple(
             (
@@ -161,21 +154,24 @@ class Propensities:
             if not 0 <= share <= 1:
                 lawful &= others
             scores.append(share)
-        found = np.concatenate(
-            (self._constants, scores) if rates is None else (self._constants, scores, rates)
-        )
+        found, (of_models, of_pairs, of_effects) = self._blank.copy(), self._spans
+        if scores:
+            found[of_models] = scores
+        if rates is not None:
+            found[of_pairs] = rates
         if self._effects:
             effects = [each.of(values, found) for each in self._effects]
             for effect, share in zip(self._effects, effects, strict=True):
                 if not 0 <= share <= 1:
                     lawful &= effect.others
-            found = np.concatenate((found, effects))
-        return Numbers(found, self._fixed if rates is None else self._rated), lawful
+            found[of_effects] = effects
+        fixed, rated = self._tables
+        return Numbers(found, fixed if rates is None else rated), lawful
 
     def redrawn(self, known: Numbers, rates: Floats) -> Numbers:
         """Return what `known` gave for rates, with others in their place."""
         found = known.found.copy()
-        found[self._first : self._first + len(rates)] = rates
+        found[self._spans[1]] = rates
         return Numbers(found, known.at)
 
 
@@ -212,9 +208,12 @@ def _effects(
 
 
 class Worths:
-    """V by option: constants and the values of expressions, each computed once and only where needed."""
+    """V by option: constants and the values of expressions, each computed once and only where needed.
 
-    __slots__ = ("_at", "_compute", "_constants", "lawful")
+    `plain` is all there is to know where no expression is computed, else None.
+    """
+
+    __slots__ = ("_at", "_compute", "_constants", "lawful", "plain")
 
     def __init__(self, plan: DecisionPlan, slots: Mapping[str, int], options: Sequence[Option]) -> None:
         distinct = {_value_key(option): option.action.value for option in options}
@@ -232,10 +231,13 @@ class Worths:
         expressions = [
             (number, value, mask) for number, value, mask in needs if isinstance(value, Expression)
         ]
+        self.plain = None if expressions else Numbers(self._constants, self._at)
         self._compute = _compiled(expressions, float(plan.arbitration.defaults.value), slots)
 
     def known(self, values: Values, clock: Clock, options: int) -> Numbers:
         """Return all constants and the values that the options of a mask need."""
+        if self.plain is not None:
+            return self.plain
         found = self._constants.copy()
         self._compute(values, options, found, clock)
         return Numbers(found, self._at)

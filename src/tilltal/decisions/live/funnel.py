@@ -24,6 +24,7 @@ from tilltal.rules.python import fuse
 from tilltal.rules.tree import Call, Literal
 from tilltal.rules.types import Type
 
+_OCTET, _TRUTH = np.dtype(np.uint8), np.dtype(np.bool_)
 _SHARED = 4  # checks that concern fewer options than this are looked at only where their value is not 0
 
 
@@ -113,8 +114,8 @@ class Members:
 
     def of(self, mask: int) -> npt.NDArray[np.intp]:
         """Return the numbers of the bits that are set, ascending."""
-        octets = np.frombuffer(mask.to_bytes(self._bytes, "little"), dtype=np.uint8)
-        return np.unpackbits(octets, bitorder="little").view(np.bool_).nonzero()[0]
+        octets = np.frombuffer(mask.to_bytes(self._bytes, "little"), _OCTET)
+        return np.unpackbits(octets, None, None, "little").view(_TRUTH).nonzero()[0]
 
 
 class _Lives:

@@ -30,7 +30,7 @@ _NEAR = 2.0 / _PLACE  # two roundings, twice over
 _LARGEST = 4e6  # up to here neighbouring floats are nearer than decimals of nine places
 
 Option = int
-Best = list[tuple[Option, float]]  # options with priorities, best first; to be rounded by `priority_of`
+Best = list[tuple[float, Option]]  # priorities of options, best first; to be rounded by `rounded`
 Floats = npt.NDArray[np.float64]
 Places = npt.NDArray[np.intp]
 
@@ -49,10 +49,15 @@ class Products(msgspec.Struct, frozen=True):
     is_extreme: bool
     dearest: float = 0.0
 
-    def priority_of(self, option: Option, near: float) -> float:
-        """Return the exact priority, as the nearest float, of an option whose float or priority is near."""
-        is_sure = is_certain(near, self.dearest) and not self.is_extreme
-        return round(near, 9) if is_sure else float(self.exact(option))
+    def rounded(self, found: Best) -> Best:
+        """Return exact priorities, as the nearest floats, of options whose floats or priorities are near."""
+        if self.is_extreme:
+            return [(float(self.exact(option)), option) for _, option in found]
+        dearest = self.dearest
+        return [
+            (round(near, 9) if is_certain(near, dearest) else float(self.exact(option)), option)
+            for near, option in found
+        ]
 
     def only(self, marked: npt.NDArray[np.bool_]) -> Products:
         """Return those that are marked."""
@@ -85,9 +90,8 @@ class Floor(msgspec.Struct, frozen=True):
     clear: float = -math.inf
     margin: float = 0.0
 
-    def refuses(self, products: Products, pair: tuple[Option, float]) -> bool:
+    def refuses(self, products: Products, priority: float, option: Option) -> bool:
         """True if an option of `best` is worth too little."""
-        option, priority = pair
         if self.only_positive and priority <= 0:
             return True
         if self.below is None:
@@ -127,12 +131,12 @@ class Slots(msgspec.Struct, frozen=True):
         return found
 
     def _take(self, taken: Best, products: Products, ordered: Best, floor: Floor) -> Best:
-        found, width, limits = taken.copy(), self.width, self.limits
-        held = [limit.kinds[option % width] for option, _ in found for limit in limits]
+        found, count, width, limits, clear = taken.copy(), self.count, self.width, self.limits, floor.clear
+        held = [limit.kinds[option % width] for _, option in found for limit in limits]
         for pair in ordered:
-            if len(found) >= self.count or (pair[1] <= floor.clear and floor.refuses(products, pair)):
+            if len(found) >= count or (pair[0] <= clear and floor.refuses(products, *pair)):
                 break
-            action = pair[0] % width
+            action = pair[1] % width
             for limit in limits:
                 if held.count(limit.kinds[action]) >= limit.most:
                     break
@@ -148,16 +152,18 @@ def best(products: Products, count: int) -> Best:
     if products.is_extreme:
         return _exactly(products, options.tolist())
     if 0 < count < len(floats):
-        last = float(np.partition(floats, -count)[-count])
+        partly = floats.copy()
+        partly.partition(-count)
+        last = partly.item(-count)
         near = (floats >= last - _margin(last, dearest)).nonzero()[0]
         options, floats = options.take(near), floats.take(near)
     pairs = sorted(zip(floats.tolist(), options.tolist(), strict=True), reverse=True)
     if _are_apart(pairs, dearest):
-        return [(option, product) for product, option in pairs]
+        return pairs
     if not all(is_certain(product, dearest) for product, _ in pairs):
         return _exactly(products, [option for _, option in pairs])
     found = sorted((-round(product, 9), option % products.width, option) for product, option in pairs)
-    return [(option, -negative) for negative, _, option in found]
+    return [(-negative, option) for negative, _, option in found]
 
 
 def is_certain(product: float, dearest: float = 0.0) -> bool:
@@ -177,11 +183,13 @@ def _margin(product: float, dearest: float) -> float:
     return _NEAR + 3 * _FLOAT * (abs(product) + dearest)
 
 
-def _are_apart(pairs: Sequence[tuple[float, Option]], dearest: float) -> bool:
-    """True if no rounding changes the descending order, or a sign."""
-    before, least = math.inf, _margin(0.0, dearest)
+def _are_apart(pairs: Best, dearest: float) -> bool:
+    """True if no rounding changes the descending order, or a sign: by the widest margin of all."""
+    if not pairs:
+        return True
+    before, widest = math.inf, _margin(max(abs(pairs[0][0]), abs(pairs[-1][0])), dearest)
     for product, _ in pairs:
-        if not (before - product > _margin(product, dearest) and abs(product) > least):
+        if not (before - product > widest and abs(product) > widest):
             return False
         before = product
     return True
@@ -190,4 +198,4 @@ def _are_apart(pairs: Sequence[tuple[float, Option]], dearest: float) -> bool:
 def _exactly(products: Products, options: Sequence[Option]) -> Best:
     priorities = {option: products.exact(option) for option in options}
     order = sorted(options, key=lambda option: (-priorities[option], option % products.width))
-    return [(option, float(priorities[option])) for option in order]
+    return [(float(priorities[option]), option) for option in order]
