@@ -10,7 +10,7 @@ import pytest
 
 from tilltal.decisions.contacting.ledger import Ledger, Request
 from tilltal.decisions.contacting.parts import Contact
-from tilltal.decisions.contacting.permission import Answer, Permit, answers_of, permit
+from tilltal.decisions.contacting.permission import Answer, Answers, Permit, answers_of, permit
 from tilltal.decisions.contacting.policy import ContactPolicy
 from tilltal.decisions.contacting.windows import micros
 from tilltal.workspace.definitions.contact import Contact as Terms
@@ -82,6 +82,25 @@ def test_the_answers_of_a_live_profile_are_numbers() -> None:
         Answer("marketing", "*", True, NOW),
         Answer("marketing", "sms", False, NOW),
     }
+
+
+def test_answers_are_read_each_time_and_only_where_they_matter() -> None:
+    reads = []
+
+    def read() -> dict[str, dict[str, int]]:
+        reads.append(NOW)
+        return {"marketing": {"sms": 2 * NOW}}
+
+    one_law = msgspec.structs.replace(LAWS, jurisdiction=None, jurisdictions={})
+    answers = Answers(read)
+    assert permit(one_law, "service", "sms", answers, NOW) == Permit("service", "sms", "not_required", None)
+    assert not reads
+    said = Answer("marketing", "sms", True, NOW)
+    for _ in range(2):
+        assert permit(one_law, "marketing", "sms", answers, NOW) == Permit(
+            "marketing", "sms", "unless_refused", said
+        )
+    assert len(reads) == 2
 
 
 def test_a_contact_keeps_what_permitted_its_last_step() -> None:

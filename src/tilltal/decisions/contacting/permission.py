@@ -5,7 +5,7 @@ Default deny: a purpose that nobody declared, and a law that is not known, ask f
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import msgspec
 
@@ -46,17 +46,20 @@ def permit(
         consent: the purposes and what the law of each jurisdiction asks for.
         purpose: what the contact is for.
         channel: its channel.
-        answers: all answers of the customer, in any order; those of later than `now` say nothing yet.
+        answers: all answers of the customer, in any order; those of later than `now` say nothing yet. They
+            are not looked at where nothing is asked for.
         now: the instant.
         place: the customer's jurisdiction, None if unknown.
     """
     basis = basis_of(consent, purpose, channel, place)
+    if basis == "not_required":
+        return Permit(purpose, channel, basis, None)
     answer = decisive(answers, purpose, channel, now)
     if basis == "required" and (answer is None or not answer.granted):
         return None
     if basis == "unless_refused" and answer is not None and not answer.granted:
         return None
-    return Permit(purpose, channel, basis, None if basis == "not_required" else answer)
+    return Permit(purpose, channel, basis, answer)
 
 
 def basis_of(consent: Consent, purpose: str, channel: str, place: str | None) -> Basis:
@@ -91,6 +94,16 @@ def decisive(answers: Iterable[Answer], purpose: str, channel: str, now: int) ->
         if one.purpose == purpose and one.channel in (channel, ALL_CHANNELS) and one.at <= now
     )
     return max(heard, key=lambda one: (one.at, not one.granted), default=None)
+
+
+class Answers(msgspec.Struct, frozen=True):
+    """The latest answers of a live profile, read each time that somebody looks at them, and only then."""
+
+    read: Callable[[], Mapping[str, Mapping[str, int]]]
+
+    def __iter__(self) -> Iterator[Answer]:
+        """Yield the answers."""
+        return answers_of(self.read())
 
 
 def answers_of(numbers: Mapping[str, Mapping[str, int]]) -> Iterator[Answer]:

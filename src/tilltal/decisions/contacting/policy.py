@@ -10,7 +10,7 @@ The readings of a moment serve all contacts that may be proposed then. They hold
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import TypeVar
 from zoneinfo import ZoneInfo
 
@@ -29,7 +29,7 @@ from tilltal.decisions.contacting.checks import (
 from tilltal.decisions.contacting.cooldowns import silence_of
 from tilltal.decisions.contacting.holdouts import draw_of
 from tilltal.decisions.contacting.parts import Contact, applies
-from tilltal.decisions.contacting.permission import Answer, Permit, basis_of, is_free, is_plain, permit
+from tilltal.decisions.contacting.permission import Answer, Permit, is_free, is_plain, permit
 from tilltal.decisions.contacting.quiet_hours import first_open, hours_of
 from tilltal.decisions.contacting.windows import (
     FOREVER,
@@ -140,16 +140,6 @@ class ContactPolicy:
         """Return what permits a contact, or None."""
         purpose, channel = contact.purpose or "", contact.channel or ""
         return permit(self.consent, purpose, channel, answers, moment.now, moment.place)
-
-    def permit_by(
-        self, contact: Contact, answers: Callable[[], Iterable[Answer]], moment: Moment
-    ) -> Permit | None:
-        """Return what permits a contact, or None; `answers` is asked where an answer matters."""
-        purpose, channel = contact.purpose or "", contact.channel or ""
-        basis = basis_of(self.consent, purpose, channel, moment.place)
-        if basis == "not_required":
-            return Permit(purpose, channel, basis, None)
-        return self.permit(contact, answers(), moment)
 
     def opens(self, contact: Contact, moment: Moment) -> int | None:
         """Return the first instant from now on without quiet hours for a contact; None if there is none."""

@@ -44,6 +44,7 @@ class LiveContacts:
     """The contact policy over states of profiles, with when contacts are sent and how many there are.
 
     `families` must be kept by the program that makes the states; `days` is how far back a rule looks.
+    `parts` gives the contact that an action makes in a channel, as far as the action is known today.
     """
 
     def __init__(self, workspace: Workspace, plan: DecisionPlan, rhythm: Rhythm = FLAT) -> None:
@@ -65,7 +66,7 @@ class LiveContacts:
         self._reach = _reach(terms, max(self._history.days.values(), default=0))
         self._made = _family(terms.events, reaches.get(CONTACT, 0))
         self._outcomes = dict(_outcome_families(terms, reaches))
-        self._contact = lru_cache(maxsize=_MOST_KEPT)(self._contact_of)
+        self.parts = lru_cache(maxsize=_MOST_KEPT)(self._contact_of)
 
     @property
     def families(self) -> list[Family]:
@@ -84,12 +85,8 @@ class LiveContacts:
 
     def contact(self, action: str, channel: str) -> Contact:
         """Return the contact that an action makes in a channel, with its priority."""
-        known = self._contact(action, channel)
+        known = self.parts(action, channel)
         return msgspec.structs.replace(known, priority=self.priority(known.purpose))
-
-    def parts(self, action: str, channel: str) -> Contact:
-        """Return the contact that an action makes in a channel, as far as the action is known today."""
-        return self._contact(action, channel)
 
     def priority(self, purpose: str | None) -> float:
         """Return the priority of a purpose's contacts."""
@@ -111,10 +108,10 @@ class LiveContacts:
         made, outcomes = list(reserved.made), list(reserved.outcomes)
         if self._made is not None:
             found = program.occurrences(state, self._made)
-            made += [Made(one.at, self._contact(*one.fields)) for one in found if one.at <= now]
+            made += [Made(one.at, self.parts(*one.fields)) for one in found if one.at <= now]
         for kind, family in self._outcomes.items():
             found = program.occurrences(state, family)
-            outcomes += [Outcome(one.at, kind, self._contact(*one.fields)) for one in found]
+            outcomes += [Outcome(one.at, kind, self.parts(*one.fields)) for one in found]
         return Past(made, outcomes, tuple(answers_of(program.answers(state))) if self._legal else ())
 
     def readings(self, past: Past, moment: Moment) -> dict[str, object]:
@@ -122,7 +119,7 @@ class LiveContacts:
         return {
             **self._history.readings(past, moment.now),
             **self.policy.readings(past, moment),
-            **self.policy.permits(self._legal, past.answers, moment),
+            **(self.policy.permits(self._legal, past.answers, moment) if self._legal else {}),
             **self.pacing.readings(moment),
         }
 

@@ -5,7 +5,7 @@ A reload makes a new one and swaps it in; requests under way finish on the one t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import msgspec
 
@@ -140,11 +140,8 @@ class InForce(msgspec.Struct, kw_only=True):
             return (*notes, WORDS.learned.format(share=f"{share:.1%}"))
         return (*notes, WORDS.assumed)
 
-    def effect(self, shown: Shown, values: Mapping[str, object]) -> tuple[str, ...]:
-        """Say whether P is what a contact adds, of an action that asks an experiment; nothing of others."""
-        model = self.workspace.actions[shown.action].uplift
-        if model is None:
-            return ()
+    def effect(self, shown: Shown, model: str, values: Mapping[str, object]) -> tuple[str, ...]:
+        """Say whether P is what a contact adds, of an action that asks an experiment: its model."""
         action = next(each for each in self.decider.plan.actions if each.name == shown.action)
         adds = action.effect(values.get(f"score.{model}")) is not None
         return Speaker().effect(action, adds=adds)
@@ -188,7 +185,7 @@ def in_force(
         names=_names(workspace, plan, program),
         living=tuple(sorted(plan.living & program.names.keys())),
         namespaces=frozenset(one.name for one in workspace.identity.namespaces),
-        treatments=dict(_treatments(workspace)),
+        treatments=treatments_of(workspace),
         grounds={action.name: grounds(action) for action in plan.actions},
         editions=reference.editions,
         origin=origin,
@@ -213,12 +210,22 @@ def _router(workspace: Workspace) -> Router:
     )
 
 
-def _treatments(workspace: Workspace) -> Iterator[tuple[tuple[str, str, str], Treatment]]:
-    """Yield what is shown, by action, channel and language."""
+def treatments_of(workspace: Workspace) -> dict[tuple[str, str, str], Treatment]:
+    """Return what is shown, by action, channel and language read: of what lacks that, the first there is."""
+    languages, found = workspace.settings.languages, {}
     for action, treatments in workspace.treatments.items():
-        for (channel, language), one in treatments.items():
-            content = msgspec.structs.asdict(one)
-            yield (action, channel, language), Treatment(channel=channel, language=language, content=content)
+        made = {
+            (channel, language): Treatment(
+                channel=channel, language=language, content=msgspec.structs.asdict(one)
+            )
+            for (channel, language), one in treatments.items()
+        }
+        for channel in {channel for channel, _ in made}:
+            for language in languages:
+                there = [one for one in (language, *languages) if (channel, one) in made]
+                if there:
+                    found[action, channel, language] = made[channel, there[0]]
+    return found
 
 
 def identity_of(workspace: Workspace, vault: Vault) -> OnlineIdentity:

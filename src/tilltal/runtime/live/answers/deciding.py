@@ -7,7 +7,7 @@ can be explained, and a response can teach what was seen then.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from types import MappingProxyType
@@ -19,7 +19,7 @@ import numpy as np
 from tilltal.core.ids import profile_text
 from tilltal.core.operational import Decided
 from tilltal.customers.live.profile import ProfileState
-from tilltal.decisions.contacting.permission import Answer, Permit, answers_of
+from tilltal.decisions.contacting.permission import Answer, Answers, Permit
 from tilltal.decisions.contacting.policy import Moment, Past
 from tilltal.decisions.context import context_values
 from tilltal.decisions.live.decider import LiveDecision, Shown
@@ -35,7 +35,7 @@ from tilltal.models.adaptive.recalibration import recalibrated
 from tilltal.models.adaptive.team import TeamCase
 from tilltal.models.calibration import Platt
 from tilltal.rules.clock import Clock
-from tilltal.runtime.live.answers.advice import Advised, Factors, Treatment
+from tilltal.runtime.live.answers.advice import Advised, Factors
 from tilltal.runtime.live.answers.asking import Asked, must_reserve
 from tilltal.runtime.live.answers.recalibrating import Scored
 from tilltal.runtime.live.contract import (
@@ -43,7 +43,6 @@ from tilltal.runtime.live.contract import (
     Scalar,
 )
 from tilltal.runtime.live.definitions import InForce
-from tilltal.runtime.live.instants import micros
 from tilltal.runtime.live.instants import moment as instant
 from tilltal.runtime.live.pacing import Plans
 
@@ -156,10 +155,7 @@ def decide(
     moment = force.contacts.moment(values, clock, profile)
     past = force.contacts.past(program, state, moment.now, reserved)
     values.update(force.contacts.readings(past, moment))
-
-    def answers() -> Iterable[Answer]:
-        return answers_of(program.answers(state))
-
+    answers = Answers(partial(program.answers, state))
     allowed = _allowed(force, asked, state, moment, clock, answers, barred)
     return _made(force, asked, profile, values, clock, allowed, is_known=state.is_known)
 
@@ -175,15 +171,19 @@ def fall_back(force: InForce, asked: Asked, now: datetime, why: Shortcut = "late
     moment = force.contacts.moment(values, clock, None)
     values.update(force.contacts.readings(Past(), moment))
     barred = unreservable(force, asked, force.fallback.plan)
-    allowed = _allowed(force, asked, state, moment, clock, tuple, barred)
+    allowed = _allowed(force, asked, state, moment, clock, (), barred)
     return _made(force, asked, None, values, clock, allowed, is_known=False, shortcut=why)
 
 
-def _permit(
-    force: InForce, answers: Callable[[], Iterable[Answer]], moment: Moment, shown: Shown
-) -> Permit | None:
-    contact = force.contacts.parts(shown.action, shown.channel)
-    return force.contacts.policy.permit_by(contact, answers, moment)
+def _permits(force: InForce, shown: Sequence[Shown], allowed: Allowed) -> dict[str, Permit]:
+    """Return what permits each contact shown, by `action/channel`."""
+    parts, policy = force.contacts.parts, force.contacts.policy
+    found = {}
+    for one in shown:
+        permit = policy.permit(parts(one.action, one.channel), allowed.answers, allowed.moment)
+        if permit is not None:
+            found[f"{one.action}/{one.channel}"] = permit
+    return found
 
 
 def unreservable(force: InForce, asked: Asked, plan: DecisionPlan) -> Mapping[Pair, str]:
@@ -193,12 +193,12 @@ def unreservable(force: InForce, asked: Asked, plan: DecisionPlan) -> Mapping[Pa
 
 
 class Allowed(msgspec.Struct, frozen=True):
-    """What permits a shown contact, and which pairs of action and channel are barred, with reasons.
+    """What the customer answered, and which pairs of action and channel are barred, with reasons.
 
     `moment` is when and whom, and `habit` gives the customer's rhythm, where it is asked for.
     """
 
-    permit: Callable[[Shown], Permit | None]
+    answers: Iterable[Answer]
     barred: Mapping[Pair, str]
     moment: Moment
     habit: Callable[[], Habit]
@@ -210,12 +210,12 @@ def _allowed(
     state: ProfileState,
     moment: Moment,
     clock: Clock,
-    answers: Callable[[], Iterable[Answer]],
+    answers: Iterable[Answer],
     barred: Mapping[Pair, str],
 ) -> Allowed:
     used_up = force.contacts.rations.barred(moment.now, is_named=bool(asked.tokens))
     return Allowed(
-        partial(_permit, force, answers, moment),
+        answers,
         {**used_up, **barred} if used_up else barred,
         moment,
         partial(force.contacts.pacing.habit, force.program, state, clock, moment),
@@ -233,7 +233,7 @@ def _made(
     is_known: bool,
     shortcut: Shortcut | None = None,
 ) -> Made:
-    at, is_fallback = micros(clock.now), shortcut is not None
+    at, is_fallback = allowed.moment.now, shortcut is not None
     decider = force.fallback if is_fallback else force.decider
     context = dict(asked.request.context)
     told = context_values(force.workspace.engagement, context)
@@ -262,9 +262,6 @@ def _made(
         allowed.barred,
     )
     decision = fitted.decision
-    permits = {
-        f"{one.action}/{one.channel}": permit for one in decision.shown if (permit := allowed.permit(one))
-    }
     cases = force.learning.cases(decision.shown, values, answers, at)
     scored = {
         shown.action: found
@@ -293,7 +290,7 @@ def _made(
         damaged=() if is_fallback else tuple(sorted(force.learning.damaged)),
         shortcut=shortcut,
         tokens=asked.tokens if force.contacts.counts and not is_fallback else (),
-        permits=permits,
+        permits=_permits(force, decision.shown, allowed),
         barred={f"{action}/{channel}": reason for (action, channel), reason in allowed.barred.items()},
         crowds=fitted.crowds,
         habit=habit,
@@ -321,28 +318,31 @@ def _answer(
     profile: int | None,
     now: datetime,
 ) -> DecideAnswer:
+    drawn = {} if logged.explored is None else logged.explored.known()
     return DecideAnswer(
         decision_id=decision_id.hex(),
         at=now,
         profile=None if profile is None else profile_text(profile),
         is_known=logged.is_known,
-        actions=tuple(_advised(force, shown, logged) for shown in decision.shown),
+        actions=tuple([_advised(force, shown, logged, drawn) for shown in decision.shown]),
         definitions=logged.definitions,
         is_fallback=logged.is_fallback,
     )
 
 
-def _advised(force: InForce, shown: Shown, logged: Logged) -> Advised:
-    definition = force.workspace.actions[shown.action]
-    known = {} if logged.explored is None else logged.explored.known()
-    share = known[shown.pair][0] if shown.pair in known else None
-    notes = (
-        *force.notes(shown, share, has_learned=bool(logged.rates)),
-        *force.effect(shown, logged.values),
-        *correction(shown, logged),
-        *timing(shown, logged),
-    )
-    planned = logged.plans.get(f"{shown.action}/{shown.channel}")
+def _advised(
+    force: InForce, shown: Shown, logged: Logged, drawn: Mapping[int, tuple[float, float]]
+) -> Advised:
+    definition, planned = force.workspace.actions[shown.action], None
+    share = drawn[shown.pair][0] if shown.pair in drawn else None
+    notes = force.notes(shown, share, has_learned=bool(logged.rates))
+    if definition.uplift is not None:
+        notes += force.effect(shown, definition.uplift, logged.values)
+    if logged.scored:
+        notes += correction(shown, logged)
+    if logged.plans:
+        planned = logged.plans.get(f"{shown.action}/{shown.channel}")
+        notes += timing(shown, logged)
     return Advised(
         rank=shown.rank,
         action=shown.action,
@@ -351,7 +351,7 @@ def _advised(force: InForce, shown: Shown, logged: Logged) -> Advised:
         priority=shown.priority,
         factors=Factors(shown.P, shown.C, shown.V, shown.L),
         cost=shown.cost,
-        treatment=_treatment(force, shown, logged.language),
+        treatment=force.treatments.get((shown.action, shown.channel, logged.language)),
         reasons=notes,
         send_at=None if planned is None else instant(planned.at),
         send_reason=None if planned is None else planned.because,
@@ -371,11 +371,3 @@ def timing(shown: Shown, logged: Logged, words: Words = WORDS) -> tuple[str, ...
     """Return when a shown action is sent and why then, in words; nothing if that was not chosen."""
     planned = logged.plans.get(f"{shown.action}/{shown.channel}")
     return () if planned is None else (said(planned, words),)
-
-
-def _treatment(force: InForce, shown: Shown, language: str) -> Treatment | None:
-    for one in (language, *force.workspace.settings.languages):
-        found = force.treatments.get((shown.action, shown.channel, one))
-        if found is not None:
-            return found
-    return None
