@@ -243,8 +243,8 @@ class Reading:
     def __init__(self, names: Sequence[str], evaluation: Evaluation, inputs: Inputs, nodes: Nodes) -> None:
         given = frozenset(PREFIX + name for name in evaluation.audiences)
         scope = Scope(nodes, names, given)
-        self._names, self._scope, self._evaluation, self._inputs = tuple(names), scope, evaluation, inputs
-        self._slots = [scope.slots[name] for name in names]
+        self._scope, self._evaluation, self._inputs = scope, evaluation, inputs
+        self._slots = [(name, scope.slots[name]) for name in names]
         kept = {name: slot for slot, name in enumerate(evaluation.scope.inputs) if name in evaluation.steady}
         self._kept = [(slot, kept[name]) for slot, name in enumerate(scope.inputs) if name in kept]
         open_ = [None if name in kept else name for name in scope.inputs]
@@ -258,8 +258,9 @@ class Reading:
         """Return the values as of a clock up to which the state is."""
         whole = self._inputs.whole(fragments)
         inputs: list[Any] = [None] * len(self._scope.inputs)
+        found = state.inputs
         for slot, kept in self._kept:
-            inputs[slot] = state.inputs[kept]
+            inputs[slot] = found[kept]
         for slot, bit in self._audiences:
             inputs[slot] = bool(state.audiences & bit)
         if self._traits:
@@ -268,7 +269,7 @@ class Reading:
                 inputs[slot] = reader.value(traits, frame)
         self._facets.fill(inputs, self._wanted, whole, clock, state)
         values, _ = self._scope.evaluated(inputs, clock, state)
-        return {name: values[slot] for name, slot in zip(self._names, self._slots, strict=True)}
+        return {name: values[slot] for name, slot in self._slots}
 
 
 def _wanted(names: Sequence[str], inputs: Inputs) -> int:

@@ -51,11 +51,11 @@ class Frames:
         if last is not None and last.now == now:
             return last
         today = self._days.day(now)
-        starts = dict(self._first_days(today))
-        for suffix, length in self._lengths.items():
-            starts[suffix] = now - length
-        self._last = Frame(clock, now, today, starts)
-        return self._last
+        starts = self._first_days(today)
+        if self._lengths:
+            starts = starts | {suffix: now - length for suffix, length in self._lengths.items()}
+        self._last = frame = Frame(clock, now, today, starts)
+        return frame
 
 
 class ClockCondition:
@@ -127,7 +127,7 @@ class TraitReader:
             if row >= len(days):
                 return none
             folded = fold(parts[need][row:] if row else parts[need])
-            return finish(frame, folded, *(also(parts[other][row:]) for other, also in others))
+            return finish(frame, folded, *[also(parts[other][row:]) for other, also in others])
 
         def read_one(buckets: Buckets, frame: Frame) -> object:
             days = buckets.days
