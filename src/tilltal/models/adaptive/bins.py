@@ -13,6 +13,7 @@ import msgspec
 
 from tilltal.rules.types import Type
 
+_NUMBERS = (int, float)
 _PARTS = 32  # of equal mass; fine, since `grouping` joins what holds too few answers
 _VALUES = 32
 _STEPS = tuple(step * 10.0**power for power in range(-2, 7) for step in (1, 1.25, 1.5, 2, 2.5, 3, 4, 5, 6, 8))
@@ -43,11 +44,9 @@ class Borders(msgspec.Struct, frozen=True, tag="borders"):
 
     def of(self, value: object) -> int:
         """Return the bin of a number or date; anything else counts as NULL."""
-        if isinstance(value, date):
-            value = days(value)
-        if not isinstance(value, int | float) or value != value:
-            return 0
-        return bisect_right(self.borders, value) + 1
+        if isinstance(value, _NUMBERS):
+            return bisect_right(self.borders, value) + 1 if value == value else 0
+        return bisect_right(self.borders, days(value)) + 1 if isinstance(value, date) else 0
 
 
 class Listed(msgspec.Struct, frozen=True, tag="listed"):
