@@ -47,7 +47,10 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
 
     def band(self, score: float) -> int:
         """Return the band of a score in log-odds, from 0."""
-        return min(max(int((score + _REACH) * _PER_UNIT), 0), BANDS - 1)
+        band = int((score + _REACH) * _PER_UNIT)
+        if 0 <= band < BANDS:
+            return band
+        return 0 if band < 0 else BANDS - 1
 
 
 def banded(score: float) -> float:

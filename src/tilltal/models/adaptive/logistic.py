@@ -24,7 +24,7 @@ import numpy.typing as npt
 from tilltal.models.adaptive.counts import period_of
 from tilltal.models.adaptive.design import SCALE, design_of
 from tilltal.models.adaptive.layout import Layout
-from tilltal.models.adaptive.model import GRAIN, Case, Scoring, score_of
+from tilltal.models.adaptive.model import GRAIN, Case, Scoring, chance, score_of
 
 _PER_HALF_LIFE, _HALVINGS = 2, 4  # coarser than counts: a period holds a matrix
 _PERIODS_OF_COUNTS = 4  # of `period_of`, in a half-life
@@ -107,13 +107,16 @@ class BayesianLogistic:
 
     def case(self, values: Sequence[object], at: int) -> Case:
         """Return the case of a profile."""
-        cells = self.layout.cells(values)
-        return self.case_of(cells, score_of(self.scoring(at), cells), at)
+        return self.answer(self.layout.cells(values), at)[1]
 
-    def case_of(self, cells: tuple[int, ...], score: float, at: int) -> Case:
-        """Return the case of cells, with their score."""
+    def answer(self, cells: tuple[int, ...], at: int) -> tuple[float, Case]:
+        """Return the probability of cells, and their case with the score."""
+        scoring = self.scoring(at)
+        score = score_of(scoring, cells)
         near = min(max(score, -_FARTHEST), _FARTHEST)
-        return Case(self.layout.id, at, (0, *cells), (round(near / GRAIN),))
+        return chance(scoring, self.layout, score), Case(
+            self.layout.id, at, (0, *cells), (round(near / GRAIN),)
+        )
 
     def to_bytes(self, at: int) -> bytes:
         """Return the state; what weighs nothing any more at an instant is left out."""

@@ -34,7 +34,7 @@ class Scoring(msgspec.Struct, frozen=True):
     """How a model answers at an instant: score = `start` + Σ `weights` of the profile's cells, in log-odds.
 
     With `steps` the probability is that of the score's band, else 1 / (1 + e^−score). `evidence` says how
-    many answers stand behind it: one number, or one a band.
+    many answers stand behind it: one number, or with steps one a band.
     """
 
     start: float
@@ -65,8 +65,8 @@ class AdaptiveModel(Protocol):
     def case(self, values: Sequence[object], at: int) -> Case:
         """Return the case of a profile: `values` are those of the features, in order, None for NULL."""
 
-    def case_of(self, cells: tuple[int, ...], score: float, at: int) -> Case:
-        """Return the case of a profile by its cells in the layout, and the score that the model gives it."""
+    def answer(self, cells: tuple[int, ...], at: int) -> tuple[float, Case]:
+        """Return the probability of a yes for a profile by its cells in the layout, and its case."""
 
     def to_bytes(self, at: int) -> bytes:
         """Return the state; what weighs nothing any more at an instant is left out."""
@@ -90,7 +90,10 @@ def probability(model: AdaptiveModel, values: Sequence[object], at: int) -> floa
 
 def score_of(scoring: Scoring, cells: Sequence[int]) -> float:
     """Return the score of a profile's cells, in log-odds."""
-    return scoring.start + sum(map(scoring.weights.__getitem__, cells))
+    score, weights = scoring.start, scoring.weights
+    for cell in cells:
+        score += weights[cell]
+    return score
 
 
 def chance(scoring: Scoring, layout: Layout, score: float) -> float:

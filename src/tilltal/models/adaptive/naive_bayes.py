@@ -88,15 +88,15 @@ class NaiveBayes:
 
     def case(self, values: Sequence[object], at: int) -> Case:
         """Return the case of a profile."""
-        cells = self.layout.cells(values)
-        return self.case_of(cells, score_of(self.scoring(at), cells), at)
+        return self.answer(self.layout.cells(values), at)[1]
 
-    def case_of(self, cells: tuple[int, ...], score: float, at: int) -> Case:
-        """Return the case of cells and their score: with its band, and what each predictor contributed."""
-        band = self.layout.first_band + self.layout.band(score)
-        contributions = self.evidence(at).contributions
+    def answer(self, cells: tuple[int, ...], at: int) -> tuple[float, Case]:
+        """Return the probability of cells, and their case: the band, and what each predictor contributed."""
+        layout, evidence = self.layout, self.evidence(at)
+        scoring, contributions = evidence.scoring, evidence.contributions
+        band = layout.band(score_of(scoring, cells))
         marks = tuple([round(_MARK * contributions[cell]) for cell in cells])
-        return Case(self.layout.id, at, (0, *cells, band), marks)
+        return scoring.steps[band], Case(layout.id, at, (0, *cells, layout.first_band + band), marks)
 
     def to_bytes(self, at: int) -> bytes:
         """Return the state; what weighs nothing any more at an instant is left out."""

@@ -9,16 +9,25 @@ import numpy as np
 import numpy.typing as npt
 
 from tilltal.models.adaptive.exploration import uniforms
-from tilltal.models.adaptive.table import AdaptiveTable, Floats
+from tilltal.models.adaptive.table import AdaptiveTable, Floats, Known
 from tilltal.models.adaptive.team import Team, TeamCase, place_keys
 
 
 class Answers(msgspec.Struct, frozen=True):
-    """By team: the probability of a yes, the answers behind it, and which contestant said so."""
+    """By team: the probability of a yes, the answers behind it, and which contestant said so.
+
+    `columns` are those of the contestants among all models, of which `known` tells.
+    """
 
     rates: Floats
-    evidence: Floats
     served: npt.NDArray[np.intp]
+    columns: npt.NDArray[np.intp]
+    known: Known
+
+    @property
+    def evidence(self) -> Floats:
+        """How many answers stand behind each probability: to be asked before a team learns more."""
+        return self.known.evidence.take(self.columns)
 
 
 class TeamTable:
@@ -27,18 +36,33 @@ class TeamTable:
     `slots` says where each predictor lies among a profile's values.
     """
 
-    __slots__ = ("_alike", "_contested", "_first", "_keys", "_reach", "_slots", "_table", "_teams")
+    __slots__ = (
+        "_alike",
+        "_cells",
+        "_contested",
+        "_first",
+        "_is_single",
+        "_keys",
+        "_reach",
+        "_slots",
+        "_table",
+        "_teams",
+        "_unchallenged",
+    )
 
     def __init__(self, teams: Sequence[Team], slots: Mapping[str, int], at: int) -> None:
         self._teams = tuple(teams)
         self._slots = tuple(
             tuple(slots[name] for name in team.models[0].layout.adaptive.features) for team in teams
         )
-        looks = [(slots, team.models[0].layout.bins) for slots, team in zip(self._slots, teams, strict=True)]
-        self._alike = tuple(map({look: number for number, look in enumerate(looks)}.__getitem__, looks))
         self._table = AdaptiveTable([model for team in teams for model in team.models], slots, at)
+        self._cells = tuple(self._table.cells_of(team.models[0].layout) for team in teams)
+        self._alike = tuple(map({each: n for n, each in enumerate(self._cells)}.__getitem__, self._cells))
         sizes = [len(team.models) for team in teams]
         self._first = np.cumsum([0, *sizes[:-1]]).astype(np.intp)
+        self._is_single = sum(sizes) == len(teams)
+        self._unchallenged = np.zeros(len(teams), dtype=np.intp)
+        self._unchallenged.flags.writeable = False
         for number in range(len(teams)):
             self._take(number)
         self._contested = np.array([n for n, team in enumerate(teams) if team.contest], dtype=np.intp)
@@ -70,30 +94,31 @@ class TeamTable:
     def ask(self, values: Sequence[object], decision: bytes) -> Answers:
         """Return what every team answers for a profile's values by slot, in a decision of that id."""
         known = self._table.known(values)
-        served = np.zeros(len(self._teams), dtype=np.intp)
+        if self._is_single:
+            return Answers(known.rates, self._unchallenged, self._first, known)
+        served = self._unchallenged
         if self._contested.size:
+            served = self._unchallenged.copy()
             places = uniforms(decision, self._keys)
             served[self._contested] = (places[:, None] >= self._reach).sum(axis=1)
         columns = self._first + served
-        return Answers(known.rates.take(columns), known.evidence.take(columns), served)
+        return Answers(known.rates.take(columns), served, columns, known)
 
     def case(self, number: int, values: Sequence[object], served: int, at: int) -> TeamCase:
         """Return the case of a team for a profile's values by slot, to be kept with the decision."""
         return self._teams[number].case([values[slot] for slot in self._slots[number]], served, at)
 
-    def cases(
-        self, numbers: Iterable[int], values: Sequence[object], answers: Answers, at: int
-    ) -> list[TeamCase]:
-        """Return the cases of some teams; those of the same predictors look at the values once."""
+    def cases(self, numbers: Iterable[int], answers: Answers, at: int) -> list[TeamCase]:
+        """Return the cases of some teams for whom the answers are; the same predictors are found once."""
+        rows = answers.known.rows
         seen: dict[int, tuple[int, ...]] = {}
         found = []
         for number in numbers:
-            team, alike = self._teams[number], self._alike[number]
+            alike = self._alike[number]
             cells = seen.get(alike)
             if cells is None:
-                layout = team.models[0].layout
-                cells = seen[alike] = layout.cells([values[slot] for slot in self._slots[number]])
-            found.append(team.case_of(cells, int(answers.served.item(number)), at))
+                cells = seen[alike] = tuple([rows[place] + shift for place, shift in self._cells[number]])
+            found.append(self._teams[number].case_of(cells, answers.served.item(number), at))
         return found
 
     def _reaches(self) -> Floats:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from scipy.special import expit
 
 from tilltal.models.adaptive.bins import AnyBins
-from tilltal.models.adaptive.layout import BANDS, banded
+from tilltal.models.adaptive.layout import BANDS, Layout, banded
 from tilltal.models.adaptive.levelling import AS_IT_IS, bent
 from tilltal.models.adaptive.model import AdaptiveModel, Case
 from tilltal.models.calibration import Platt
@@ -20,30 +20,42 @@ _PER_UNIT = banded(1) - banded(0)
 
 
 class Known(msgspec.Struct, frozen=True):
-    """For a profile, by model: the probability of a yes, and how many answers stand behind it."""
+    """For a profile, by model: the probability of a yes, and how many answers stand behind it.
+
+    `rows` are those of the table in which the profile lies; `bands` lie among the `answers` of all bands.
+    """
 
     rates: Floats
-    evidence: Floats
+    rows: list[int]
+    bands: npt.NDArray[np.intp]
+    answers: Floats
+
+    @property
+    def evidence(self) -> Floats:
+        """How many answers stand behind each probability: to be asked before the table learns more."""
+        return self.answers.take(self.bands)
 
 
 class AdaptiveTable:
     """The weights of m models as a matrix: a row for each bin of each predictor, a column for each model.
 
     `slots` says where each predictor lies among a profile's values. Models of different methods and bins
-    stand side by side. Scores lie in the matrix in widths of a band, so that the band of a model with steps
-    is the whole part of its sum.
+    stand side by side. Scores lie in the matrix in widths of a band, of models with steps counted on from
+    model to model: so the whole part of such a sum is the band among those of all models.
     """
 
     __slots__ = (
         "_evidence",
         "_features",
-        "_first",
+        "_highest",
         "_lines",
+        "_lowest",
         "_matrix",
         "_models",
         "_rows",
         "_slots",
         "_smooth",
+        "_starts",
         "_steps",
         "at",
     )
@@ -53,11 +65,12 @@ class AdaptiveTable:
         self._slots = tuple(
             tuple(slots[name] for name in model.layout.adaptive.features) for model in self._models
         )
-        starts, self._features, size = _rows_of(self._models, slots)
-        self._rows = tuple(_cells(model, starts) for model in self._models)
+        self._starts, self._features, size = _rows_of(self._models, slots)
+        self._rows = tuple(_cells(model, self._starts) for model in self._models)
         self._matrix = np.zeros((size, len(self._models)))
         self._steps, self._evidence = (np.zeros(BANDS * len(self._models)) for _ in range(2))
-        self._first = np.arange(0, BANDS * len(self._models), BANDS)
+        self._lowest = np.arange(0.0, BANDS * len(self._models), BANDS)
+        self._highest = self._lowest + (BANDS - 1)
         self._smooth = np.zeros(0, dtype=np.intp)
         self._lines: dict[int, Platt] = {}
         self.at = at
@@ -76,9 +89,10 @@ class AdaptiveTable:
     def update(self, number: int) -> None:
         """Take over what a model has learned."""
         scoring = bent(self._models[number].scoring(self.at), self._lines.get(number, AS_IT_IS))
-        bands = slice(BANDS * number, BANDS * (number + 1))
+        first = BANDS * number
+        bands = slice(first, first + BANDS)
         self._evidence[bands] = scoring.evidence
-        self._matrix[0, number] = banded(scoring.start)
+        self._matrix[0, number] = banded(scoring.start) + (first if scoring.steps else 0)
         self._matrix[self._rows[number], number] = _PER_UNIT * np.asarray(scoring.weights[1:])
         others = self._smooth[self._smooth != number]
         if scoring.steps:
@@ -89,36 +103,28 @@ class AdaptiveTable:
 
     def rates(self, values: Sequence[object]) -> Floats:
         """Return the probability of each model for a profile's values by slot."""
-        sums = self._sums(values)
-        rates: Floats = self._steps.take(self._bands(sums))
-        return self._smoothed(rates, sums)
+        return self.known(values).rates
 
     def known(self, values: Sequence[object]) -> Known:
         """Return the probability of each model and the evidence behind it, for a profile's values by slot."""
-        sums = self._sums(values)
-        bands = self._bands(sums)
-        return Known(self._smoothed(self._steps.take(bands), sums), self._evidence.take(bands))
+        rows = [0, *[start + bin_of(values[slot]) for slot, start, bin_of in self._features]]
+        sums: Floats = np.add.reduce(self._matrix.take(rows, 0), 0)
+        bands = np.minimum(np.maximum(sums, self._lowest), self._highest).astype(np.intp)
+        rates = self._steps.take(bands)
+        if self._smooth.size:
+            rates[self._smooth] = expit((sums[self._smooth] - banded(0)) / _PER_UNIT)
+        return Known(rates, rows, bands, self._evidence)
+
+    def cells_of(self, layout: Layout) -> tuple[tuple[int, int], ...]:
+        """Return for each predictor of a layout its place among a profile's rows, and from row to cell."""
+        places = {start: place for place, (_, start, _) in enumerate(self._features, start=1)}
+        features = zip(layout.adaptive.features, layout.bins, layout.starts, strict=True)
+        found = [(self._starts[name, bins], first) for name, bins, first in features]
+        return tuple([(places[start], first - start) for start, first in found])
 
     def case(self, number: int, values: Sequence[object], at: int) -> Case:
         """Return the case of a model for a profile's values by slot, to be kept with the decision."""
         return self._models[number].case([values[slot] for slot in self._slots[number]], at)
-
-    def _sums(self, values: Sequence[object]) -> Floats:
-        rows = [0, *[start + bin_of(values[slot]) for slot, start, bin_of in self._features]]
-        sums: Floats = np.add.reduce(self._matrix.take(rows, 0), 0)
-        return sums
-
-    def _bands(self, sums: Floats) -> npt.NDArray[np.intp]:
-        bands = sums.astype(np.intp)
-        np.maximum(bands, 0, out=bands)
-        np.minimum(bands, BANDS - 1, out=bands)
-        bands += self._first
-        return bands
-
-    def _smoothed(self, rates: Floats, sums: Floats) -> Floats:
-        if self._smooth.size:
-            rates[self._smooth] = expit((sums[self._smooth] - banded(0)) / _PER_UNIT)
-        return rates
 
 
 _BinOf = Callable[[object], int]

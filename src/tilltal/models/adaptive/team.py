@@ -15,7 +15,7 @@ from tilltal.models.adaptive.layout import Layout, layout_of, microseconds
 from tilltal.models.adaptive.ledger import Ledger, Noted, noted
 from tilltal.models.adaptive.levelling import AS_IT_IS, levelled
 from tilltal.models.adaptive.methods import method_of, model_from, new_model
-from tilltal.models.adaptive.model import AdaptiveModel, Case, chance, revise, score_of
+from tilltal.models.adaptive.model import AdaptiveModel, Case, revise
 from tilltal.models.adaptive.settling import Settling
 from tilltal.models.calibration import Platt
 from tilltal.workspace.definitions.actions import Adaptive
@@ -94,10 +94,9 @@ class Team:
         """Return the case of a profile by its cells, which are the same for all contestants."""
         said, cases = [], []
         for model in self.models:
-            scoring = model.scoring(at)
-            score = score_of(scoring, cells)
-            said.append(chance(scoring, model.layout, score))
-            cases.append(model.case_of(cells, score, at))
+            chance, case = model.answer(cells, at)
+            said.append(chance)
+            cases.append(case)
         return TeamCase(
             tuple(cases),
             noted(self.ledger.entered, said[served]),

@@ -97,7 +97,7 @@ class Learning:
         if self._table is None or answers is None:
             return {}
         learned = [one for one in shown if one.pair >= 0]
-        found = self._table.cases([one.pair for one in learned], values, answers, at)
+        found = self._table.cases([one.pair for one in learned], answers, at)
         return {f"{one.action}/{one.channel}": case for one, case in zip(learned, found, strict=True)}
 
     def catch_up(self, stored: Mapping[str, bytes]) -> None:
