@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 import numpy as np
@@ -108,17 +108,26 @@ class TeamTable:
         """Return the case of a team for a profile's values by slot, to be kept with the decision."""
         return self._teams[number].case([values[slot] for slot in self._slots[number]], served, at)
 
-    def cases(self, numbers: Iterable[int], answers: Answers, at: int) -> list[TeamCase]:
-        """Return the cases of some teams for whom the answers are; the same predictors are found once."""
+    def cases(self, numbers: Mapping[str, int], answers: Answers, at: int) -> dict[str, TeamCase]:
+        """Return the cases of some teams for whom the answers are; the same predictors are found once.
+
+        Args:
+            numbers: those of the teams, by any name.
+            answers: what was answered for the profile in this decision.
+            at: the instant, in microseconds.
+
+        Returns:
+            The cases by the same names.
+        """
         rows = answers.known.rows
         seen: dict[int, tuple[int, ...]] = {}
-        found = []
-        for number in numbers:
+        found = {}
+        for name, number in numbers.items():
             alike = self._alike[number]
             cells = seen.get(alike)
             if cells is None:
                 cells = seen[alike] = tuple([rows[place] + shift for place, shift in self._cells[number]])
-            found.append(self._teams[number].case_of(cells, answers.served.item(number), at))
+            found[name] = self._teams[number].case_of(cells, answers.served.item(number), at)
         return found
 
     def _reaches(self) -> Floats:

@@ -22,7 +22,8 @@ _PER_UNIT = banded(1) - banded(0)
 class Known(msgspec.Struct, frozen=True):
     """For a profile, by model: the probability of a yes, and how many answers stand behind it.
 
-    `rows` are those of the table in which the profile lies; `bands` lie among the `answers` of all bands.
+    `rows` are those of the table in which the profile lies. `bands` are those of the models, of which the
+    table counts `answers`.
     """
 
     rates: Floats
@@ -107,7 +108,9 @@ class AdaptiveTable:
 
     def known(self, values: Sequence[object]) -> Known:
         """Return the probability of each model and the evidence behind it, for a profile's values by slot."""
-        rows = [0, *[start + bin_of(values[slot]) for slot, start, bin_of in self._features]]
+        rows = [0]
+        for slot, start, bin_of in self._features:
+            rows.append(start + bin_of(values[slot]))
         sums: Floats = np.add.reduce(self._matrix.take(rows, 0), 0)
         bands = np.minimum(np.maximum(sums, self._lowest), self._highest).astype(np.intp)
         rates = self._steps.take(bands)

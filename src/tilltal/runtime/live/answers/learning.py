@@ -96,9 +96,8 @@ class Learning:
         """Return what the teams of shown pairs see of a profile now, by `action/channel`."""
         if self._table is None or answers is None:
             return {}
-        learned = [one for one in shown if one.pair >= 0]
-        found = self._table.cases([one.pair for one in learned], answers, at)
-        return {f"{one.action}/{one.channel}": case for one, case in zip(learned, found, strict=True)}
+        learned = {f"{one.action}/{one.channel}": one.pair for one in shown if one.pair >= 0}
+        return self._table.cases(learned, answers, at)
 
     def catch_up(self, stored: Mapping[str, bytes]) -> None:
         """Take up what others taught the stored models meanwhile: another process, or earlier definitions."""
