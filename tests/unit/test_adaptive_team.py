@@ -145,11 +145,30 @@ def test_a_table_asks_whoever_serves() -> None:
             case = table.case(place, values, int(answers.served[place]), later)
             assert case.noted.said == noted(0, float(answers.rates[place])).said
             assert len(case.cases) == len(team.models)
+            assert table.cases({team.name: place}, answers, later) == {team.name: case}
         served.append(int(answers.served[0]))
     assert teams[0].contest is not None
     share = teams[0].contest.shares(later)[1]
     assert share == pytest.approx(0.16)
     assert abs(sum(served) / 400 - share) < 4 * math.sqrt(share * (1 - share) / 400)
+
+
+def test_cases_by_what_was_asked_are_those_by_values() -> None:
+    alone = msgspec.structs.replace(LEFT, challenger=None)
+    teams = [
+        team_of(alone, "card/web"),
+        team_of(msgspec.structs.replace(alone, features=alone.features[2:]), "loan/web"),
+        team_of(msgspec.structs.replace(alone, features=alone.features[::-1]), "fund/web"),
+    ]
+    table = TeamTable(teams, {name: place for place, name in enumerate(FEATURES)}, 0)
+    numbers = {team.name: place for place, team in enumerate(teams)}
+    for values in (("d", "a", 60, 2.5), (None, "b", None, -1.0), ("new", None, 20, None)):
+        answers = table.ask(values, b"decision")
+        assert table.cases(numbers, answers, 5) == {
+            name: table.case(place, values, 0, 5) for name, place in numbers.items()
+        }
+        known = [team.models[0].scoring(0).evidence[0] for team in teams]
+        assert answers.evidence.tolist() == known, "nothing is learned yet"
 
 
 def test_a_worse_challenger_is_stopped_at_once_and_goes_on_being_judged() -> None:
