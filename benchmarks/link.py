@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 from tests.link_people import LINKING, people
 
+from tilltal.core.instants import micros
 from tilltal.core.operational import Identified, Observed, OperationalStore, Owned, Writes
 from tilltal.customers.identity.corrections import Corrections
 from tilltal.customers.identity.linking.candidates import RecordIndex
@@ -36,7 +37,6 @@ from tilltal.runtime.linking import batch
 from tilltal.runtime.linking.judgement import Judgement
 from tilltal.runtime.linking.queue import Proposal
 from tilltal.runtime.linking.verdicts import observation_of
-from tilltal.runtime.live.instants import micros
 from tilltal.runtime.live.linking.finding import Finder
 from tilltal.runtime.storage.store import Store
 

@@ -23,6 +23,7 @@ import msgspec
 from benchmarks.serve import templates, workspace_at
 from rich.console import Console
 
+from tilltal.core.instants import micros
 from tilltal.core.operational import Writes
 from tilltal.engines.operational.opening import open_store
 from tilltal.governance.vault import Vault
@@ -34,7 +35,6 @@ from tilltal.runtime.live.answers.deciding import decide
 from tilltal.runtime.live.answers.replay import Replayed, replayed
 from tilltal.runtime.live.contract import DecideRequest
 from tilltal.runtime.live.definitions import in_force
-from tilltal.runtime.live.instants import micros
 from tilltal.runtime.live.places import files_of, store_place
 from tilltal.runtime.live.reference import bare_reference
 from tilltal.runtime.progress import Silent

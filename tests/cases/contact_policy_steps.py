@@ -8,12 +8,12 @@ from typing import Any
 
 import msgspec
 
+from tilltal.core.instants import instant_of, micros
 from tilltal.core.time import zone_of
 from tilltal.decisions.contacting.ledger import Ledger, Request
 from tilltal.decisions.contacting.parts import Contact
 from tilltal.decisions.contacting.permission import Answer
 from tilltal.decisions.contacting.policy import ContactPolicy, Verdict
-from tilltal.decisions.contacting.windows import instant_of, micros
 from tilltal.workspace.definitions.contact import Contact as Terms
 from tilltal.workspace.definitions.policies import Consent, Purpose
 

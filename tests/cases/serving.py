@@ -17,13 +17,13 @@ import yaml
 from tests.api.real import SCOPES, RealApi
 
 from tilltal.api.app import create_app
+from tilltal.core.instants import micros
 from tilltal.engines.duckdb import DuckDBEngine
 from tilltal.engines.operational.opening import open_store
 from tilltal.runtime.intake.ingest import open_vault
 from tilltal.runtime.live.contract import Message
 from tilltal.runtime.live.definitions import InForce, in_force
 from tilltal.runtime.live.history.past import Past
-from tilltal.runtime.live.instants import micros
 from tilltal.runtime.live.intake.setting_aside import SetAside
 from tilltal.runtime.live.places import files_of
 from tilltal.runtime.live.reference import bare_reference

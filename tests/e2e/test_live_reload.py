@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 from tests.e2e.serving import Shop, purchase
 
+from tilltal.core.instants import micros
 from tilltal.core.operational import Change, Membership, OperationalStore, State, Writes
 from tilltal.engines.operational.opening import open_store
 from tilltal.runtime.live.contract import Message
 from tilltal.runtime.live.history.ingested import up_to
 from tilltal.runtime.live.history.taking_over import TakeOver
-from tilltal.runtime.live.instants import micros
 from tilltal.runtime.live.serving import reloading, sweeping
 from tilltal.runtime.live.serving.opening import open_server
 from tilltal.runtime.live.serving.service import LiveServer

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import msgspec
 from tests.live.live_words import write_identity, write_workspace
 
+from tilltal.core.instants import micros
 from tilltal.core.operational import OperationalStore
 from tilltal.customers.identity.online.resolver import owner_at
 from tilltal.decisions.single import as_row
@@ -28,7 +29,6 @@ from tilltal.runtime.live.history.compaction import compact, hot_tables
 from tilltal.runtime.live.history.past import Past
 from tilltal.runtime.live.history.remaking import Remaking, tidy
 from tilltal.runtime.live.history.taking_over import TakeOver
-from tilltal.runtime.live.instants import micros
 from tilltal.runtime.live.intake.applying import Applier
 from tilltal.runtime.live.intake.setting_aside import SetAside
 from tilltal.runtime.live.places import files_of

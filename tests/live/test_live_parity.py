@@ -29,8 +29,8 @@ from tests.live.live_messages import Document, Draft, corrections, drafts, next_
 from tests.live.live_words import FACTS, ONE_EMAIL, OTHER_FACTS, RULES
 from tests.postgres_server import running_server
 
+from tilltal.core.instants import micros
 from tilltal.customers.audiences import PREFIX
-from tilltal.runtime.live.instants import micros
 
 _TICK = timedelta(microseconds=1)
 _STARTS = (  # a day before the clocks go forward and back, and an hour before

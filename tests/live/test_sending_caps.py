@@ -11,10 +11,10 @@ import pytest
 from tests.live.test_reserving import START as START
 from tests.live.test_reserving import Bank, bank
 
+from tilltal.core.instants import micros
 from tilltal.decisions.contacting.parts import Contact
 from tilltal.decisions.contacting.policy import ContactPolicy, Made, Moment, Past
 from tilltal.decisions.contacting.reservations import Contacted
-from tilltal.decisions.contacting.windows import micros
 from tilltal.runtime.live.contacts.entries import Entry
 from tilltal.workspace.definitions.contact import Cap
 from tilltal.workspace.definitions.contact import Contact as Terms

@@ -10,13 +10,13 @@ from zoneinfo import ZoneInfo
 import pyarrow as pa
 import pytest
 
+from tilltal.core.instants import micros
 from tilltal.core.time import known_zone, utc_naive
 from tilltal.decisions.contacting.batch import readings
 from tilltal.decisions.contacting.checks import checks
 from tilltal.decisions.contacting.parts import Contact, contact_of
 from tilltal.decisions.contacting.permission import Answer
 from tilltal.decisions.contacting.policy import ContactPolicy, Made, Moment, Outcome, Past
-from tilltal.decisions.contacting.windows import micros
 from tilltal.engines.duckdb import DuckDBEngine
 from tilltal.rules.clock import Clock
 from tilltal.workspace.definitions.actions import Action

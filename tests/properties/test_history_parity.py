@@ -10,10 +10,10 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tilltal.core.instants import micros
 from tilltal.decisions.contacting.batch import ContactReadings
 from tilltal.decisions.contacting.parts import Contact, contact_of
 from tilltal.decisions.contacting.policy import Made, Outcome, Past
-from tilltal.decisions.contacting.windows import micros
 from tilltal.decisions.history.batch import history_sql, with_history
 from tilltal.decisions.history.influences import UNIT
 from tilltal.decisions.history.readings import History

@@ -16,10 +16,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.properties.test_identity_resolution import EPOCH, NAMES, World, identifier, token, worlds
 
+from tilltal.core.instants import micros
 from tilltal.core.operational import Identified, Observed, Owned
 from tilltal.customers.identity.bulk import OBSERVATIONS, resolve_table
 from tilltal.customers.identity.corrections import Correction, Corrections, in_force
-from tilltal.customers.identity.evidence import microseconds, within_calendar
+from tilltal.customers.identity.evidence import within_calendar
 from tilltal.customers.identity.online.resolver import (
     Moves,
     OnlineIdentity,
@@ -113,7 +114,7 @@ def with_walls(rules: Rules, namespaces: Sequence[NamespaceRule]) -> Rules:
 def observed(one: Observation, rules: Rules) -> Observed:
     """Take an observation as a message of tokens at one instant, the leading one first."""
     ids = sorted({(rules.number(each.namespace), each.namespace, token(each)) for each in one.ids})
-    return Observed(one.id, microseconds(one.at), tuple((name, number) for _, name, number in ids))
+    return Observed(one.id, micros(one.at), tuple((name, number) for _, name, number in ids))
 
 
 class Live:
@@ -319,4 +320,4 @@ class Refresh:
 
 
 def stamp(instant: datetime) -> int:
-    return microseconds(instant.replace(tzinfo=UTC))
+    return micros(instant.replace(tzinfo=UTC))

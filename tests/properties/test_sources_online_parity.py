@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tilltal.core.instants import micros
 from tilltal.core.names import literal
 from tilltal.core.time import zone_of
 from tilltal.engines.duckdb import DuckDBEngine
@@ -332,8 +333,8 @@ def _kept(source: Source, plan: Plan, row: dict[str, object]) -> object:
     return Outcome(
         event_id=str(row["event_id"]),
         message=row["message"],
-        at=online_clock.micros(at.replace(tzinfo=UTC)),
-        received=online_clock.micros(received.replace(tzinfo=UTC)),
+        at=micros(at.replace(tzinfo=UTC)),
+        received=micros(received.replace(tzinfo=UTC)),
         name=row["event"] if source.kind == "event" else "s",
         identities=tokens,
         fields=_stated(fields),
@@ -418,7 +419,7 @@ def test_short_times_and_words_are_read_alike(engine: DuckDBEngine, text: str, f
     zone = zone_of("Europe/Stockholm")
     ((found,),) = engine.rows(f"SELECT {clock.timestamp(literal(text), form, zone)}")
     expected = online_clock.timestamp(form, zone)(text)
-    assert (None if found is None else online_clock.micros(found.replace(tzinfo=UTC))) == expected
+    assert (None if found is None else micros(found.replace(tzinfo=UTC))) == expected
     assert (expected is None) == (text in ("epoch", "-Infinity"))
 
 

@@ -77,7 +77,7 @@ class Bank:
         assert answers is not None
         chance = Chance(answers.evidence, name)
         (best,) = self.decider.decide(values, CLOCK, {}, count=1, rates=answers.rates, chance=chance).shown
-        (case,) = self.learning.cases([best], values, answers, at).values()
+        (case,) = self.learning.cases([best], answers, at).values()
         self._cases[name] = best.action, case
         return name, best.action
 

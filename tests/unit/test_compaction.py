@@ -22,6 +22,7 @@ from tests.live.bank import LiveBank, differences
 from tests.live.live_words import write_workspace
 
 from tilltal.core.errors import EngineError
+from tilltal.core.instants import micros
 from tilltal.core.operational import Identified, Logged, OperationalStore, Transaction, Writes
 from tilltal.engines.operational import sqlite_writes
 from tilltal.engines.sqlite import open_sqlite
@@ -29,7 +30,6 @@ from tilltal.runtime.live.history import compaction
 from tilltal.runtime.live.history.compaction import compact, hot_tables
 from tilltal.runtime.live.history.hot import tables_of
 from tilltal.runtime.live.history.ingested import Shown
-from tilltal.runtime.live.instants import micros
 from tilltal.runtime.live.intake.facts import body_of, message_of
 from tilltal.runtime.live.places import files_of
 from tilltal.runtime.storage.still import StillStore

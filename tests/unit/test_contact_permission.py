@@ -8,11 +8,11 @@ from zoneinfo import ZoneInfo
 import msgspec
 import pytest
 
+from tilltal.core.instants import micros
 from tilltal.decisions.contacting.ledger import Ledger, Request
 from tilltal.decisions.contacting.parts import Contact
 from tilltal.decisions.contacting.permission import Answer, Answers, Permit, answers_of, permit
 from tilltal.decisions.contacting.policy import ContactPolicy
-from tilltal.decisions.contacting.windows import micros
 from tilltal.workspace.definitions.contact import Contact as Terms
 from tilltal.workspace.definitions.policies import Consent
 

@@ -11,6 +11,7 @@ import pytest
 from tests.e2e.serving import Shop
 
 from tilltal.core.errors import TilltalError
+from tilltal.core.instants import micros
 from tilltal.core.operational import Decided, Writes
 from tilltal.decisions.contacting.permission import Permit
 from tilltal.decisions.live.decider import Shown
@@ -19,7 +20,6 @@ from tilltal.runtime.live.answers.account import DecisionAccount
 from tilltal.runtime.live.answers.archive import DEFINITIONS, Origin, keep
 from tilltal.runtime.live.answers.deciding import Logged, written
 from tilltal.runtime.live.answers.explaining import Explainer
-from tilltal.runtime.live.instants import micros
 from tilltal.workspace.check import usable
 from tilltal.workspace.workspace import Workspace
 

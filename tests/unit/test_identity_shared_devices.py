@@ -8,13 +8,13 @@ from datetime import UTC, datetime, timedelta
 import pyarrow as pa
 import pytest
 
+from tilltal.core.instants import micros
 from tilltal.core.operational import Observed
 from tilltal.customers.identity.bulk import OBSERVATIONS, resolve_table
 from tilltal.customers.identity.graph import resolve
 from tilltal.customers.identity.online.resolver import OnlineIdentity, is_shared
 from tilltal.customers.identity.rules import DEVICE_SHARED_AFTER, Rules, compile_rules
 from tilltal.customers.identity.values import Identifier, Observation
-from tilltal.runtime.live.instants import micros
 from tilltal.workspace.definitions.identity import Identity, Namespace
 
 START = datetime(2026, 3, 2, 9, tzinfo=UTC)

@@ -15,6 +15,7 @@ from tests.commands import run
 from tests.e2e.serving import Shop
 
 from tilltal.core.errors import DataError
+from tilltal.core.instants import micros
 from tilltal.core.operational import Answered, Decided, Writes
 from tilltal.decisions.live.exploring import Chance
 from tilltal.engines.operational.opening import open_store
@@ -25,7 +26,6 @@ from tilltal.runtime.live.answers.judging import Judged, evaluate_logged
 from tilltal.runtime.live.answers.replaying import Then
 from tilltal.runtime.live.answers.selecting import firsts, selection_of
 from tilltal.runtime.live.contract import Scalar
-from tilltal.runtime.live.instants import micros
 from tilltal.runtime.progress import Silent
 from tilltal.workspace.check import usable
 

@@ -13,6 +13,7 @@ import msgspec
 import pytest
 from tests.live.live_words import write_workspace
 
+from tilltal.core.instants import micros
 from tilltal.core.operational import (
     Answered,
     Change,
@@ -25,7 +26,6 @@ from tilltal.core.operational import (
 from tilltal.engines.sqlite import open_sqlite
 from tilltal.runtime.live.history import keeping
 from tilltal.runtime.live.history.keeping import Keeping, find
-from tilltal.runtime.live.instants import micros
 from tilltal.runtime.live.places import files_of
 from tilltal.runtime.live.serving.changes import place_mark
 from tilltal.runtime.storage.store import Manifest, Store

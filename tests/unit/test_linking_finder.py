@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from tilltal.core.instants import micros
 from tilltal.core.operational import Identified, Observed, OperationalStore, Owned, Writes
 from tilltal.customers.identity.corrections import Corrections
 from tilltal.customers.identity.linking.candidates import RecordIndex
@@ -23,7 +24,6 @@ from tilltal.customers.identity.rules import NamespaceRule, Rules
 from tilltal.engines.operational.opening import open_store
 from tilltal.runtime.linking.judgement import Judgement
 from tilltal.runtime.linking.verdicts import Verdict, keep_verdicts, link_id, observation_of
-from tilltal.runtime.live.instants import micros
 from tilltal.runtime.live.linking.finding import Finder
 from tilltal.runtime.storage.store import Store
 from tilltal.workspace.definitions.identity import Linking

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from tilltal.core.instants import micros
 from tilltal.customers.live.facts.consent_answers import ConsentFact
 from tilltal.customers.live.facts.pending import Fact
 from tilltal.customers.live.facts.records import RecordFact
 from tilltal.customers.live.profile import ProfileProgram, ProfileState, Reference
 from tilltal.customers.traits.online import Event
 from tilltal.decisions.contacting.policy import Made, Past
-from tilltal.decisions.contacting.windows import micros
 from tilltal.decisions.live.decider import LiveDecider, LiveDecision
 from tilltal.decisions.plan import DecisionPlan
 from tilltal.rules.clock import Clock

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from tests.e2e.serving import Shop
 
+from tilltal.core.instants import instant_of, micros
 from tilltal.engines.operational.opening import open_store
 from tilltal.models.adaptive.layout import layout_of
 from tilltal.models.adaptive.methods import new_model
@@ -19,7 +20,6 @@ from tilltal.models.adaptive.model import probability
 from tilltal.models.adaptive.team import Team
 from tilltal.runtime.live.answers.learning import Learning
 from tilltal.runtime.live.contract import DecideRequest, Response, ResponseKind
-from tilltal.runtime.live.instants import micros, moment
 from tilltal.runtime.live.serving.opening import open_server
 from tilltal.runtime.live.serving.service import LiveServer
 from tilltal.runtime.progress import Silent
@@ -205,7 +205,7 @@ def test_how_long_a_silence_waits_is_drawn_once(bank: Bank) -> None:
             assert await bank.ends() == [ends]
             before = await bank.rate(server)
             assert before > known
-            bank.now = moment(ends)
+            bank.now = instant_of(ends)
             await bank.quiet()
             assert await bank.ends() == []
             assert await bank.rate(server) < before

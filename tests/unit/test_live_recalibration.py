@@ -13,11 +13,11 @@ import msgspec
 import pytest
 from tests.e2e.serving import Shop
 
+from tilltal.core.instants import micros
 from tilltal.customers.live.program import Reference
 from tilltal.engines.operational.opening import open_store
 from tilltal.models.adaptive.recalibration import Recalibrator, log_odds, recalibrated
 from tilltal.runtime.live.contract import DecideAnswer, DecideRequest, Message, Response
-from tilltal.runtime.live.instants import micros
 from tilltal.runtime.live.reference import Snapshotted
 from tilltal.runtime.live.serving import opening
 from tilltal.runtime.live.serving.opening import open_server

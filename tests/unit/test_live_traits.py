@@ -6,11 +6,12 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from tilltal.core.instants import instant_of, micros
 from tilltal.core.time import Unit, Window, day_start, local_date, months_before
 from tilltal.customers.live.traits.buckets import TraitState
 from tilltal.customers.live.traits.families import Family, family_of
 from tilltal.customers.live.traits.live_traits import LiveTraits, Occurrence
-from tilltal.customers.live.traits.local_days import LocalDays, instant_of, leaves, micros
+from tilltal.customers.live.traits.local_days import LocalDays, leaves
 from tilltal.customers.traits.compiled import CompiledTrait, compile_traits
 from tilltal.customers.traits.online import Event
 from tilltal.customers.traits.schema import EventType

@@ -12,6 +12,7 @@ from unittest.mock import patch
 
 import pytest
 
+from tilltal.core.instants import micros
 from tilltal.core.operational import Identified, Logged, OperationalStore, Writes
 from tilltal.customers.traits.online import Event
 from tilltal.engines.duckdb import DuckDBEngine
@@ -20,7 +21,6 @@ from tilltal.runtime.live.history import compaction
 from tilltal.runtime.live.history.compaction import compact, hot_tables
 from tilltal.runtime.live.history.ingested import Shown
 from tilltal.runtime.live.history.past import Past
-from tilltal.runtime.live.instants import micros
 from tilltal.runtime.live.intake.facts import FactReader, body_of
 from tilltal.runtime.live.places import files_of
 from tilltal.runtime.refresh.views import open_history

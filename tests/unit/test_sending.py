@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from tests.bank import Bank
 
+from tilltal.core.instants import instant_of, micros
 from tilltal.customers.live.traits.partials import QUARTER
 from tilltal.customers.rhythms.local_hours import hours_of, spans
 from tilltal.customers.rhythms.rhythm import FLAT, HOURS, Rhythm, counts_of
@@ -17,7 +18,6 @@ from tilltal.decisions.contacting.parts import Contact
 from tilltal.decisions.contacting.policy import ContactPolicy, Moment, Past
 from tilltal.decisions.contacting.quiet_hours import Hours
 from tilltal.decisions.contacting.reservations import reserve
-from tilltal.decisions.contacting.windows import instant_of, micros
 from tilltal.decisions.sending.choosing import WEIGHT, Closing, Habit, Sender, habit_of
 from tilltal.decisions.sending.slots import slots
 from tilltal.workspace.check import check

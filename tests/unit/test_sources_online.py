@@ -12,8 +12,8 @@ from zoneinfo import ZoneInfo
 import msgspec
 import pytest
 
+from tilltal.core.instants import micros
 from tilltal.sources.casts import Context
-from tilltal.sources.online.clock import micros
 from tilltal.sources.online.contract import OnlineContract, Rejected, Row
 from tilltal.sources.online.router import Router
 from tilltal.workspace.check import check_folder

@@ -7,9 +7,9 @@ from datetime import datetime
 
 import msgspec
 
+from tilltal.core.instants import instant_of
 from tilltal.decisions.arbitration import Factored
 from tilltal.decisions.contacting.permission import Permit
-from tilltal.decisions.contacting.windows import instant_of
 from tilltal.decisions.plan import ActionPlan, DecisionPlan
 from tilltal.decisions.sending.choosing import Planned
 from tilltal.decisions.single import Decision, Proposal

@@ -4,35 +4,28 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import msgspec
 
+from tilltal.core.instants import EPOCH, micros
 from tilltal.customers.identity.corrections import Corrections, same_values
 from tilltal.customers.identity.links import Nodes
 from tilltal.customers.identity.rules import Rules
 from tilltal.customers.identity.values import Identifier, Observation, accepted
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
-
-
-def microseconds(instant: datetime) -> int:
-    """Return an instant as microseconds since 1970."""
-    return (instant - _EPOCH) // _MICROSECOND
-
 
 def instant(us: int | None) -> datetime | None:
     """Return microseconds as an instant; None beyond the calendar, which is without bound."""
     try:
-        return None if us is None else _EPOCH + timedelta(microseconds=us)
+        return None if us is None else EPOCH + timedelta(microseconds=us)
     except OverflowError:
         return None
 
 
 def within_calendar(us: int) -> datetime:
     """Return the instant of microseconds that came from an instant."""
-    return _EPOCH + timedelta(microseconds=us)
+    return EPOCH + timedelta(microseconds=us)
 
 
 class Seen(msgspec.Struct, frozen=True, kw_only=True):
@@ -117,8 +110,8 @@ def _seen(
 ) -> Seen:
     return Seen(
         id=observation.id,
-        at=microseconds(observation.at),
-        last_at=microseconds(observation.last_at or observation.at),
+        at=micros(observation.at),
+        last_at=micros(observation.last_at or observation.at),
         nodes=nodes,
         reason=_conflict(nodes, numbers, same, rules),
         is_revoked=observation.id in corrections.revoked,

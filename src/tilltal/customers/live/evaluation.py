@@ -12,13 +12,14 @@ from datetime import UTC, date, datetime
 from functools import lru_cache
 from typing import Any
 
+from tilltal.core.instants import instant_of, micros
 from tilltal.core.time import utc_naive
 from tilltal.customers.audiences import PREFIX
 from tilltal.customers.live.inputs import Inputs, Whole
 from tilltal.customers.live.program import Nodes, Scope
 from tilltal.customers.live.state import Facet, Fragment, ProfileState
 from tilltal.customers.live.traits.families import fingerprint_of
-from tilltal.customers.live.traits.local_days import instant_of, leaves, micros
+from tilltal.customers.live.traits.local_days import leaves
 from tilltal.customers.live.traits.readers import Frame, Frames, TraitReader
 from tilltal.customers.live.wakes import ClockWake, TraitWake, limits_of
 from tilltal.rules.clock import Clock

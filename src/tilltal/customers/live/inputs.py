@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from tilltal.core.instants import micros
 from tilltal.core.money import minor_per_major
 from tilltal.customers.consents import consent_name
 from tilltal.customers.live.facts.consent_answers import ConsentFact, ConsentPlan, ConsentState
@@ -22,7 +23,7 @@ from tilltal.customers.live.state import Facet, Fragment, ProfileState, StoredFr
 from tilltal.customers.live.traits.buckets import Layout, TraitState
 from tilltal.customers.live.traits.families import Family, family_of, fingerprint_of
 from tilltal.customers.live.traits.live_traits import LiveTraits
-from tilltal.customers.live.traits.local_days import LocalDays, micros
+from tilltal.customers.live.traits.local_days import LocalDays
 from tilltal.customers.live.traits.readers import TraitReader, reader_of
 from tilltal.customers.profiles import record_sources
 from tilltal.customers.traits.compiled import CompiledTrait, compile_traits

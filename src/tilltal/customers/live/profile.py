@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from tilltal.core.errors import SupersededError
+from tilltal.core.instants import instant_of, micros
 from tilltal.customers.live.evaluation import Evaluation, Reading
 from tilltal.customers.live.facts.pending import Fact, counts_since, packed, unpacked
 from tilltal.customers.live.inputs import Inputs
@@ -22,7 +23,6 @@ from tilltal.customers.live.program import Nodes, Reference
 from tilltal.customers.live.state import Fragment, ProfileState, Stored
 from tilltal.customers.live.traits.families import Family
 from tilltal.customers.live.traits.live_traits import Occurrence
-from tilltal.customers.live.traits.local_days import instant_of, micros
 from tilltal.customers.live.traits.partials import Partial
 from tilltal.rules.clock import Clock
 from tilltal.rules.types import Type

@@ -16,10 +16,11 @@ from typing import Any
 
 import msgspec
 
+from tilltal.core.instants import EPOCH, micros
 from tilltal.core.time import Unit
 from tilltal.customers.live.traits.buckets import TraitState
 from tilltal.customers.live.traits.expiry import Expiry
-from tilltal.customers.live.traits.local_days import EPOCH, LocalDays, micros
+from tilltal.customers.live.traits.local_days import LocalDays
 from tilltal.customers.live.traits.readers import Frame, TraitReader
 from tilltal.rules.clock import Clock
 from tilltal.rules.expression import Expression

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from tilltal.customers.live.traits.local_days import instant_of
+from tilltal.core.instants import instant_of
 from tilltal.customers.live.traits.partials import QUARTER
 
 _DAY = 96  # quarters

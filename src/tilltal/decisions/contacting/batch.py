@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 import msgspec
 
+from tilltal.core.instants import instant_of, micros
 from tilltal.core.names import literal, quote
 from tilltal.core.time import sql_timestamp
 from tilltal.decisions.contacting.checks import (
@@ -25,7 +26,7 @@ from tilltal.decisions.contacting.cooldowns import Silence, silence_of
 from tilltal.decisions.contacting.holdouts import draw_of
 from tilltal.decisions.contacting.parts import Contact
 from tilltal.decisions.contacting.permission import ALL_CHANNELS, basis_of, is_plain
-from tilltal.decisions.contacting.windows import FOREVER, Span, calendar_span, instant_of, micros, window
+from tilltal.decisions.contacting.windows import FOREVER, Span, calendar_span, window
 from tilltal.rules.clock import Clock
 from tilltal.workspace.definitions.actions import Action
 from tilltal.workspace.definitions.contact import PARTS, AppliesTo, Cap, CoolDown

@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from tilltal.core.instants import instant_of, micros
 from tilltal.decisions.contacting.checks import (
     Check,
     count_name,
@@ -31,15 +32,7 @@ from tilltal.decisions.contacting.holdouts import draw_of
 from tilltal.decisions.contacting.parts import Contact, applies
 from tilltal.decisions.contacting.permission import Answer, Permit, is_free, is_plain, permit
 from tilltal.decisions.contacting.quiet_hours import first_open, hours_of
-from tilltal.decisions.contacting.windows import (
-    FOREVER,
-    Span,
-    Unit,
-    calendar_span,
-    duration_micros,
-    instant_of,
-    micros,
-)
+from tilltal.decisions.contacting.windows import FOREVER, Span, Unit, calendar_span, duration_micros
 from tilltal.workspace.definitions.contact import Contact as Terms
 from tilltal.workspace.definitions.policies import Consent
 

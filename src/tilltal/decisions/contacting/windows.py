@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from typing import Literal
 from zoneinfo import ZoneInfo
 
 import msgspec
 
+from tilltal.core.instants import instant_of, micros
 from tilltal.core.time import day_start, parse_duration
 from tilltal.workspace.definitions.contact import Cap
 
@@ -15,7 +16,6 @@ Unit = Literal["day", "week", "month"]
 Calendar = dict[tuple[str, Unit], "Span"]
 
 FOREVER = 1 << 62
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 
@@ -24,16 +24,6 @@ class Span(msgspec.Struct, frozen=True, gc=False):
 
     first: int
     end: int
-
-
-def micros(instant: datetime) -> int:
-    """Return an aware instant as microseconds since 1970 in UTC."""
-    return (instant - _EPOCH) // _MICROSECOND
-
-
-def instant_of(at: int) -> datetime:
-    """Return an instant of microseconds as an aware one, in UTC."""
-    return _EPOCH + at * _MICROSECOND
 
 
 def duration_micros(text: str) -> int:

@@ -9,11 +9,11 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import msgspec
 
+from tilltal.core.instants import instant_of, micros
 from tilltal.core.names import literal, quote
 from tilltal.core.time import sql_timestamp
 from tilltal.decisions.contacting.batch import ContactReadings, events_sql, known_sql
 from tilltal.decisions.contacting.checks import READINGS
-from tilltal.decisions.contacting.windows import instant_of, micros
 from tilltal.decisions.history.influences import fading, influence_name, remembered, step_of
 from tilltal.decisions.history.readings import DAY, History
 from tilltal.decisions.plan import DecisionPlan

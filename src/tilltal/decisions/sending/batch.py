@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from tilltal.core.instants import micros
 from tilltal.core.names import literal, quote
 from tilltal.core.time import day_start, known_zone, sql_timestamp
 from tilltal.customers.live.traits.partials import QUARTER
@@ -21,7 +22,7 @@ from tilltal.customers.rhythms.local_hours import Span, spans
 from tilltal.customers.rhythms.rhythm import HOURS, TOTAL, Rhythm
 from tilltal.decisions.contacting.checks import READINGS
 from tilltal.decisions.contacting.parts import contact_of
-from tilltal.decisions.contacting.windows import FOREVER, micros
+from tilltal.decisions.contacting.windows import FOREVER
 from tilltal.decisions.plan import DecisionPlan
 from tilltal.decisions.sending.choosing import Because, Closing, Sender, Weights, smoothed
 from tilltal.rules.clock import Clock

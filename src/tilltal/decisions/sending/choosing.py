@@ -16,11 +16,12 @@ from zoneinfo import ZoneInfo
 import msgspec
 import numpy as np
 
+from tilltal.core.instants import instant_of, micros
 from tilltal.customers.rhythms.rhythm import HOURS, Rhythm
 from tilltal.decisions.contacting.checks import READINGS, Check
 from tilltal.decisions.contacting.parts import Contact, applies
 from tilltal.decisions.contacting.quiet_hours import Hours, hours_of
-from tilltal.decisions.contacting.windows import duration_micros, instant_of, micros
+from tilltal.decisions.contacting.windows import duration_micros
 from tilltal.decisions.sending.slots import Slot, hour_of, opening, slots
 from tilltal.workspace.definitions.contact import Contact as Terms
 from tilltal.workspace.definitions.sending import Sending

@@ -7,11 +7,11 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from tilltal.core.instants import instant_of, micros
 from tilltal.customers.live.traits.partials import QUARTER
 from tilltal.customers.rhythms.local_hours import offset_at
 from tilltal.customers.rhythms.rhythm import HOURS
 from tilltal.decisions.contacting.quiet_hours import Hours, first_open
-from tilltal.decisions.contacting.windows import instant_of, micros
 
 
 class Slot(msgspec.Struct, frozen=True):

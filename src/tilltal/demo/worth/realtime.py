@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 import msgspec
 import numpy as np
 
+from tilltal.core.instants import micros
 from tilltal.core.operational import Answered
 from tilltal.customers.traits.online import Event
 from tilltal.decisions.live.decider import LiveDecider, Shown
@@ -32,7 +33,6 @@ from tilltal.models.adaptive.team import TeamCase, new_team
 from tilltal.rules.clock import Clock
 from tilltal.runtime.live.answers.recalibrating import Recalibrating, Scored
 from tilltal.runtime.live.answers.teams import layouts_of, state_name
-from tilltal.runtime.live.instants import micros
 from tilltal.runtime.refresh.deciding import decision_plan
 from tilltal.workspace.definitions.actions import Adaptive, Learned
 from tilltal.workspace.definitions.policies import ActionScope, ContextRule

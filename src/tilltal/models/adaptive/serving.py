@@ -62,7 +62,7 @@ class TeamTable:
         self._first = np.cumsum([0, *sizes[:-1]]).astype(np.intp)
         self._is_single = sum(sizes) == len(teams)
         self._unchallenged = np.zeros(len(teams), dtype=np.intp)
-        self._unchallenged.flags.writeable = False
+        self._unchallenged.setflags(write=False)
         for number in range(len(teams)):
             self._take(number)
         self._contested = np.array([n for n, team in enumerate(teams) if team.contest], dtype=np.intp)

@@ -7,13 +7,13 @@ from datetime import datetime
 from pathlib import Path
 
 from tilltal.core.errors import DataError, nearest
+from tilltal.core.instants import micros
 from tilltal.decisions.live.decider import LiveDecider
 from tilltal.engines.operational.opening import open_store
 from tilltal.insight.report.charts.bubbles import bubbles, standalone
 from tilltal.models.adaptive.report import AdaptiveReport, ModelReport, adaptive_report
 from tilltal.rules.clock import Clock
 from tilltal.runtime.live.answers.teams import teams_of
-from tilltal.runtime.live.instants import micros
 from tilltal.runtime.live.places import store_place
 from tilltal.runtime.refresh.deciding import decision_plan
 from tilltal.runtime.storage import disk

@@ -12,6 +12,7 @@ from functools import lru_cache
 
 import msgspec
 
+from tilltal.core.instants import micros
 from tilltal.core.time import Unit, Window, known_zone, parse_duration
 from tilltal.customers.live.profile import ProfileProgram, ProfileState
 from tilltal.customers.live.traits.families import Family
@@ -19,7 +20,6 @@ from tilltal.customers.rhythms.rhythm import FLAT, Rhythm
 from tilltal.decisions.contacting.parts import Contact, contact_of
 from tilltal.decisions.contacting.permission import answers_of
 from tilltal.decisions.contacting.policy import ContactPolicy, Made, Moment, Outcome, Past
-from tilltal.decisions.contacting.windows import micros
 from tilltal.decisions.history.readings import History
 from tilltal.decisions.plan import DecisionPlan
 from tilltal.rules.clock import Clock

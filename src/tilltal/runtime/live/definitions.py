@@ -10,6 +10,7 @@ from collections.abc import Mapping
 import msgspec
 
 from tilltal.core.errors import TilltalError, nearest
+from tilltal.core.instants import instant_of
 from tilltal.customers.identity.corrections import Corrections, declared
 from tilltal.customers.identity.online.resolver import OnlineIdentity
 from tilltal.customers.identity.rules import compile_rules
@@ -29,7 +30,6 @@ from tilltal.runtime.live.answers.exploring import Exploring
 from tilltal.runtime.live.answers.learning import Learning
 from tilltal.runtime.live.answers.recalibrating import Recalibrating
 from tilltal.runtime.live.contacting import LiveContacts
-from tilltal.runtime.live.instants import moment
 from tilltal.runtime.live.intake.collecting import Reception
 from tilltal.runtime.live.intake.facts import FactReader
 from tilltal.runtime.live.intake.incoming import Desk
@@ -166,11 +166,11 @@ def in_force(
     Raises:
         WorkspaceError: with the faults of expressions.
     """
-    plan = decision_plan(workspace, Clock(moment(now), workspace.zone))
+    plan = decision_plan(workspace, Clock(instant_of(now), workspace.zone))
     contacts = LiveContacts(workspace, plan, reference.rhythm)
     origin = origin_of(reference)
     program = ProfileProgram(workspace, reference, contacts.families)
-    desk = Desk(workspace.identity, vault, moment(now).astimezone(workspace.zone).date())
+    desk = Desk(workspace.identity, vault, instant_of(now).astimezone(workspace.zone).date())
     decider = LiveDecider(plan)
     return InForce(
         workspace=workspace,

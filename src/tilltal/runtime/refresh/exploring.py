@@ -11,13 +11,13 @@ from pathlib import Path
 
 import msgspec
 
+from tilltal.core.instants import micros
 from tilltal.decisions.batch_exploring import Exploration, belief_of, learning
 from tilltal.decisions.live.decider import LiveDecider
 from tilltal.decisions.plan import DecisionPlan
 from tilltal.engines.operational.opening import open_store
 from tilltal.rules.clock import Clock
 from tilltal.runtime.live.answers.teams import state_name, teams_of
-from tilltal.runtime.live.instants import micros
 from tilltal.runtime.live.places import store_place
 from tilltal.workspace.workspace import Workspace
 

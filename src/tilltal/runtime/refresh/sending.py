@@ -10,12 +10,12 @@ import numpy as np
 import pyarrow as pa
 
 from tilltal.core.errors import DataError
+from tilltal.core.instants import micros
 from tilltal.core.names import quote
 from tilltal.core.ports import BatchEngine
 from tilltal.core.time import known_zone
 from tilltal.customers.rhythms.rhythm import FLAT, HOURS, Rhythm, population_of
 from tilltal.decisions.contacting.parts import contact_of
-from tilltal.decisions.contacting.windows import micros
 from tilltal.decisions.plan import DecisionPlan
 from tilltal.decisions.sending.batch import TABLE, choose_all, histogram_sql, hours_sql, living_of
 from tilltal.decisions.sending.choosing import Planned, Sender, habit_of

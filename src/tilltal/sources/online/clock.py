@@ -11,22 +11,16 @@ from datetime import UTC, date, datetime, timedelta
 from typing import TypeAlias
 from zoneinfo import ZoneInfo
 
-from tilltal.sources.online.times import CYCLE_DAYS, DAY, EPOCH_DAY, SECOND, by_format, iso
+from tilltal.core.instants import micros
+from tilltal.sources.online.times import CYCLE_DAYS, DAY, EPOCH_DAY, by_format, iso
 
 Read: TypeAlias = Callable[[str], int | None]
 
 _EPOCH = datetime(1970, 1, 1)
-_AWARE_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _USUAL = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d{1,6})?(?:Z|[+-]\d\d:\d\d)", re.ASCII)
 _USUAL_LETTERS = tuple(
     map(len, ("2026-05-04T10:00:00Z", "2026-05-04T10:00:00.000Z", "2026-05-04T10:00:00.000000Z"))
 )
-
-
-def micros(instant: datetime) -> int:
-    """Return an aware instant as microseconds since 1970 in UTC."""
-    since = instant - _AWARE_EPOCH
-    return since.days * DAY + since.seconds * SECOND + since.microseconds
 
 
 def quick_instant(raw: object) -> int | None:

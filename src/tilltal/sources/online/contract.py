@@ -13,6 +13,7 @@ from typing import Literal, Self
 
 import msgspec
 
+from tilltal.core.instants import micros
 from tilltal.core.names import is_name
 from tilltal.core.time import local_date, parse_instant
 from tilltal.governance.normalise import Normaliser
@@ -96,7 +97,7 @@ class OnlineContract:
         self._plain = frozenset(filter(is_name, known_values(source.event)))
         self._effective = None
         if source.effective is not None:
-            self._effective = clock.micros(parse_instant(source.effective, context.zone))
+            self._effective = micros(parse_instant(source.effective, context.zone))
         self._head = hashlib.md5((name + SEPARATOR).encode(), usedforsecurity=False)
 
     def read(self, document: Document, received: datetime) -> Row | Rejected:
@@ -122,7 +123,7 @@ class OnlineContract:
         return self._rejected([Reason(code="S337")])
 
     def _read(self, document: Document, received: datetime) -> Row | Rejected:
-        arrival = clock.micros(received)
+        arrival = micros(received)
         reasons: list[Reason] = []
         values: _Values = {}
         for role, find, short, slow in self._role_casts:

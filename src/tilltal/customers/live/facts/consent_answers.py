@@ -10,8 +10,8 @@ from datetime import datetime
 
 import msgspec
 
+from tilltal.core.instants import micros
 from tilltal.customers.consents import consent_name
-from tilltal.customers.live.traits.local_days import micros
 from tilltal.workspace.definitions.policies import Purpose
 
 _ALL = "*"

@@ -13,9 +13,9 @@ from datetime import date, datetime
 
 import msgspec
 
+from tilltal.core.instants import instant_of, micros
 from tilltal.core.time import local_date
 from tilltal.customers.holdings import holding_name
-from tilltal.customers.live.traits.local_days import instant_of, micros
 from tilltal.rules.clock import Clock
 
 NEVER = 2147483647

@@ -8,11 +8,11 @@ from typing import Any, TypeAlias
 
 import msgspec
 
+from tilltal.core.instants import instant_of, micros
 from tilltal.core.time import utc_naive
 from tilltal.customers.live.facts.consent_answers import ConsentFact
 from tilltal.customers.live.facts.holding_facts import HoldingFact
 from tilltal.customers.live.facts.records import RecordFact
-from tilltal.customers.live.traits.local_days import instant_of, micros
 from tilltal.customers.traits.online import Event
 
 Fact: TypeAlias = Event | RecordFact | ConsentFact | HoldingFact

@@ -13,8 +13,8 @@ from datetime import datetime
 
 import msgspec
 
+from tilltal.core.instants import micros
 from tilltal.core.money import minor_per_major
-from tilltal.customers.live.traits.local_days import micros
 from tilltal.customers.live.traits.partials import flat, restored
 from tilltal.customers.profiles import RecordSource, attribute_types
 from tilltal.rules.types import Type

@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from tilltal.core.instants import micros
 from tilltal.customers.lifecycle.stage import Entry, Stage, Standing, Terms, Timeline, What
 from tilltal.customers.lifecycle.transitions import CLOSE, NOTICE, OPEN, WITHDRAWN
 from tilltal.customers.live.facts.holding_facts import HoldingState, arrivals
@@ -23,7 +24,7 @@ from tilltal.customers.live.relation.moments import Moment, MomentReader
 from tilltal.customers.live.relation.tracks import TrackReader, tracks_of
 from tilltal.customers.live.traits.buckets import TraitState
 from tilltal.customers.live.traits.families import Family, Need
-from tilltal.customers.live.traits.local_days import LocalDays, micros
+from tilltal.customers.live.traits.local_days import LocalDays
 from tilltal.customers.traits.schema import Schemas
 from tilltal.rules.clock import Clock
 from tilltal.workspace.definitions.segments import Lifecycle

@@ -7,9 +7,10 @@ from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from tilltal.core.instants import micros
 from tilltal.customers.live.traits.buckets import BEFORE, Layout, TraitState
 from tilltal.customers.live.traits.families import Family
-from tilltal.customers.live.traits.local_days import LocalDays, micros
+from tilltal.customers.live.traits.local_days import LocalDays
 from tilltal.customers.live.traits.partials import flat
 from tilltal.customers.traits.online import Event
 from tilltal.customers.traits.schema import EventType, Schemas, common_fields, field_type

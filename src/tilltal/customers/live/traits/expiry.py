@@ -12,9 +12,10 @@ from collections.abc import Iterator
 
 import msgspec
 
+from tilltal.core.instants import instant_of
 from tilltal.core.time import Unit, Window
 from tilltal.customers.live.traits.buckets import Buckets, TraitState
-from tilltal.customers.live.traits.local_days import LocalDays, elapsed_us, instant_of, leaves
+from tilltal.customers.live.traits.local_days import LocalDays, elapsed_us, leaves
 from tilltal.customers.live.traits.readers import ClockCondition, Frame, TraitReader
 from tilltal.rules.clock import Clock
 

@@ -15,12 +15,13 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from tilltal.core.instants import instant_of, micros
 from tilltal.core.time import Window
 from tilltal.customers.live.traits.buckets import Layout, Slot, TraitState, decoded, encoded, reach_of
 from tilltal.customers.live.traits.event_routes import EventRoutes
 from tilltal.customers.live.traits.expiry import Expiry
 from tilltal.customers.live.traits.families import Family, family_of, fingerprint_of, merged_families
-from tilltal.customers.live.traits.local_days import LocalDays, instant_of, micros
+from tilltal.customers.live.traits.local_days import LocalDays
 from tilltal.customers.live.traits.partials import Partial, partial_of, restored
 from tilltal.customers.live.traits.readers import Frames, TraitReader, reader_of
 from tilltal.customers.traits.compiled import CompiledTrait

@@ -7,28 +7,16 @@ from __future__ import annotations
 
 import calendar
 from bisect import bisect_right
-from datetime import UTC, date, datetime, timedelta
+from datetime import date
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
+from tilltal.core.instants import EPOCH, micros
 from tilltal.core.time import Unit, Window, day_start, months_before
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EPOCH_DAY = EPOCH.toordinal()
 _DAY_US = 86_400_000_000
-_MICROSECOND = timedelta(microseconds=1)
 _LAST_DAY = date.max.toordinal() - 1
-
-
-def micros(instant: datetime) -> int:
-    """Return an instant as microseconds since 1970; one without an offset is UTC, as stores hold it."""
-    since = (instant if instant.tzinfo else instant.replace(tzinfo=UTC)) - EPOCH
-    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
-
-
-def instant_of(at: int) -> datetime:
-    """Return the aware instant, in UTC, of microseconds since 1970."""
-    return EPOCH + at * _MICROSECOND
 
 
 def elapsed_us(window: Window) -> int:

@@ -14,8 +14,8 @@ from typing import Any
 
 import msgspec
 
+from tilltal.core.instants import instant_of, micros
 from tilltal.customers.live.traits.families import Family, Need
-from tilltal.customers.live.traits.local_days import instant_of, micros
 from tilltal.customers.traits.values import numbers_in
 from tilltal.rules.types import LARGEST_INTEGER, SMALLEST_INTEGER, Type
 

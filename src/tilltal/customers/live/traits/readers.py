@@ -9,11 +9,12 @@ from typing import Any
 
 import msgspec
 
+from tilltal.core.instants import micros
 from tilltal.core.time import Unit, Window
 from tilltal.customers.live.traits.buckets import Buckets, Layout, TraitState
 from tilltal.customers.live.traits.event_routes import condition_of
 from tilltal.customers.live.traits.families import NEEDS, family_of
-from tilltal.customers.live.traits.local_days import LocalDays, elapsed_us, micros
+from tilltal.customers.live.traits.local_days import LocalDays, elapsed_us
 from tilltal.customers.live.traits.partials import FOLD, restored
 from tilltal.customers.traits.compiled import CompiledTrait
 from tilltal.customers.traits.schema import Schemas, field_type

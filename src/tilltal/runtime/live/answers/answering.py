@@ -12,6 +12,7 @@ from typing import Any
 
 from tilltal.core.errors import TilltalError, nearest
 from tilltal.core.ids import parse_profile, profile_text
+from tilltal.core.instants import instant_of, micros
 from tilltal.core.money import minor_per_major
 from tilltal.core.operational import Logged, OperationalStore, Owned
 from tilltal.customers.identity.online.resolver import owner_at
@@ -34,7 +35,6 @@ from tilltal.runtime.live.contract import (
 )
 from tilltal.runtime.live.definitions import InForce
 from tilltal.runtime.live.history.past import Past, rows_of
-from tilltal.runtime.live.instants import micros, moment
 from tilltal.runtime.live.intake.facts import message_of
 from tilltal.workspace.names import event_fields, expanded_traits, kept_fields, record_attributes
 
@@ -71,7 +71,7 @@ async def members(
     rows = await store.members(audience, after=place, limit=limit)
     return MemberPage(
         audience=audience,
-        members=tuple(Member(profile=profile_text(one), since=moment(since)) for one, since in rows),
+        members=tuple(Member(profile=profile_text(one), since=instant_of(since)) for one, since in rows),
         next_after=profile_text(rows[-1][0]) if len(rows) == limit else None,
     )
 
@@ -135,13 +135,13 @@ class Reader:
             entries=tuple(
                 line(row, micros(now)) if isinstance(row, Entry) else self._line(row) for row in page
             ),
-            next_before=moment(page[-1].at) if len(rows) > len(page) else None,
+            next_before=instant_of(page[-1].at) if len(rows) > len(page) else None,
         )
 
     def _line(self, row: Logged) -> TimelineEntry:
         divisor = minor_per_major(self._force.workspace.currency)
         return TimelineEntry(
-            at=moment(row.at),
+            at=instant_of(row.at),
             kind=row.kind,
             name=row.name,
             source=row.source,
@@ -192,7 +192,7 @@ class Reader:
         since = await self._store.memberships(profile)
         held = (name for name, value in values.items() if name.startswith("audience.") and value is True)
         names = sorted(name.removeprefix("audience.") for name in held)
-        lasting = {name: moment(at) for name, at in since.items() if at <= micros(as_of)}
+        lasting = {name: instant_of(at) for name, at in since.items() if at <= micros(as_of)}
         return {name: lasting.get(name) for name in names}
 
     async def _identities(self, spans: Sequence[Owned], *, with_identity: bool) -> tuple[KnownBy, ...]:

@@ -17,6 +17,7 @@ import msgspec
 import numpy as np
 
 from tilltal.core.ids import profile_text
+from tilltal.core.instants import instant_of
 from tilltal.core.operational import Decided
 from tilltal.customers.live.profile import ProfileState
 from tilltal.decisions.contacting.permission import Answer, Answers, Permit
@@ -43,7 +44,6 @@ from tilltal.runtime.live.contract import (
     Scalar,
 )
 from tilltal.runtime.live.definitions import InForce
-from tilltal.runtime.live.instants import moment as instant
 from tilltal.runtime.live.pacing import Plans
 
 Shortcut = Literal["late", "error", "store"]
@@ -262,7 +262,7 @@ def _made(
         allowed.barred,
     )
     decision = fitted.decision
-    cases = force.learning.cases(decision.shown, values, answers, at)
+    cases = force.learning.cases(decision.shown, answers, at)
     scored = {
         shown.action: found
         for shown in decision.shown
@@ -353,7 +353,7 @@ def _advised(
         cost=shown.cost,
         treatment=force.treatments.get((shown.action, shown.channel, logged.language)),
         reasons=notes,
-        send_at=None if planned is None else instant(planned.at),
+        send_at=None if planned is None else instant_of(planned.at),
         send_reason=None if planned is None else planned.because,
     )
 

@@ -9,6 +9,7 @@ from typing import TypeVar
 import msgspec
 
 from tilltal.core.ids import profile_text
+from tilltal.core.instants import instant_of
 from tilltal.core.operational import Answered, Decided, Reads
 from tilltal.decisions.contacting.checks import READINGS
 from tilltal.decisions.explanation import (
@@ -33,7 +34,6 @@ from tilltal.runtime.live.answers.replaying import Then, difference
 from tilltal.runtime.live.history.decided import decisions_kept
 from tilltal.runtime.live.history.keeping import Kept
 from tilltal.runtime.live.history.keeping import find as find_kept
-from tilltal.runtime.live.instants import moment
 from tilltal.runtime.live.places import files_of
 from tilltal.runtime.storage.store import Store
 from tilltal.workspace.workspace import Workspace
@@ -89,7 +89,7 @@ class Explainer:
         told = await asyncio.to_thread(_Told, logged, decided, origin, then, language)
         return DecisionAccount(
             decision_id=decided.id.hex(),
-            at=moment(decided.at),
+            at=instant_of(decided.at),
             profile=None if decided.profile is None else profile_text(decided.profile),
             is_known=logged.is_known,
             is_fallback=logged.is_fallback,
@@ -238,5 +238,5 @@ def _came(one: Answered) -> Came:
         action=one.action,
         kind=one.kind,
         channel=one.channel,
-        at=moment(one.at),
+        at=instant_of(one.at),
     )

@@ -21,6 +21,7 @@ import msgspec
 import pyarrow as pa
 
 from tilltal.core.errors import DataError
+from tilltal.core.instants import instant_of, micros
 from tilltal.core.operational import Answered, Decided, Reads
 from tilltal.engines.operational.opening import open_store
 from tilltal.models.adaptive.layout import microseconds
@@ -32,7 +33,6 @@ from tilltal.runtime.live.answers.knowing import features_of, known_columns
 from tilltal.runtime.live.answers.library import Library
 from tilltal.runtime.live.answers.replaying import Then
 from tilltal.runtime.live.answers.selecting import NOTHING, by_others, firsts, lacking, selection_of
-from tilltal.runtime.live.instants import micros, moment
 from tilltal.runtime.live.places import store_place
 from tilltal.runtime.progress import Progress
 from tilltal.workspace.decision_names import CONTEXT
@@ -125,7 +125,7 @@ class _Judge:
             choice = self._choice(then, logged, decided, answers.get(decided.id, ()))
             if choice is not None:
                 self._choices.append(choice)
-                known.append((_known(then, logged), moment(decided.at)))
+                known.append((_known(then, logged), instant_of(decided.at)))
         if known:
             self._known.append(known_columns(known))
 

@@ -90,9 +90,7 @@ class Learning:
             found = self._positives[action] = sum(_champion(team).answers(at)[0] for team in teams)
         return found
 
-    def cases(
-        self, shown: Iterable[Shown], values: Sequence[object], answers: Answers | None, at: int
-    ) -> dict[str, TeamCase]:
+    def cases(self, shown: Iterable[Shown], answers: Answers | None, at: int) -> dict[str, TeamCase]:
         """Return what the teams of shown pairs see of a profile now, by `action/channel`."""
         if self._table is None or answers is None:
             return {}

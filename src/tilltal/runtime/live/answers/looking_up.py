@@ -9,13 +9,13 @@ from datetime import datetime
 
 from tilltal.core.errors import DataError
 from tilltal.core.ids import parse_profile
+from tilltal.core.instants import micros
 from tilltal.core.operational import OperationalStore
 from tilltal.customers.identity.online.resolver import owner_at
 from tilltal.engines.operational.opening import open_store
 from tilltal.runtime.answers.snapshot import tokens_meant
 from tilltal.runtime.live.answers.account import DecisionAccount
 from tilltal.runtime.live.answers.explaining import Explainer
-from tilltal.runtime.live.instants import micros
 from tilltal.runtime.live.places import store_place
 from tilltal.workspace.workspace import Workspace
 

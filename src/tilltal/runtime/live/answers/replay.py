@@ -10,13 +10,13 @@ from datetime import datetime
 import msgspec
 
 from tilltal.core.errors import TilltalError
+from tilltal.core.instants import micros
 from tilltal.core.operational import Decided, Reads
 from tilltal.engines.operational.opening import open_store
 from tilltal.runtime.live.answers.archive import definitions_of
 from tilltal.runtime.live.answers.deciding import read_logged
 from tilltal.runtime.live.answers.replaying import Difference, Then, difference, unreadable
 from tilltal.runtime.live.history.decided import decisions_since
-from tilltal.runtime.live.instants import micros
 from tilltal.runtime.live.places import files_of, store_place
 from tilltal.runtime.progress import Progress
 from tilltal.runtime.storage.store import Store

@@ -14,6 +14,7 @@ from datetime import date, datetime
 import msgspec
 import numpy as np
 
+from tilltal.core.instants import instant_of
 from tilltal.core.operational import Decided
 from tilltal.decisions.contacting.permission import ALL_CHANNELS, Answer, Permit
 from tilltal.decisions.live.decider import LiveDecider, LiveDecision, Shown
@@ -27,7 +28,6 @@ from tilltal.runtime.live.answers.deciding import Logged, barred_of, written
 from tilltal.runtime.live.answers.recalibrating import Scored
 from tilltal.runtime.live.contacting import LiveContacts
 from tilltal.runtime.live.definitions import fallback_of
-from tilltal.runtime.live.instants import moment
 from tilltal.runtime.live.pacing import Plans
 from tilltal.runtime.refresh.deciding import decision_plan
 from tilltal.workspace.workspace import Workspace
@@ -58,7 +58,7 @@ class Then:
             WorkspaceError: with the faults of expressions.
         """
         self.workspace = workspace
-        plan = decision_plan(workspace, Clock(moment(0), workspace.zone))
+        plan = decision_plan(workspace, Clock(instant_of(0), workspace.zone))
         self._usual, self._fallback = _way(LiveDecider(plan)), _way(LiveDecider(fallback_of(plan, workspace)))
         self._contacts = LiveContacts(workspace, plan)
         sender = self._contacts.pacing.sender
@@ -92,7 +92,7 @@ class Then:
     ) -> LiveDecision:
         return self.decider(logged).decide(
             values,
-            Clock(moment(at), self.workspace.zone),
+            Clock(instant_of(at), self.workspace.zone),
             logged.context,
             count=logged.count,
             channel=logged.channel,
@@ -147,7 +147,7 @@ class Then:
 
         One that is needed and not there is taken to be of the decision's instant, which no row says.
         """
-        moment_of = self._contacts.moment(logged.values, Clock(moment(at), self.workspace.zone), None)
+        moment_of = self._contacts.moment(logged.values, Clock(instant_of(at), self.workspace.zone), None)
         found = {}
         for one in shown:
             contact, name = self._contacts.contact(one.action, one.channel), f"{one.action}/{one.channel}"
@@ -165,7 +165,7 @@ class Then:
         """Return when what is shown is sent, by the rhythm of then."""
         if logged.habit is None:
             return {}
-        moment_of = self._contacts.moment(logged.values, Clock(moment(at), self.workspace.zone), None)
+        moment_of = self._contacts.moment(logged.values, Clock(instant_of(at), self.workspace.zone), None)
         return self._contacts.pacing.plans(shown, moment_of, logged.habit)
 
     def _way(self, logged: Logged) -> _Way:
@@ -199,7 +199,7 @@ def difference(then: Then, decided: Decided, logged: Logged) -> Difference | Non
     where, before, after = _first(msgspec.to_builtins(logged), msgspec.to_builtins(again), "")
     return Difference(
         decision=decided.id.hex(),
-        at=moment(decided.at),
+        at=instant_of(decided.at),
         definitions=logged.definitions,
         where=where or "the form of the row",
         logged=repr(before),
@@ -211,7 +211,7 @@ def unreadable(decided: Decided, error: Exception) -> Difference:
     """Return that a row is damaged."""
     return Difference(
         decision=decided.id.hex(),
-        at=moment(decided.at),
+        at=instant_of(decided.at),
         definitions="",
         where="the row, which cannot be read",
         logged=str(error),

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 import msgspec
 
+from tilltal.core.instants import micros
 from tilltal.core.operational import Answered, Decided, Transaction, Waiting, Writes
 from tilltal.core.time import parse_duration
 from tilltal.models.adaptive.outcomes import answer, time_out
@@ -16,7 +17,6 @@ from tilltal.runtime.live.contacts.books import Books, Wanted
 from tilltal.runtime.live.contacts.reserving import IGNORED, contact_name, responded
 from tilltal.runtime.live.contract import Response, ResponseOutcome
 from tilltal.runtime.live.definitions import InForce
-from tilltal.runtime.live.instants import micros
 
 _MICROSECOND = timedelta(microseconds=1)
 _CONTACT = "contact "  # before an action's name, in `Waiting`: its contact waits, and not its model

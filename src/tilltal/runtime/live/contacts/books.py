@@ -12,6 +12,7 @@ from datetime import datetime
 
 import msgspec
 
+from tilltal.core.instants import instant_of, micros
 from tilltal.core.operational import Contacted as Row
 from tilltal.core.operational import Owned, Reads, State, Transaction, Writes
 from tilltal.customers.identity.online.spans import is_shared, owner_at
@@ -25,7 +26,6 @@ from tilltal.runtime.live.contacts.entries import Entry, entry_of, judged
 from tilltal.runtime.live.contacts.pieces import Claim, Step
 from tilltal.runtime.live.contacts.rations import MARK, Ration
 from tilltal.runtime.live.definitions import InForce
-from tilltal.runtime.live.instants import micros, moment
 
 Tokens = tuple[int, ...]
 Shelf = dict[str, Entry]
@@ -275,7 +275,7 @@ class Books:
         It may have been judged first though it was asked for later, by another server or in the same group.
         """
         latest = max((one.at for one in person.entries.values()), default=0)
-        since = max(at, moment(max(latest, self.ration.since(contacted))))
+        since = max(at, instant_of(max(latest, self.ration.since(contacted))))
         return commit(
             self._force.contacts.policy, contacted, person.past(micros(since)), person.moment(since)
         )

@@ -10,6 +10,7 @@ from typing import get_args
 import msgspec
 
 from tilltal.core.errors import Fault, Place, TilltalError, nearest
+from tilltal.core.instants import micros
 from tilltal.runtime.live.answers.replying import Replies
 from tilltal.runtime.live.contacts.contract import (
     ContactAnswers,
@@ -20,7 +21,6 @@ from tilltal.runtime.live.contacts.contract import (
 from tilltal.runtime.live.contacts.pieces import Claim, Claims, Step, read_claim
 from tilltal.runtime.live.contract import Response, ResponseKind
 from tilltal.runtime.live.definitions import InForce
-from tilltal.runtime.live.instants import micros
 from tilltal.workspace.definitions.contact import OUTCOMES
 
 _DECISION_DIGITS = 32

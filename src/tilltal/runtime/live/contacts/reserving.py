@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from tilltal.core.instants import micros
 from tilltal.decisions.contacting.parts import Contact
 from tilltal.decisions.contacting.policy import Made as MadeContact
 from tilltal.decisions.contacting.policy import Past
@@ -15,7 +16,6 @@ from tilltal.runtime.live.contacts.books import Books, Person, Tokens, reserved_
 from tilltal.runtime.live.contacts.entries import Entry, judged
 from tilltal.runtime.live.contract import DecideAnswer
 from tilltal.runtime.live.definitions import InForce
-from tilltal.runtime.live.instants import micros
 
 IGNORED = "ignored"
 NOT_TRIED = "not_tried"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
+from tilltal.core.instants import instant_of, micros
 from tilltal.core.operational import Transaction
 from tilltal.decisions.contacting.permission import Permit
 from tilltal.rules.clock import Clock
@@ -19,7 +20,6 @@ from tilltal.runtime.live.contacts.contract import (
 from tilltal.runtime.live.contacts.entries import Entry
 from tilltal.runtime.live.contacts.pieces import Claim, Claims, Step
 from tilltal.runtime.live.definitions import InForce
-from tilltal.runtime.live.instants import micros, moment
 
 ID_TAKEN = "id_taken"
 """Why nothing is reserved: the id is that of a contact of another customer, channel or action."""
@@ -106,13 +106,13 @@ def _answer(entry: Entry) -> ContactAnswer:
             allowed=False,
             reason=entry.reasons[0],
             reasons=entry.reasons,
-            retry_at=None if entry.retry_at is None else moment(entry.retry_at),
+            retry_at=None if entry.retry_at is None else instant_of(entry.retry_at),
         )
     expires = contacted.expires
     return ContactAnswer(
         id=entry.id,
         allowed=True,
-        expires=None if expires is None else moment(expires),
+        expires=None if expires is None else instant_of(expires),
         permit=_permit(contacted.permit),
     )
 
@@ -123,5 +123,5 @@ def _permit(permit: Permit) -> PermitAnswer:
         purpose=permit.purpose,
         channel=permit.channel,
         basis=permit.basis,
-        answered=None if answer is None else moment(answer.at),
+        answered=None if answer is None else instant_of(answer.at),
     )

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
+from tilltal.core.instants import instant_of
 from tilltal.core.operational import Reads
 from tilltal.runtime.live.contacts.books import each_once
 from tilltal.runtime.live.contacts.contract import ContactCount
 from tilltal.runtime.live.contacts.entries import Entry
 from tilltal.runtime.live.contract import TimelineEntry
-from tilltal.runtime.live.instants import moment
 
 _ALWAYS = -(2**63)
 
@@ -42,7 +42,7 @@ def line(entry: Entry, now: int) -> TimelineEntry:
     came = [kind for kind, _ in entry.outcomes]
     action = None if one is None else one.contact.action
     return TimelineEntry(
-        at=moment(entry.at),
+        at=instant_of(entry.at),
         kind="contact",
         name=action or "",
         fields={"contact": entry.id, **parts, "state": state, "outcomes": came},

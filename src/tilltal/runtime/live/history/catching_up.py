@@ -16,6 +16,7 @@ from typing import TypeAlias
 import msgspec
 
 from tilltal.core.errors import EngineError
+from tilltal.core.instants import micros
 from tilltal.core.operational import Identified, Logged, OperationalStore, Transaction, Writes
 from tilltal.rules.clock import Clock
 from tilltal.runtime.live.definitions import InForce
@@ -33,7 +34,6 @@ from tilltal.runtime.live.history.ingested import (
     shown_by,
 )
 from tilltal.runtime.live.history.past import Past, Sighting, known_at, stamps_of
-from tilltal.runtime.live.instants import micros
 from tilltal.runtime.live.intake.applying import Applier
 from tilltal.runtime.live.intake.incoming import Incoming
 from tilltal.runtime.storage.store import Manifest, Store

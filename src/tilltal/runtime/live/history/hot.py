@@ -14,10 +14,10 @@ from uuid import UUID
 
 import pyarrow as pa
 
+from tilltal.core.instants import instant_of
 from tilltal.core.operational import Identified, Logged
 from tilltal.core.time import utc_naive
 from tilltal.runtime.live.history.fitting import is_of, iso_date, iso_instant, text_of
-from tilltal.runtime.live.instants import moment
 from tilltal.runtime.live.intake.facts import message_of
 from tilltal.runtime.refresh.views import SQL_TYPES
 from tilltal.sources.online.cells import as_json
@@ -136,8 +136,8 @@ def _head(row: Logged) -> tuple[object, ...]:
     return (
         row.token,
         str(UUID(bytes=row.event_id)),
-        utc_naive(moment(row.at)),
-        utc_naive(moment(row.received)),
+        utc_naive(instant_of(row.at)),
+        utc_naive(instant_of(row.received)),
         row.source,
     )
 
@@ -179,7 +179,7 @@ def _observations(rows: Iterable[Logged], identities: Mapping[int, Identified]) 
     alone: dict[int, tuple[int, int]] = {}
     for row in rows:
         if len(row.ids) > 1:
-            at = utc_naive(moment(row.at))
+            at = utc_naive(instant_of(row.at))
             name = f"{row.source}:{message_of(row.body)[0]}"
             ids = [_identifier(token, identities) for token in row.ids]
             together.append({"observation": name, "at": at, "last_at": at, "ids": ids})
@@ -189,8 +189,8 @@ def _observations(rows: Iterable[Logged], identities: Mapping[int, Identified]) 
     return together + [
         {
             "observation": None,
-            "at": utc_naive(moment(first)),
-            "last_at": utc_naive(moment(last)),
+            "at": utc_naive(instant_of(first)),
+            "last_at": utc_naive(instant_of(last)),
             "ids": [_identifier(token, identities)],
         }
         for token, (first, last) in alone.items()

@@ -20,10 +20,10 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from tilltal.core.errors import EngineError
+from tilltal.core.instants import micros
 from tilltal.core.operational import Answered, Decided, OperationalStore, Reads, Writes
 from tilltal.core.time import parse_duration
 from tilltal.runtime.live.contacting import longest_reach
-from tilltal.runtime.live.instants import micros
 from tilltal.runtime.live.places import files_of
 from tilltal.runtime.live.serving.changes import place_mark
 from tilltal.runtime.live.serving.leases import Lease

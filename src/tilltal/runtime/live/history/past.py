@@ -15,6 +15,7 @@ from uuid import UUID
 
 import msgspec
 
+from tilltal.core.instants import micros
 from tilltal.core.names import literal, quote
 from tilltal.core.operational import Identified, Kind, Logged, Reads
 from tilltal.core.ports import BatchEngine
@@ -31,7 +32,6 @@ from tilltal.runtime.live.history.ingested import (
     shown_by,
     up_to,
 )
-from tilltal.runtime.live.instants import micros
 from tilltal.runtime.live.intake.facts import body_of
 from tilltal.runtime.refresh.views import declared_views, open_history, view_name
 from tilltal.runtime.storage.still import StillStore

@@ -17,6 +17,7 @@ from pathlib import Path
 import msgspec
 
 from tilltal.core.errors import EngineError
+from tilltal.core.instants import micros
 from tilltal.core.operational import (
     Change,
     Identified,
@@ -34,7 +35,6 @@ from tilltal.runtime.live.history.compaction import alone, hot_until
 from tilltal.runtime.live.history.ingested import UpTo, files_in, shown_by, up_to, up_to_mark
 from tilltal.runtime.live.history.past import CountingStore, Past
 from tilltal.runtime.live.history.taking_over import TakeOver
-from tilltal.runtime.live.instants import micros
 from tilltal.runtime.live.intake.appliers import applier_of
 from tilltal.runtime.live.intake.facts import message_of
 from tilltal.runtime.live.intake.incoming import Incoming

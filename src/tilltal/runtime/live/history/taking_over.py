@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
+from tilltal.core.instants import micros
 from tilltal.core.names import literal, quote
 from tilltal.core.operational import (
     Change,
@@ -39,7 +40,6 @@ from tilltal.runtime.live.history.ingested import Files, Shown, files_in, marks_
 from tilltal.runtime.live.history.leisure import Leisurely
 from tilltal.runtime.live.history.past import Past
 from tilltal.runtime.live.history.rows import fact_maker
-from tilltal.runtime.live.instants import micros
 from tilltal.runtime.live.intake.correcting import corrected
 from tilltal.runtime.live.places import MADE, made_by
 from tilltal.runtime.live.serving.sweeping import Place, place_mark

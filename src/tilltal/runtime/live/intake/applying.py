@@ -14,6 +14,7 @@ from datetime import timedelta
 import msgspec
 
 from tilltal.core.errors import SupersededError
+from tilltal.core.instants import micros
 from tilltal.core.operational import (
     Identified,
     Logged,
@@ -28,7 +29,6 @@ from tilltal.customers.identity.online.spans import ALWAYS, since
 from tilltal.customers.live.profile import Moved, ProfileProgram, ProfileState, stage_of
 from tilltal.rules.clock import Clock
 from tilltal.runtime.live.history.past import History, rows_of
-from tilltal.runtime.live.instants import micros
 from tilltal.runtime.live.intake.components import LARGE, Component
 from tilltal.runtime.live.intake.facts import FactReader
 from tilltal.runtime.live.intake.incoming import Incoming

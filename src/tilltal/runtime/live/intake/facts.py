@@ -11,11 +11,11 @@ from typing import TypeAlias
 
 import msgspec
 
+from tilltal.core.instants import instant_of
 from tilltal.core.operational import Logged
 from tilltal.customers.live.facts.consent_answers import ConsentFact
 from tilltal.customers.live.facts.holding_facts import HoldingFact
 from tilltal.customers.live.facts.records import RecordFact
-from tilltal.customers.live.traits.local_days import instant_of
 from tilltal.customers.traits.online import Event
 from tilltal.runtime.live.history.fitting import fitting
 from tilltal.workspace.definitions.sources import FieldType

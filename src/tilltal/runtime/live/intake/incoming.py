@@ -12,10 +12,10 @@ from datetime import date
 
 import msgspec
 
+from tilltal.core.instants import instant_of
 from tilltal.core.operational import Identified, Logged, Observed
 from tilltal.governance.normalise import Normaliser
 from tilltal.governance.vault import Direct, Personal, Vault
-from tilltal.runtime.live.instants import moment
 from tilltal.runtime.live.intake.facts import body_of
 from tilltal.sources.online.contract import Row
 from tilltal.workspace.definitions.identity import Identity, Namespace
@@ -115,7 +115,7 @@ class Desk:
 
 def _written(at: int) -> str:
     """Return an instant as the vault compares it: the text of a naive UTC timestamp."""
-    return str(moment(at).replace(tzinfo=None))
+    return str(instant_of(at).replace(tzinfo=None))
 
 
 def _logged(row: Row, ids: Sequence[tuple[str, int]]) -> Logged:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import msgspec
 
+from tilltal.core.instants import micros
 from tilltal.core.operational import Change, Membership, Writes
 from tilltal.customers.identity.online.resolver import Moves
 from tilltal.customers.live.profile import Moved
 from tilltal.rules.clock import Clock
-from tilltal.runtime.live.instants import micros
 
 
 def note(profile: int, moved: Moved, writes: Writes) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 import msgspec
 
 from tilltal.core.errors import DataError, EngineError
+from tilltal.core.instants import micros
 from tilltal.core.operational import OperationalStore, is_retryable
 from tilltal.engines.duckdb import DuckDBEngine
 from tilltal.engines.operational.opening import open_store
@@ -27,7 +28,6 @@ from tilltal.runtime.intake.ingest import open_vault, source_of
 from tilltal.runtime.live.contract import Message, MessageType
 from tilltal.runtime.live.definitions import InForce, in_force
 from tilltal.runtime.live.history.past import Past
-from tilltal.runtime.live.instants import micros
 from tilltal.runtime.live.intake.appliers import applier_of
 from tilltal.runtime.live.intake.applying import Applier
 from tilltal.runtime.live.intake.collecting import Call

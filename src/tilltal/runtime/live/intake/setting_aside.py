@@ -14,10 +14,10 @@ from pathlib import Path
 
 import msgspec
 
+from tilltal.core.instants import micros
 from tilltal.governance.vault import Vault
 from tilltal.runtime.intake import quarantine
 from tilltal.runtime.intake.quarantine import Rejected
-from tilltal.runtime.live.instants import micros
 from tilltal.runtime.storage.store import LIVE, Manifest, Store
 from tilltal.sources.reasons import Reason
 

@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 import msgspec
 import pyarrow.parquet as pq
 
+from tilltal.core.instants import micros
 from tilltal.core.operational import Logged, Reads
 from tilltal.customers.live.facts.records import RecordFact
 from tilltal.runtime.live.history.compaction import last_begun, range_of
-from tilltal.runtime.live.instants import micros
 from tilltal.runtime.live.intake.facts import FactReader
 from tilltal.runtime.storage.store import Store
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import msgspec
 
 from tilltal.core.errors import EngineError, TilltalError
+from tilltal.core.instants import micros
 from tilltal.core.operational import Logged, OperationalStore, Writes
 from tilltal.customers.identity.linking.plan import LinkPlan
 from tilltal.customers.identity.linking.weights import Weights
@@ -27,7 +28,6 @@ from tilltal.runtime.linking.run import load_weights
 from tilltal.runtime.linking.verdicts import SOURCE, keep_live_evidence
 from tilltal.runtime.live.definitions import InForce
 from tilltal.runtime.live.history.compaction import last_begun
-from tilltal.runtime.live.instants import micros
 from tilltal.runtime.live.intake.incoming import Incoming
 from tilltal.runtime.live.linking.arriving import Arrivals, Said
 from tilltal.runtime.live.linking.building import Compared

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Iterable
 from datetime import datetime
 
+from tilltal.core.instants import micros
 from tilltal.core.operational import Reads
 from tilltal.customers.identity.linking.candidates import RecordIndex
 from tilltal.customers.identity.linking.judging import holders_of
@@ -13,7 +14,6 @@ from tilltal.customers.identity.online.resolver import owner_at
 from tilltal.customers.identity.online.spans import since
 from tilltal.customers.identity.rules import Rules
 from tilltal.runtime.linking.judgement import Known, Scored
-from tilltal.runtime.live.instants import micros
 
 
 async def people_of(

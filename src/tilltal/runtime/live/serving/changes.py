@@ -21,9 +21,9 @@ import msgspec
 
 from tilltal.core.errors import DataError, EngineError
 from tilltal.core.ids import profile_text
+from tilltal.core.instants import instant_of
 from tilltal.core.operational import Change, OperationalStore, Writes
 from tilltal.runtime.live.contract import ChangeNotice
-from tilltal.runtime.live.instants import moment
 from tilltal.runtime.live.serving.leases import Lease
 from tilltal.workspace.definitions.settings import Webhook
 
@@ -87,7 +87,7 @@ def notice(change: Change) -> ChangeNotice:
     details: dict[str, object] = msgspec.msgpack.decode(change.body, type=dict) if change.body else {}
     return ChangeNotice(
         position=change.position,
-        at=moment(change.at),
+        at=instant_of(change.at),
         profile=profile_text(change.profile),
         kind=change.kind,
         name=change.name,

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import TypeAlias
 
 from tilltal.core.errors import EngineError, SupersededError
+from tilltal.core.instants import micros
 from tilltal.core.operational import OperationalStore, Transaction, Writes
 from tilltal.rules.clock import Clock
 from tilltal.runtime.live.answers import replying
@@ -21,7 +22,6 @@ from tilltal.runtime.live.contacts.contract import ContactAnswers, ContactStep
 from tilltal.runtime.live.contacts.pieces import Claims, Step
 from tilltal.runtime.live.contract import Collected, ResponseOutcome, Unavailable
 from tilltal.runtime.live.definitions import InForce
-from tilltal.runtime.live.instants import micros
 from tilltal.runtime.live.intake.applying import Applier
 from tilltal.runtime.live.intake.collecting import Call
 from tilltal.runtime.live.intake.setting_aside import SetAside

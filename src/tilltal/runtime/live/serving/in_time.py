@@ -23,6 +23,7 @@ from types import MappingProxyType
 import msgspec
 
 from tilltal.core.errors import EngineError, SupersededError
+from tilltal.core.instants import micros
 from tilltal.core.operational import OperationalStore
 from tilltal.decisions.live.reasons import Pair
 from tilltal.runtime.live.answers import deciding
@@ -31,7 +32,6 @@ from tilltal.runtime.live.answers.deciding import Caller, Made, Shortcut
 from tilltal.runtime.live.contacts.books import reserved_for
 from tilltal.runtime.live.contract import Busy, DecideAnswer, DecideRequest, Unavailable
 from tilltal.runtime.live.definitions import InForce
-from tilltal.runtime.live.instants import micros
 from tilltal.runtime.live.serving.committing import Piece, Result
 from tilltal.runtime.live.serving.figures import Figures
 from tilltal.runtime.live.serving.group import Away, GroupCommit, refused

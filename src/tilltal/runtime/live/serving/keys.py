@@ -16,9 +16,9 @@ from typing import cast
 import msgspec
 
 from tilltal.core.errors import TilltalError
+from tilltal.core.instants import instant_of, micros
 from tilltal.core.operational import ApiKey, OperationalStore
 from tilltal.runtime.live.contract import KeyInfo, NewKey, Scope
-from tilltal.runtime.live.instants import micros, moment
 
 _PREFIX = "tt"
 
@@ -154,7 +154,7 @@ def _info(key: ApiKey) -> KeyInfo:
         id=key.id,
         name=key.name,
         scopes=cast("tuple[Scope, ...]", tuple(key.scopes)),
-        created=moment(key.created),
-        expires=None if key.expires is None else moment(key.expires),
-        revoked=None if key.revoked is None else moment(key.revoked),
+        created=instant_of(key.created),
+        expires=None if key.expires is None else instant_of(key.expires),
+        revoked=None if key.revoked is None else instant_of(key.revoked),
     )

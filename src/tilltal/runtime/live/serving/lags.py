@@ -8,9 +8,9 @@ from contextlib import suppress
 from datetime import datetime
 
 from tilltal.core.errors import EngineError
+from tilltal.core.instants import micros
 from tilltal.core.operational import OperationalStore
 from tilltal.runtime.live.history.catching_up import CatchUp
-from tilltal.runtime.live.instants import micros
 from tilltal.runtime.live.linking.linking import Linking
 from tilltal.runtime.live.serving.figures import Figures
 from tilltal.runtime.live.serving.hooks import Hooks

@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 
 from tilltal.core.errors import EngineError, TilltalError
+from tilltal.core.instants import micros
 from tilltal.core.operational import OperationalStore
 from tilltal.customers.live.program import Reference
 from tilltal.governance.vault import Vault
@@ -23,7 +24,6 @@ from tilltal.runtime.live.answers import archive
 from tilltal.runtime.live.definitions import InForce, in_force
 from tilltal.runtime.live.history.catching_up import name_messages
 from tilltal.runtime.live.history.remaking import Remaking, tidy
-from tilltal.runtime.live.instants import micros
 from tilltal.runtime.live.places import files_of
 from tilltal.runtime.live.reference import Snapshotted, snapshotted
 from tilltal.runtime.live.serving.hooks import Hooks

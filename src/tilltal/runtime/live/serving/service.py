@@ -13,6 +13,7 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 
 from tilltal.core.errors import EngineError, SupersededError
+from tilltal.core.instants import instant_of, micros
 from tilltal.core.operational import OperationalStore
 from tilltal.rules.clock import Clock
 from tilltal.runtime.live.answers import answering, archive
@@ -42,7 +43,6 @@ from tilltal.runtime.live.contract import (
 )
 from tilltal.runtime.live.definitions import InForce
 from tilltal.runtime.live.history.past import Past
-from tilltal.runtime.live.instants import micros, moment
 from tilltal.runtime.live.intake.appliers import applier_of
 from tilltal.runtime.live.intake.applying import Applier
 from tilltal.runtime.live.intake.correcting import correct
@@ -359,7 +359,7 @@ class LiveServer(ContactDesk):
             return False
         states = await self._store.states(profiles[:1])
         first = states[profiles[0]].due if profiles[0] in states else None
-        self._figures.waking_lag = 0.0 if first is None else (now - moment(first)) / timedelta(seconds=1)
+        self._figures.waking_lag = 0.0 if first is None else (now - instant_of(first)) / timedelta(seconds=1)
         async with self._store.transaction() as tx:
             await self._applier.wake(tx, profiles, Clock(self._now(), self._force.workspace.zone))
         self._feed.notify()
