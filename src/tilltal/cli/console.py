@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+import shlex
+import shutil
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 import msgspec
 from rich.console import Console
@@ -77,6 +80,14 @@ def progress(*, quiet: bool = False) -> Iterator[Bar]:
         bar = Bar(drawing)
         yield bar
         bar.finish()
+
+
+def program() -> str:
+    """Return how Tilltal is called: by its name where that finds it, else by the path it was called by."""
+    called, found = Path(sys.argv[0]), shutil.which("tilltal")
+    if called.name != "tilltal" or (found is not None and called.exists() and called.samefile(found)):
+        return "tilltal"
+    return shlex.quote(str(called))
 
 
 def harmless(text: object) -> str:

@@ -89,7 +89,7 @@ def show_report(report: IngestReport, workspace: Path) -> None:
     if report.quarantined:
         waiting = "1 row is" if report.quarantined == 1 else f"{report.quarantined:,} rows are"
         folder = shlex.quote(str(workspace))
-        console.out.print(f"{waiting} in quarantine: tilltal quarantine list {folder} shows why.")
+        console.out.print(f"{waiting} in quarantine: {console.program()} quarantine list {folder} shows why.")
     elif not report.taken:
         console.out.print("There is nothing new.")
 

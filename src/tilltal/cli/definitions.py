@@ -33,7 +33,7 @@ def init(
     if as_json:
         console.show_json({"files": [str(file) for file in files]})
         return
-    console.out.print(f"Wrote {len(files)} files to {target}. Next: tilltal check {target}")
+    console.out.print(f"Wrote {len(files)} files to {target}. Next: {console.program()} check {target}")
 
 
 def check(workspace: Folder, as_json: Json = False) -> None:

@@ -65,7 +65,7 @@ def demo(
         show_worth(worth, workspace.currency)
     console.out.print(f"\nThe report: {page}")
     somebody = decisions.example or "CUSTOMER"
-    console.out.print(f"Why does somebody get what? tilltal explain {target} {somebody}")
+    console.out.print(f"Why does somebody get what? {console.program()} explain {target} {somebody}")
 
 
 def show_worth(view: WorthView, currency: str) -> None:
