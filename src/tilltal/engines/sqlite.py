@@ -107,6 +107,11 @@ class SQLiteStore(Questions):
     async def _look(
         self, question: Question[Given, Answer], *args: Given.args, **kwargs: Given.kwargs
     ) -> Answer:
+        return self._answer(question, *args, **kwargs)
+
+    def _answer(
+        self, question: Question[Given, Answer], *args: Given.args, **kwargs: Given.kwargs
+    ) -> Answer:
         if self._is_closed:
             raise self._closed()
         try:  # `explained` would cost as much as a short answer
@@ -116,11 +121,13 @@ class SQLiteStore(Questions):
 
     async def whose(self, tokens: Sequence[int], at: int) -> tuple[int | None, State | None]:
         """Return who owns the first of these tokens that is somebody's, and the state."""
-        is_current = not self._is_closed and self._is_current()
+        if self._is_closed:
+            raise self._closed()
+        is_current = self._is_current()
         known = self.recent.whose(tokens) if is_current else None
         if known is not None:
             return known.profile, known
-        found = await self._look(sqlite_reads.whose, tokens, at)
+        found = self._answer(sqlite_reads.whose, tokens, at)
         if found.state is not None and is_current:
             self.recent.keep(found.state, found.token)
         return found.profile, found.state
@@ -133,7 +140,7 @@ class SQLiteStore(Questions):
         now = asyncio.get_running_loop().time()
         if now - self._looked_at < _LOOK_SECONDS:
             return True
-        version = data_version(self._here)
+        version = self._answer(data_version)
         if version == self._seen_here:
             self._looked_at = now
             return True
