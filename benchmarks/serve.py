@@ -3,7 +3,6 @@
     python -m benchmarks.serve                       # 1M profiles on SQLite; makes them first
     python -m benchmarks.serve --profiles 100000 --seconds 20
     python -m benchmarks.serve --store postgresql://... --workers 4
-    python -m benchmarks.serve --python /usr/bin/python3.11   # another build of the same version serves
 
 The workspace of `benchmarks.refresh` (sixty traits, forty audiences, lifecycle, value) is given 200 actions
 of five predicates and adaptive propensities, of which some 60 are eligible. Two figures of each kind: what is
@@ -252,7 +251,7 @@ def warmed(pids: Sequence[int]) -> float:
 def measure(root: Path, secret: str, arguments: argparse.Namespace, console: Console) -> None:
     profiles = arguments.profiles
     ports = [arguments.port + number for number in range(arguments.workers)]
-    servers = [served(root, port, arguments.python) for port in ports]
+    servers = [served(root, port) for port in ports]
     pids = [server.pid for server in servers]
     os.sched_setaffinity(0, {1})
     try:
@@ -293,13 +292,11 @@ def measure(root: Path, secret: str, arguments: argparse.Namespace, console: Con
             server.wait(60)
 
 
-def served(root: Path, port: int, python: str) -> subprocess.Popen[bytes]:
+def served(root: Path, port: int) -> subprocess.Popen[bytes]:
     """Start a server on the first core."""
     command = ["serve", str(root), "--port", str(port)]
     launched = f"from tilltal.cli.main import main; main({command!r})"
-    environment = dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path))
-    pinned = ["taskset", "-c", "0", python, "-c", launched]
-    return subprocess.Popen(pinned, stdout=subprocess.DEVNULL, env=environment)
+    return subprocess.Popen(["taskset", "-c", "0", sys.executable, "-c", launched], stdout=subprocess.DEVNULL)
 
 
 def one_round(
@@ -342,7 +339,6 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--store", help="postgresql://...; else SQLite")
     parser.add_argument("--connections", type=int, default=64, help="that are open at the same time")
-    parser.add_argument("--python", default=sys.executable, help="what runs the servers")
     parser.add_argument("--workers", type=int, default=1, help="more than one need a PostgreSQL")
     arguments = parser.parse_args()
     console = Console(width=110)

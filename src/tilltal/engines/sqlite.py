@@ -109,9 +109,7 @@ class SQLiteStore(Questions):
     ) -> Answer:
         return self._answer(question, *args, **kwargs)
 
-    def _answer(
-        self, question: Question[Given, Answer], *args: Given.args, **kwargs: Given.kwargs
-    ) -> Answer:
+    def _answer(self, question: Question[Given, Answer], *args: Given.args, **kwargs: Given.kwargs) -> Answer:
         if self._is_closed:
             raise self._closed()
         try:  # `explained` would cost as much as a short answer
