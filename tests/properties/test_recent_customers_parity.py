@@ -1,22 +1,27 @@
-"""A SQLite store that keeps customers in memory answers as its file does, whatever happened before."""
+"""A SQLite store with customers and a sieve of ids in memory answers as its file does, whatever happened."""
 
 from __future__ import annotations
 
 import asyncio
+import random
 import tempfile
 from contextlib import suppress
 from pathlib import Path
+from typing import cast
 
+import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tilltal.core.operational import Owned, State, Transaction, Writes
 from tilltal.engines import sqlite
 from tilltal.engines.operational.recent import Recent
+from tilltal.engines.operational.sqlite_questions import Questions
 from tilltal.engines.sqlite import SQLiteStore, open_sqlite
 
 PEOPLE = st.integers(1, 5)
 TOKENS = st.integers(11, 15)
+IDS = tuple(bytes([number]) * 16 for number in range(8))
 SIZE, ROOM = 1000, 3000  # bytes of a state, and of memory: two fit
 
 
@@ -37,7 +42,8 @@ def batches(draw: st.DrawFn) -> Writes:
         State(one, bytes([draw(st.integers(0, 255))]) * SIZE, draw(st.none() | PEOPLE)) for one in people
     ]
     owners = {token: draw(spans(token)) for token in draw(st.lists(TOKENS, unique=True, max_size=2))}
-    return Writes(states=states, gone=gone, owners=owners)
+    seen = draw(st.lists(st.sampled_from(IDS), unique=True, max_size=2))
+    return Writes(states=states, gone=gone, owners=owners, seen=seen)
 
 
 KINDS = ("write", "transaction", "failed", "cancelled", "other process", "swap", "warm")
@@ -45,12 +51,15 @@ STEPS = st.lists(st.tuples(st.sampled_from(KINDS), batches()), min_size=1, max_s
 
 
 async def check(tx: Transaction) -> None:
-    """A transaction locks what the file has as of its writes."""
+    """A transaction locks what the file has as of its writes, and knows the ids that the file has."""
     assert await tx.lock_states(range(1, 6)) == await tx.states(range(1, 6))
+    assert await tx.known_ids(IDS) == await Questions.known_ids(cast("Questions", tx), IDS)
 
 
 async def go(step: str, given: Writes, store: SQLiteStore, other: SQLiteStore) -> None:
-    """Do a step."""
+    """Do a step; ids that were accepted are not written again."""
+    known = await other.known_ids(IDS)
+    given = msgspec.structs.replace(given, seen=[name for name in given.seen if name not in known])
     if step == "write":
         await store.write(given)
     elif step == "transaction":
@@ -129,3 +138,46 @@ def test_another_process_is_heard_of_before_the_next_transaction() -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         asyncio.run(main(Path(folder) / "live.db"))
+
+
+def test_of_ids_a_whole_sieve_asks_the_file_for_few() -> None:
+    async def main(path: Path) -> None:
+        store = await open_sqlite(path)
+        await store.write(Writes(seen=list(IDS)))
+        await whole(store)
+        rng = random.Random(3)
+        asked = [*IDS, *(rng.randbytes(16) for _ in range(1000))]
+        assert set(IDS) <= set(store.sieve.passing(asked))
+        assert len(store.sieve.passing(asked)) < 50
+        async with store.transaction() as tx:
+            assert await tx.known_ids(asked) == set(IDS)
+        await store.close()
+
+    with tempfile.TemporaryDirectory() as folder:
+        asyncio.run(main(Path(folder) / "live.db"))
+
+
+def test_what_another_process_accepts_passes_the_sieve() -> None:
+    async def main(path: Path) -> None:
+        store, other = await open_sqlite(path), await open_sqlite(path)
+        await whole(store)
+        await other.write(Writes(seen=[IDS[0]]))
+        async with store.transaction() as tx:
+            assert await tx.known_ids(IDS) == {IDS[0]}
+        await whole(store)
+        async with store.transaction() as tx:
+            assert await tx.known_ids(IDS) == {IDS[0]}
+        await store.close()
+        await other.close()
+
+    with tempfile.TemporaryDirectory() as folder:
+        asyncio.run(main(Path(folder) / "live.db"))
+
+
+async def whole(store: SQLiteStore) -> None:
+    """Wait until a store has read all its ids."""
+    async with asyncio.timeout(10):
+        while not store.sieve.is_whole:
+            async with store.transaction():
+                pass
+            await asyncio.sleep(0.001)

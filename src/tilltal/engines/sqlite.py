@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
@@ -30,6 +30,7 @@ from tilltal.core.operational import (
 )
 from tilltal.engines.operational import sqlite_reads, sqlite_writes
 from tilltal.engines.operational.recent import Recent, Touched
+from tilltal.engines.operational.sieve import Sieve
 from tilltal.engines.operational.sqlite_connection import (
     back_up,
     begin,
@@ -37,9 +38,11 @@ from tilltal.engines.operational.sqlite_connection import (
     commit,
     connected,
     data_version,
+    drop_pages,
     explained,
     explanation,
     migrate,
+    read_singly,
     roll_back,
 )
 from tilltal.engines.operational.sqlite_questions import (
@@ -49,7 +52,7 @@ from tilltal.engines.operational.sqlite_questions import (
     Question,
     Questions,
 )
-from tilltal.engines.operational.sqlite_transaction import Writing, WritingNext, over_next
+from tilltal.engines.operational.sqlite_transaction import StoreNext, Writing, WritingNext
 
 READERS = 3
 FOLD_ROWS = 10_000  # changed rows after which the WAL is folded into the file wholly, and begins anew
@@ -58,6 +61,7 @@ SOME_ROWS = 100
 MEMORY_MB = 64  # of customers that a store keeps in memory, unless it is told otherwise
 _LOOK_SECONDS = 0.002  # so long nobody looks again whether another process has committed
 _WARMED = 500  # customers that are read at a time before anybody asks for them
+_SIEVED = 10_000  # ids of messages that are read at a time
 _HUMBLE = 10  # by how much what happens in the background is less urgent to the system
 
 
@@ -73,10 +77,12 @@ class SQLiteStore(Questions):
     ) -> None:
         self._path = path
         self.recent = Recent(memory_mb * 1_000_000)
+        self.sieve = Sieve()
+        self._sieving: asyncio.Task[None] | None = None
         self._writer = writer
         self._readers = readers
         self._idle: SimpleQueue[sqlite3.Connection] = SimpleQueue()
-        self._here, self._folder, *others = readers
+        self._here, *others, self._folder = readers
         for reader in others:
             self._idle.put(reader)
         self._turn = asyncio.Lock()
@@ -157,9 +163,10 @@ class SQLiteStore(Questions):
             found = await self._run(self._leisure, partial(self._ahead, token))
             self.recent.end_reading((state, owner) for owner, state in found)
             if not found:
-                return
+                break
             token = found[-1][0]
             await asyncio.sleep(time.perf_counter() - began)
+        await self._run(self._leisure, partial(drop_pages, self._path))
 
     def _ahead(self, token: int) -> list[tuple[int, State]]:
         with explained(self._path):
@@ -193,6 +200,7 @@ class SQLiteStore(Questions):
         """
         async with self._turn:
             self._forget_if_other(await self.on_writer(_begun))
+            self._sieve_if_not_whole()
             tx = (WritingNext if is_next else Writing)(self)
             try:
                 yield tx
@@ -207,7 +215,8 @@ class SQLiteStore(Questions):
         touched = Touched()
         touched.add(writes)
         async with self._turn:
-            await self._committed(touched, self._handed_over(_write_alone, writes))
+            unsure = self.sieve.passing(touched.seen)
+            await self._committed(touched, self._handed_over(_write_alone, writes, unsure))
         self._fold_if_long()
 
     async def _committed(self, touched: Touched, commit: asyncio.Future[int | None]) -> None:
@@ -219,6 +228,7 @@ class SQLiteStore(Questions):
         await asyncio.shield(commit)
 
     def _take(self, touched: Touched, commit: asyncio.Future[int | None]) -> None:
+        self.sieve.add(touched.seen)  # if it fails, one id more may have been seen
         if commit.cancelled() or commit.exception() is not None:
             self.recent.forget(touched)  # who knows
             return
@@ -232,10 +242,32 @@ class SQLiteStore(Questions):
         if version != self._seen_writing:
             self._seen_writing = version
             self.recent.clear()
+            self.sieve = Sieve(self.sieve.count)
+
+    def _sieve_if_not_whole(self) -> None:
+        if self._sieving is None and not self.sieve.is_whole:
+            self._sieving = asyncio.create_task(self._sieve(self.sieve))
+
+    async def _sieve(self, sieve: Sieve) -> None:
+        """Put the ids of all messages into a sieve, unless another takes its place meanwhile."""
+        term = ""
+        try:
+            with suppress(EngineError):  # it is tried again
+                while sieve is self.sieve and not sieve.is_whole:
+                    found = await self._run(self._leisure, partial(self._ids_after, term))
+                    sieve.add([bytes.fromhex(name) for name in found])
+                    sieve.is_whole = not found
+                    term = found[-1] if found else term
+        finally:
+            self._sieving = None
+
+    def _ids_after(self, term: str) -> list[str]:
+        with explained(self._path):
+            return sqlite_reads.ids_after(self._folder, term, _SIEVED)
 
     def making(self) -> OperationalStore:
         """Return the same store over what is in the making."""
-        return _Next(self)
+        return StoreNext(self)
 
     async def read(
         self, question: Question[Given, Answer], *args: Given.args, **kwargs: Given.kwargs
@@ -277,57 +309,21 @@ class SQLiteStore(Questions):
 
     async def backup(self, target: str) -> None:
         """Write a consistent copy as of the last commit to one file, which appears when it is whole."""
-        await self._ask(back_up, Path(target))
+        await self._run(self._reading, partial(back_up, self._path, Path(target)))
 
     async def close(self) -> None:
         """Close all connections after what runs; the last one folds the WAL into the file."""
         if self._folding is not None:
             await self._folding
+        if self._sieving is not None:
+            self.sieve = Sieve()
+            await self._sieving
         async with self._turn:
             self._is_closed = True
             for pool in (self._reading, self._leisure, self._writing):
                 await asyncio.to_thread(pool.shutdown)
             for connection in (*self._readers, self._writer):
                 await asyncio.to_thread(connection.close)
-
-
-class _Next(Questions):
-    """A store over what is in the making."""
-
-    def __init__(self, store: SQLiteStore) -> None:
-        self._store = store
-
-    async def _ask(
-        self, question: Question[Given, Answer], *args: Given.args, **kwargs: Given.kwargs
-    ) -> Answer:
-        return await self._store.read(over_next(question), *args, **kwargs)
-
-    def transaction(self) -> AbstractAsyncContextManager[Transaction]:
-        """Begin a transaction."""
-        return self._store.transaction(is_next=True)
-
-    async def write(self, writes: Writes) -> None:
-        """Write in a transaction of its own."""
-        async with self.transaction() as tx:
-            await tx.write(writes)
-
-    async def warm(self) -> None:
-        """Do nothing: what is in the making is asked for by nobody."""
-
-    def making(self) -> OperationalStore:
-        """Return this."""
-        return self
-
-    async def is_ready(self) -> bool:
-        """True if the file answers."""
-        return await self._store.is_ready()
-
-    async def backup(self, target: str) -> None:
-        """Copy the whole store."""
-        await self._store.backup(target)
-
-    async def close(self) -> None:
-        """Do nothing: who opened the store closes it."""
 
 
 def _be_humble() -> None:
@@ -349,10 +345,10 @@ def _ended(connection: sqlite3.Connection) -> int | None:
     return None
 
 
-def _write_alone(connection: sqlite3.Connection, writes: Writes) -> int | None:
+def _write_alone(connection: sqlite3.Connection, writes: Writes, unsure: Sequence[bytes]) -> int | None:
     version = _begun(connection)
     try:
-        sqlite_writes.write(connection, writes, {})
+        sqlite_writes.write(connection, writes, {}, unsure)
     except BaseException:
         roll_back(connection)
         raise
@@ -378,7 +374,9 @@ def _open(path: Path, memory_mb: int) -> SQLiteStore:
         writer = connected(path, cache_mb=256)
         try:
             migrate(writer, str(path))
-            readers = [connected(path, cache_mb=16) for _ in range(READERS + 2)]
+            readers = [connected(path, cache_mb=16) for _ in range(READERS + 1)]
+            read_singly(path)
+            readers.append(connected(path, cache_mb=16))  # it reads ahead
         except BaseException:
             writer.close()
             raise

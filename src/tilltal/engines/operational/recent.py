@@ -17,13 +17,14 @@ _OWNER_BYTES, _LEAST_OWNERS = 200, 1000
 
 
 class Touched:
-    """What a transaction has changed of customers so far; `is_all`: everything."""
+    """What a transaction has changed of customers so far (`is_all`: everything), and whose ids it took in."""
 
-    __slots__ = ("is_all", "owners", "states")
+    __slots__ = ("is_all", "owners", "seen", "states")
 
     def __init__(self) -> None:
         self.states: dict[int, State | None] = {}
         self.owners: dict[int, int | None] = {}
+        self.seen: list[bytes] = []
         self.is_all = False
 
     def add(self, writes: Writes) -> None:
@@ -31,6 +32,7 @@ class Touched:
         self.states.update(dict.fromkeys(writes.gone))
         self.states.update((state.profile, state) for state in writes.states)
         self.owners.update((token, _always(spans)) for token, spans in writes.owners.items())
+        self.seen += writes.all_seen()
 
 
 class Recent:
@@ -123,11 +125,16 @@ class Recent:
                 self.keep(state, None if token in changed else token)
 
     def _put(self, state: State) -> None:
-        self._drop(state.profile)
-        self._states[state.profile] = state
-        self._bytes += len(state.data) + _STATE_BYTES
+        profile, states = state.profile, self._states
+        former = states.get(profile)
+        states[profile] = state
+        if former is None:
+            self._bytes += len(state.data) + _STATE_BYTES
+        else:
+            states.move_to_end(profile)
+            self._bytes += len(state.data) - len(former.data)
         while self._bytes > self._most_bytes:
-            _, oldest = self._states.popitem(last=False)
+            _, oldest = states.popitem(last=False)
             self._bytes -= len(oldest.data) + _STATE_BYTES
 
     def _drop(self, profile: int) -> None:

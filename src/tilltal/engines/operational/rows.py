@@ -79,7 +79,7 @@ def logged(row: Row) -> Logged:
 
 def seen_rows(writes: Writes) -> list[Row]:
     """The ids of all messages of a batch, those without a row of the log among them."""
-    return [(event_id,) for event_id in sorted((*(item.event_id for item in writes.log), *writes.seen))]
+    return [(event_id,) for event_id in sorted(writes.all_seen())]
 
 
 def change_row(change: Change) -> Row:

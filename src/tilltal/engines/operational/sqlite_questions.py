@@ -54,7 +54,7 @@ class Questions:
 
     async def known_ids(self, event_ids: Sequence[bytes]) -> set[bytes]:
         """Return which message ids were accepted before."""
-        return await self._ask(sqlite_reads.known, "seen", "event_id", event_ids)
+        return await self._ask(sqlite_reads.known_ids, event_ids)
 
     async def owners(self, tokens: Iterable[int]) -> dict[int, tuple[Owned, ...]]:
         """Return each known token's spans."""
@@ -149,7 +149,7 @@ class Questions:
 
     async def known_responses(self, ids: Sequence[bytes]) -> set[bytes]:
         """Return which response ids were accepted before."""
-        return await self._ask(sqlite_reads.known, "responses", "id", ids)
+        return await self._ask(sqlite_reads.known_responses, ids)
 
     async def waiting(self, until: int, limit: int) -> list[Waiting]:
         """Return what waits until an instant or shorter."""

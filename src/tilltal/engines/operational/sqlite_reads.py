@@ -47,13 +47,29 @@ def _chunks(keys: Sequence[bytes]) -> Iterator[list[bytes]]:
         yield chunk + chunk[-1:] * (length - len(chunk))
 
 
-def known(connection: sqlite3.Connection, table: str, column: str, ids: Sequence[bytes]) -> set[bytes]:
-    """Return which of these ids a table has in a column."""
+def known_responses(connection: sqlite3.Connection, ids: Sequence[bytes]) -> set[bytes]:
+    """Return which response ids were accepted."""
     found: set[bytes] = set()
     for chunk in _chunks(ids):
-        query = _where_in(table, column, column, len(chunk))
-        found.update(name for (name,) in connection.execute(query, chunk))
+        found.update(
+            name for (name,) in connection.execute(_where_in("responses", "id", "id", len(chunk)), chunk)
+        )
     return found
+
+
+def known_ids(connection: sqlite3.Connection, ids: Sequence[bytes]) -> set[bytes]:
+    """Return which message ids were accepted."""
+    if not ids:
+        return set()
+    query = "SELECT asked.value FROM json_each(?) AS asked CROSS JOIN seen_ids ON seen_ids MATCH asked.value"
+    asked = _encode([name.hex() for name in ids]).decode()
+    return {bytes.fromhex(name) for (name,) in connection.execute(query, (asked,))}
+
+
+def ids_after(connection: sqlite3.Connection, term: str, limit: int) -> list[str]:
+    """Return ids of accepted messages after one, in order, as hexadecimal digits."""
+    query = "SELECT term FROM seen_terms WHERE term > ? ORDER BY term LIMIT ?"
+    return [found for (found,) in connection.execute(query, (term, limit))]
 
 
 def owners(connection: sqlite3.Connection, tokens: Iterable[int]) -> dict[int, tuple[Owned, ...]]:
@@ -170,13 +186,17 @@ def profiles_after(connection: sqlite3.Connection, profile: int, limit: int) -> 
     return [found for (found,) in connection.execute(query, (profile, limit))]
 
 
+_LOG = ", ".join(f"log.{name}" for name in rows.LOG.split(", "))
+
+
 def events_of(
     connection: sqlite3.Connection, tokens: Iterable[int], since: int, until: int, limit: int
 ) -> list[Logged]:
     """Return the latest rows led by tokens, at `since` or later and before `until`."""
     query = f"""
-        SELECT position, {rows.LOG} FROM json_each(?) AS asked
-        CROSS JOIN log ON token = asked.value AND at >= ? AND at < ?
+        SELECT position, {_LOG} FROM json_each(?) AS asked
+        CROSS JOIN log_tokens ON log_tokens MATCH printf('%x', asked.value)
+        CROSS JOIN log ON position = log_tokens.rowid AND at >= ? AND at < ?
         ORDER BY at DESC, position DESC LIMIT ?"""
     found = connection.execute(query, (_json(tokens), since, until, limit)).fetchall()
     return [rows.logged(row) for row in reversed(found)]

@@ -1,14 +1,16 @@
-"""An open transaction of a SQLite store, over customers as they are or over those in the making."""
+"""An open transaction of a SQLite store; and the same, and the store itself, over customers in the making."""
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Protocol, cast
 
-from tilltal.core.operational import ApiKey, State, Writes
+from tilltal.core.operational import ApiKey, State, Transaction, Writes
 from tilltal.engines.operational import making, sqlite_reads, sqlite_writes
 from tilltal.engines.operational.recent import Recent, Touched
+from tilltal.engines.operational.sieve import Sieve
 from tilltal.engines.operational.sqlite_questions import LAST, Answer, Given, Question, Questions
 
 
@@ -16,11 +18,26 @@ class Store(Protocol):
     """What a transaction is of."""
 
     recent: Recent
+    sieve: Sieve
 
     async def on_writer(
         self, work: Question[Given, Answer], *args: Given.args, **kwargs: Given.kwargs
     ) -> Answer:
         """Run something on the writer's thread, in order of asking."""
+
+    async def read(
+        self, question: Question[Given, Answer], *args: Given.args, **kwargs: Given.kwargs
+    ) -> Answer:
+        """Ask on a reader's thread."""
+
+    def transaction(self, *, is_next: bool = False) -> AbstractAsyncContextManager[Transaction]:
+        """Begin a transaction."""
+
+    async def is_ready(self) -> bool:
+        """True if the file answers."""
+
+    async def backup(self, target: str) -> None:
+        """Write a consistent copy."""
 
 
 class Writing(Questions):
@@ -35,6 +52,14 @@ class Writing(Questions):
         self, question: Question[Given, Answer], *args: Given.args, **kwargs: Given.kwargs
     ) -> Answer:
         return await self._store.on_writer(question, *args, **kwargs)
+
+    async def known_ids(self, event_ids: Sequence[bytes]) -> set[bytes]:
+        """Return which message ids were accepted; of most new ones memory tells that they were not."""
+        asked = self._unsure(event_ids)
+        return await super().known_ids(asked) if asked else set()
+
+    def _unsure(self, event_ids: Sequence[bytes]) -> Sequence[bytes]:
+        return event_ids if self.touched.seen else self._store.sieve.passing(event_ids)
 
     async def lock_states(self, profiles: Iterable[int]) -> dict[int, State]:
         """Return states; there is no other writer to keep away."""
@@ -63,8 +88,9 @@ class Writing(Questions):
 
     async def write(self, writes: Writes) -> None:
         """Write everything of a batch."""
+        unsure = self._unsure(writes.all_seen())
         self.touched.add(writes)
-        await self._ask(sqlite_writes.write, writes, self._known_due)
+        await self._ask(sqlite_writes.write, writes, self._known_due, unsure)
 
     async def put_api_key(self, key: ApiKey) -> None:
         """Add or replace an API key."""
@@ -122,7 +148,49 @@ class WritingNext(Writing):
 
     async def write(self, writes: Writes) -> None:
         """Write what concerns customers in the making."""
-        await self._ask(sqlite_writes.write, making.alone(writes), self._known_due)
+        alone = making.alone(writes)
+        unsure = self._unsure(alone.seen)
+        self.touched.seen += alone.seen
+        await self._ask(sqlite_writes.write, alone, self._known_due, unsure)
+
+
+class StoreNext(Questions):
+    """A store over what is in the making."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def _ask(
+        self, question: Question[Given, Answer], *args: Given.args, **kwargs: Given.kwargs
+    ) -> Answer:
+        return await self._store.read(over_next(question), *args, **kwargs)
+
+    def transaction(self) -> AbstractAsyncContextManager[Transaction]:
+        """Begin a transaction."""
+        return self._store.transaction(is_next=True)
+
+    async def write(self, writes: Writes) -> None:
+        """Write in a transaction of its own."""
+        async with self.transaction() as tx:
+            await tx.write(writes)
+
+    async def warm(self) -> None:
+        """Do nothing: what is in the making is asked for by nobody."""
+
+    def making(self) -> StoreNext:
+        """Return this."""
+        return self
+
+    async def is_ready(self) -> bool:
+        """True if the file answers."""
+        return await self._store.is_ready()
+
+    async def backup(self, target: str) -> None:
+        """Copy the whole store."""
+        await self._store.backup(target)
+
+    async def close(self) -> None:
+        """Do nothing: who opened the store closes it."""
 
 
 def over_next(question: Question[Given, Answer]) -> Question[Given, Answer]:

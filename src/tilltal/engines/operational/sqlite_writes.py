@@ -12,11 +12,13 @@ from collections.abc import Collection, Sequence
 from functools import cache
 from itertools import chain
 
+from tilltal.core.errors import EngineError
 from tilltal.core.operational import ApiKey, State, Writes
-from tilltal.engines.operational import rows
+from tilltal.engines.operational import rows, sqlite_reads
 
 PORTION = 10_000  # log rows that one call removes: a few tens of milliseconds
 _LENGTHS = (256, 64, 16, 4, 1)
+_TOKENS = "SELECT position, printf('%x', token) FROM log WHERE position"
 _FORGET = """
     DELETE FROM changes WHERE position <= ? AND position < (
       SELECT coalesce(min(position) FILTER (WHERE at >= ?), max(position) + 1)
@@ -45,23 +47,50 @@ def put(connection: sqlite3.Connection, head: str, items: Sequence[rows.Row], ta
     return done
 
 
-def write(connection: sqlite3.Connection, writes: Writes, known_due: dict[int, int | None]) -> None:
-    """Write everything of a batch. `known_due` holds what states read in this transaction were due."""
+def write(
+    connection: sqlite3.Connection,
+    writes: Writes,
+    known_due: dict[int, int | None],
+    unsure: Sequence[bytes] = (),
+) -> None:
+    """Write everything of a batch.
+
+    Args:
+        connection: in a transaction.
+        writes: what is written.
+        known_due: what states read in this transaction were due.
+        unsure: those ids of messages that may have been accepted before, though none should be.
+
+    Raises:
+        EngineError: E531 if a message was accepted before.
+    """
+    seen = writes.all_seen()
+    if len(set(seen)) < len(seen) or sqlite_reads.known_ids(connection, unsure):
+        raise EngineError.of("E531", "A message was accepted at the same time.", hint="Try again.")
     _put_identities(connection, writes)
     _put_profiles(connection, writes, known_due)
     _put_answers(connection, writes)
-    _append(connection, "changes", rows.CHANGE, [rows.change_row(change) for change in writes.changes])
-    put(connection, "INSERT INTO seen", rows.seen_rows(writes))
-    _append(connection, "log", rows.LOG, [rows.log_row(item) for item in writes.log])
+    changes = _numbered(connection, "changes", [rows.change_row(change) for change in writes.changes])
+    put(connection, f"INSERT INTO changes (position, {rows.CHANGE})", changes)
+    terms = [(event_id.hex(),) for event_id in seen]
+    put(connection, "INSERT INTO seen_ids (rowid, id)", _numbered(connection, "seen", terms))
+    _log(connection, [rows.log_row(item) for item in writes.log])
 
 
-def _append(connection: sqlite3.Connection, table: str, columns: str, items: Sequence[rows.Row]) -> None:
+def _log(connection: sqlite3.Connection, items: Sequence[rows.Row]) -> None:
+    if items:
+        numbered = _numbered(connection, "log", items)
+        put(connection, f"INSERT INTO log (position, {rows.LOG})", numbered)
+        connection.execute(f"INSERT INTO log_tokens (rowid, token) {_TOKENS} >= ?", numbered[0][:1])
+
+
+def _numbered(connection: sqlite3.Connection, counter: str, items: Sequence[rows.Row]) -> list[rows.Row]:
+    """Put its number before each row, the next of a counter."""
     if not items:
-        return
-    (last,) = connection.execute("SELECT value FROM counters WHERE name = ?", (table,)).fetchone()
-    numbered = [(position, *item) for position, item in enumerate(items, start=last + 1)]
-    put(connection, f"INSERT INTO {table} (position, {columns})", numbered)
-    connection.execute("UPDATE counters SET value = ? WHERE name = ?", (last + len(items), table))
+        return []
+    (last,) = connection.execute("SELECT value FROM counters WHERE name = ?", (counter,)).fetchone()
+    connection.execute("UPDATE counters SET value = ? WHERE name = ?", (last + len(items), counter))
+    return [(number, *item) for number, item in enumerate(items, start=last + 1)]
 
 
 def _put_identities(connection: sqlite3.Connection, writes: Writes) -> None:
@@ -125,11 +154,13 @@ def put_api_key(connection: sqlite3.Connection, key: ApiKey) -> None:
 
 def drop_log(connection: sqlite3.Connection, until: int) -> int:
     """Remove the first log rows up to a position, at most PORTION; returns how many."""
-    query = """
-        DELETE FROM log WHERE position <= (
-          SELECT max(position) FROM (
-            SELECT position FROM log WHERE position <= ? ORDER BY position LIMIT ?))"""
-    return connection.execute(query, (until, PORTION)).rowcount
+    query = (
+        "SELECT max(position) FROM (SELECT position FROM log WHERE position <= ? ORDER BY position LIMIT ?)"
+    )
+    last = connection.execute(query, (until, PORTION)).fetchone()
+    unlist = "INSERT INTO log_tokens (log_tokens, rowid, token)"
+    connection.execute(f"{unlist} SELECT 'delete', * FROM ({_TOKENS} <= ?)", last)
+    return connection.execute("DELETE FROM log WHERE position <= ?", last).rowcount
 
 
 def lease(connection: sqlite3.Connection, name: str, owner: str, seconds: float) -> bool:
