@@ -244,3 +244,13 @@ def test_pauses_grow_while_work_fails_and_are_short_again_after(monkeypatch: pyt
     with pytest.raises(asyncio.CancelledError):
         asyncio.run(service._repeat("waking", portion))
     assert pauses == [0.25, 0.5, 1, 2, 4, 5, 0, 0.25, 0.25]
+
+
+def test_who_waits_for_others_to_be_decided_is_decided_whatever_the_budget(told: Callable[..., None]) -> None:
+    async def story(server: LiveServer, slow: Slow) -> None:
+        slow.gate.set()
+        hasty = DecideRequest(identity={"crm": "u1"}, channel="push", budget_ms=0.000_001)
+        answers = await asyncio.gather(*(server.decide(hasty) for _ in range(100)))
+        assert not any(answer.is_fallback for answer in answers)
+
+    told(story)

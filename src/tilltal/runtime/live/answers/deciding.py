@@ -45,6 +45,7 @@ from tilltal.runtime.live.contract import (
 )
 from tilltal.runtime.live.definitions import InForce
 from tilltal.runtime.live.pacing import Plans
+from tilltal.runtime.live.turns import Steps, done
 
 Shortcut = Literal["late", "error", "store"]
 """Why the fallback is answered: time was over, it could not be decided, the store cannot be used."""
@@ -137,7 +138,22 @@ def decide(
     reserved: Past = _NOTHING,
     barred: Mapping[Pair, str] = _NOTHING_BARRED,
 ) -> Made:
+    """Decide for a profile, given its state; for nobody known where there is none. Args as of `in_steps`."""
+    return done(in_steps(force, asked, profile, data, now, reserved, barred))
+
+
+def in_steps(
+    force: InForce,
+    asked: Asked,
+    profile: int | None,
+    data: bytes | None,
+    now: datetime,
+    reserved: Past = _NOTHING,
+    barred: Mapping[Pair, str] = _NOTHING_BARRED,
+) -> Steps[Made]:
     """Decide for a profile, given its state; for nobody known where there is none.
+
+    The steps: what is known of it, what is shown, what is told and kept of that.
 
     Args:
         force: the definitions.
@@ -157,7 +173,7 @@ def decide(
     values.update(force.contacts.readings(past, moment))
     answers = Answers(partial(program.answers, state))
     allowed = _allowed(force, asked, state, moment, clock, answers, barred)
-    return _made(force, asked, profile, values, clock, allowed, is_known=state.is_known)
+    return (yield from _made(force, asked, profile, values, clock, allowed, is_known=state.is_known))
 
 
 def fall_back(force: InForce, asked: Asked, now: datetime, why: Shortcut = "late") -> Made:
@@ -172,7 +188,7 @@ def fall_back(force: InForce, asked: Asked, now: datetime, why: Shortcut = "late
     values.update(force.contacts.readings(Past(), moment))
     barred = unreservable(force, asked, force.fallback.plan)
     allowed = _allowed(force, asked, state, moment, clock, (), barred)
-    return _made(force, asked, None, values, clock, allowed, is_known=False, shortcut=why)
+    return done(_made(force, asked, None, values, clock, allowed, is_known=False, shortcut=why))
 
 
 def _permits(force: InForce, shown: Sequence[Shown], allowed: Allowed) -> dict[str, Permit]:
@@ -232,7 +248,7 @@ def _made(
     *,
     is_known: bool,
     shortcut: Shortcut | None = None,
-) -> Made:
+) -> Steps[Made]:
     at, is_fallback = allowed.moment.now, shortcut is not None
     decider = force.fallback if is_fallback else force.decider
     context = dict(asked.request.context)
@@ -246,6 +262,7 @@ def _made(
     rates = None if answers is None else answers.rates
     lines = {} if is_fallback else force.recalibrating.lines
     chance = force.exploring.chance(answers, decision_id)
+    yield
     fitted = decider.together.fitted(
         lambda barred, first: decider.decide(
             values,
@@ -261,6 +278,7 @@ def _made(
         values,
         allowed.barred,
     )
+    yield
     decision = fitted.decision
     cases = force.learning.cases(decision.shown, answers, at)
     scored = {

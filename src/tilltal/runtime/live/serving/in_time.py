@@ -35,9 +35,11 @@ from tilltal.runtime.live.definitions import InForce
 from tilltal.runtime.live.serving.committing import Piece, Result
 from tilltal.runtime.live.serving.figures import Figures
 from tilltal.runtime.live.serving.group import Away, GroupCommit, refused
+from tilltal.runtime.live.turns import Turns
 
 _log = logging.getLogger("tilltal.server")
 _NOTHING_BARRED: Mapping[Pair, str] = MappingProxyType({})
+_PORTION = 32  # decisions made in a row: some milliseconds
 
 
 class InTime:
@@ -54,6 +56,7 @@ class InTime:
         self._group = group
         self._figures = figures
         self._now = now
+        self._turns = Turns(_PORTION)
         self.owed: set[asyncio.Task[bool | Away]] = set()
 
     async def decide(self, force: InForce, request: DecideRequest) -> DecideAnswer:
@@ -71,7 +74,7 @@ class InTime:
         is_logged = True
         try:
             async with asyncio.timeout(budget) as limit:
-                made = await self.decided(force, asked)
+                made = await self.decided(force, asked, limit)
                 if made.asked is not None:  # it is judged as it is stored: that may last as long again
                     limit.reschedule((limit.when() or 0.0) + budget)
                 stored = await self._submitted(made)
@@ -95,14 +98,26 @@ class InTime:
         return made.answer if is_logged else msgspec.structs.replace(made.answer, is_logged=False)
 
     async def decided(
-        self, force: InForce, asked: Asked, barred: Mapping[Pair, str] = _NOTHING_BARRED
+        self,
+        force: InForce,
+        asked: Asked,
+        limit: asyncio.Timeout,
+        barred: Mapping[Pair, str] = _NOTHING_BARRED,
     ) -> Made:
-        """Decide on the state as it is stored, and on the contacts that were reserved here."""
+        """Decide on the state as it is stored, and on the contacts that were reserved here.
+
+        The limit is for what the store does: who waits for others to be decided is decided in any case.
+        """
         now = self._now()
         profile, state = await self._store.whose(asked.tokens, micros(now))
         data = None if state is None else state.data
         reserved = await reserved_for(self._store, force, profile, asked.tokens, micros(now))
-        return deciding.decide(force, asked, profile, data, now, reserved, barred)
+        work = deciding.in_steps(force, asked, profile, data, now, reserved, barred)
+        ends = limit.when()
+        limit.reschedule(None)
+        made = await self._turns.take(work)
+        limit.reschedule(ends)
+        return made
 
     async def _submitted(self, made: Made) -> Result:
         """Store a decision; what it reserves, only while its caller waits."""
@@ -128,9 +143,9 @@ class InTime:
             return made
         if made is not None:
             with suppress(TimeoutError, Unavailable, EngineError):
-                async with asyncio.timeout(seconds):
+                async with asyncio.timeout(seconds) as limit:
                     barred = deciding.unreservable(force, asked, force.decider.plan)
-                    return await self.decided(force, asked, barred)
+                    return await self.decided(force, asked, limit, barred)
         return self._fallen_back(force, asked, "store")
 
     def _fallen_back(self, force: InForce, asked: Asked, why: Shortcut) -> Made:
