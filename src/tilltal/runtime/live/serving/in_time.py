@@ -32,6 +32,7 @@ from tilltal.runtime.live.answers.deciding import Caller, Made, Shortcut
 from tilltal.runtime.live.contacts.books import reserved_for
 from tilltal.runtime.live.contract import Busy, DecideAnswer, DecideRequest, Unavailable
 from tilltal.runtime.live.definitions import InForce
+from tilltal.runtime.live.limits import Limit, Limits
 from tilltal.runtime.live.serving.committing import Piece, Result
 from tilltal.runtime.live.serving.figures import Figures
 from tilltal.runtime.live.serving.group import Away, GroupCommit, refused
@@ -57,6 +58,7 @@ class InTime:
         self._figures = figures
         self._now = now
         self._turns = Turns(_PORTION)
+        self._limits = Limits()
         self.owed: set[asyncio.Task[bool | Away]] = set()
 
     async def decide(self, force: InForce, request: DecideRequest) -> DecideAnswer:
@@ -73,10 +75,10 @@ class InTime:
         made: Made | None = None
         is_logged = True
         try:
-            async with asyncio.timeout(budget) as limit:
+            with self._limits.within(budget) as limit:
                 made = await self.decided(force, asked, limit)
                 if made.asked is not None:  # it is judged as it is stored: that may last as long again
-                    limit.reschedule((limit.when() or 0.0) + budget)
+                    limit.extend(budget)
                 stored = await self._submitted(made)
                 made = stored if isinstance(stored, Made) else made
         except (TimeoutError, Busy):  # what is under way may be stored: then the same again changes nothing
@@ -101,7 +103,7 @@ class InTime:
         self,
         force: InForce,
         asked: Asked,
-        limit: asyncio.Timeout,
+        limit: Limit,
         barred: Mapping[Pair, str] = _NOTHING_BARRED,
     ) -> Made:
         """Decide on the state as it is stored, and on the contacts that were reserved here.
@@ -113,10 +115,9 @@ class InTime:
         data = None if state is None else state.data
         reserved = await reserved_for(self._store, force, profile, asked.tokens, micros(now))
         work = deciding.in_steps(force, asked, profile, data, now, reserved, barred)
-        ends = limit.when()
-        limit.reschedule(None)
+        limit.pause()
         made = await self._turns.take(work)
-        limit.reschedule(ends)
+        limit.resume()
         return made
 
     async def _submitted(self, made: Made) -> Result:
@@ -142,10 +143,9 @@ class InTime:
         if made is not None and made.asked is None:
             return made
         if made is not None:
-            with suppress(TimeoutError, Unavailable, EngineError):
-                async with asyncio.timeout(seconds) as limit:
-                    barred = deciding.unreservable(force, asked, force.decider.plan)
-                    return await self.decided(force, asked, limit, barred)
+            barred = deciding.unreservable(force, asked, force.decider.plan)
+            with suppress(TimeoutError, Unavailable, EngineError), self._limits.within(seconds) as limit:
+                return await self.decided(force, asked, limit, barred)
         return self._fallen_back(force, asked, "store")
 
     def _fallen_back(self, force: InForce, asked: Asked, why: Shortcut) -> Made:
