@@ -52,6 +52,14 @@ def read_request(force: InForce, request: DecideRequest) -> Asked:
     return Asked(tokens=tuple(tokens), request=request, channel=channel, count=count)
 
 
+def may_reserve(force: InForce, asked: Asked) -> bool:
+    """False if nothing that could be shown must be reserved, by whichever channel."""
+    if not asked.tokens:
+        return False
+    wants = force.contacts.counts if asked.request.reserve is None else asked.request.reserve
+    return wants or bool(force.contacts.rations.capacities)
+
+
 def must_reserve(force: InForce, asked: Asked, pair: Pair) -> bool:
     """True if an action by a channel is reserved before it is shown; one with a capacity always is."""
     action, channel = pair

@@ -37,7 +37,7 @@ from tilltal.models.adaptive.team import TeamCase
 from tilltal.models.calibration import Platt
 from tilltal.rules.clock import Clock
 from tilltal.runtime.live.answers.advice import Advised, Factors
-from tilltal.runtime.live.answers.asking import Asked, must_reserve
+from tilltal.runtime.live.answers.asking import Asked, may_reserve, must_reserve
 from tilltal.runtime.live.answers.recalibrating import Scored
 from tilltal.runtime.live.contract import (
     DecideAnswer,
@@ -314,7 +314,9 @@ def _made(
         habit=habit,
         plans={} if habit is None else pacing.plans(decision.shown, allowed.moment, habit),
     )
-    is_reserving = any(must_reserve(force, asked, (one.action, one.channel)) for one in decision.shown)
+    is_reserving = may_reserve(force, asked) and any(
+        must_reserve(force, asked, (one.action, one.channel)) for one in decision.shown
+    )
     return Made(
         answer=_answer(force, decision_id, logged, decision, profile, clock.now),
         row=Decided(id=decision_id, at=at, profile=profile, body=written(logged)),

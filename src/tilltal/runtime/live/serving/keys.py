@@ -104,6 +104,8 @@ class Keys:
         return True
 
     def _is_in_force(self, key: ApiKey) -> bool:
+        if key.revoked is None and key.expires is None:
+            return True
         ends = _earlier(key.revoked, key.expires)
         return ends is None or micros(self._now()) < ends
 
