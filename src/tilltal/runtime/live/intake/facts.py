@@ -5,9 +5,10 @@ msgpack knows no dates, so date and timestamp fields lie as ISO texts; the defin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import date
-from typing import TypeAlias
+from types import GenericAlias, new_class
+from typing import Final, TypeAlias, TypedDict
 
 import msgspec
 
@@ -24,12 +25,13 @@ from tilltal.workspace.workspace import Workspace
 
 Fact: TypeAlias = Event | RecordFact | ConsentFact | HoldingFact
 
+_encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(tuple[str, dict[str, object]]).decode
 
 
 def body_of(message_id: str, fields: Mapping[str, object]) -> bytes:
     """Return a message's id and its stored fields as a body of the log."""
-    return msgspec.msgpack.encode((message_id, fields))
+    return _encode((message_id, fields))
 
 
 def message_of(body: bytes) -> tuple[str, dict[str, object]]:
@@ -44,9 +46,9 @@ class FactReader:
     """
 
     def __init__(self, workspace: Workspace) -> None:
-        self._events = {name: _reading(fields) for name, fields in event_fields(workspace).items()}
+        self._events = {name: _Reading(fields) for name, fields in event_fields(workspace).items()}
         self._records = {
-            name: _reading(kept_fields(source))
+            name: _Reading(kept_fields(source))
             for name, source in workspace.sources.items()
             if source.kind == "record"
         }
@@ -63,16 +65,38 @@ class FactReader:
         return _consent(row, fields) if row.kind == "consent" else _holding(row, fields)
 
 
-_Reading = dict[str, Callable[[object], object]]
+_IN_MSGPACK: Final[Mapping[FieldType, object]] = {
+    "text": str | None,
+    "integer": int | None,
+    "money": int | None,
+    "number": int | float | None,
+    "boolean": bool | None,
+}
 
 
-def _reading(fields: Mapping[str, FieldType]) -> _Reading:
-    return {name: fitting(kind) for name, kind in fields.items()}
+class _Reading:
+    """Reads the stored fields of one event type or source."""
 
+    def __init__(self, kinds: Mapping[str, FieldType]) -> None:
+        self._fitting = {name: fitting(kind) for name, kind in kinds.items()}
+        self._written = [name for name, kind in kinds.items() if kind in ("date", "timestamp")]
+        hints = {name: _IN_MSGPACK.get(kind, object) for name, kind in kinds.items()}
+        stored = new_class(
+            "Stored", (TypedDict,), {"total": False}, lambda body: body.update(__annotations__=hints)
+        )
+        self._decode = msgspec.msgpack.Decoder(GenericAlias(tuple, (str, stored))).decode
 
-def _fields(row: Logged, reading: _Reading) -> dict[str, object]:
-    stored = _decode(row.body)[1]
-    return {name: reading[name](value) for name, value in stored.items() if name in reading}
+    def fields(self, body: bytes) -> dict[str, object]:
+        """Return the fields that are declared, as today's types make them."""
+        try:
+            found: dict[str, object] = self._decode(body)[1]
+        except msgspec.ValidationError:  # a field had another type
+            found = {name: value for name, value in _decode(body)[1].items() if name in self._fitting}
+            return {name: self._fitting[name](value) for name, value in found.items()}
+        for name in self._written:
+            if name in found:
+                found[name] = self._fitting[name](found[name])
+        return found
 
 
 def _uuid(event_id: bytes) -> str:
@@ -87,7 +111,7 @@ def _event(row: Logged, reading: _Reading) -> Event:
         at=instant_of(row.at),
         received=instant_of(row.received),
         event_id=_uuid(row.event_id),
-        fields=_fields(row, reading),
+        fields=reading.fields(row.body),
     )
 
 
@@ -97,7 +121,7 @@ def _record(row: Logged, reading: _Reading) -> RecordFact:
         at=instant_of(row.at),
         received=instant_of(row.received),
         event_id=_uuid(row.event_id),
-        fields=_fields(row, reading),
+        fields=reading.fields(row.body),
     )
 
 

@@ -18,7 +18,7 @@ from tilltal.governance.normalise import Normaliser
 from tilltal.governance.vault import Direct, Personal, Vault
 from tilltal.runtime.live.intake.facts import body_of
 from tilltal.sources.online.contract import Row
-from tilltal.workspace.definitions.identity import Identity, Namespace
+from tilltal.workspace.definitions.identity import Identity
 
 _REMEMBERED = 200_000  # direct identifiers that the vault surely has
 
@@ -51,9 +51,9 @@ class Desk:
     """Turns rows into messages under one vault and one definition of identity."""
 
     def __init__(self, identity: Identity, vault: Vault, today: date) -> None:
-        self._namespaces = {namespace.name: namespace for namespace in identity.namespaces}
-        self._rank = {namespace.name: rank for rank, namespace in enumerate(identity.namespaces)}
-        self._normaliser = Normaliser(identity, today)
+        self._direct = frozenset(namespace.name for namespace in identity.namespaces if namespace.direct)
+        self._normalise = Normaliser(identity, today).one
+        self._token = vault.pseudonymiser.token
         self._vault = vault
         self._kept: OrderedDict[int, None] = OrderedDict()
 
@@ -63,8 +63,8 @@ class Desk:
         Raises:
             KeyError: for a namespace that identity.yaml does not declare.
         """
-        value = self._normaliser.one(self._namespaces[namespace].name, text)
-        return None if value is None else self._vault.pseudonymiser.token(namespace, value)
+        value = self._normalise(namespace, text)
+        return None if value is None else self._token(namespace, value)
 
     def direct(self, tokens: Sequence[int]) -> list[str]:
         """Return direct identifiers in clear; for who has the scope to see them."""
@@ -73,21 +73,21 @@ class Desk:
 
     def take(self, row: Row, made: Pseudonymised) -> bool:
         """Add a row with tokens in the place of identifiers; False if none of them says who it is."""
-        usable: dict[tuple[str, int], None] = {}
+        ids: list[tuple[str, int]] = []
         for namespace, text in row.identities:
-            value = self._normaliser.one(namespace, text)
+            value = self._normalise(namespace, text)
             if value is not None:
-                token = self._vault.pseudonymiser.token(namespace, value)
-                usable[namespace, token] = None
-                self._note(self._namespaces[namespace], token, value, made)
-        if not usable:
+                token = self._token(namespace, value)
+                ids.append((namespace, token))
+                is_direct = namespace in self._direct
+                made.identities.append(Identified(token, namespace, None if is_direct else value))
+                if is_direct and token not in self._kept:
+                    made.direct.append(Direct(token=token, namespace=namespace, value=value))
+        if not ids:
             return False
-        ids = tuple(usable)
-        if len(ids) > 1:
-            ids = tuple(sorted(ids, key=lambda one: self._rank[one[0]]))
         if row.personal:
             self._note_personal(row, ids[0][1], made)
-        made.messages.append(Incoming(logged=_logged(row, ids), ids=ids, message_id=row.message_id))
+        made.messages.append(_incoming(row, tuple(dict.fromkeys(ids)) if len(ids) > 1 else (ids[0],)))
         return True
 
     def keep_secrets(self, made: Pseudonymised) -> None:
@@ -101,11 +101,6 @@ class Desk:
         if made.personal:
             self._vault.keep_personal(made.personal)
 
-    def _note(self, namespace: Namespace, token: int, value: str, made: Pseudonymised) -> None:
-        made.identities.append(Identified(token, namespace.name, None if namespace.direct else value))
-        if namespace.direct and token not in self._kept:
-            made.direct.append(Direct(token=token, namespace=namespace.name, value=value))
-
     def _note_personal(self, row: Row, token: int, made: Pseudonymised) -> None:
         made.personal += [
             Personal(token=token, source=row.source, field=field, at=_written(row.at), value=value)
@@ -118,15 +113,16 @@ def _written(at: int) -> str:
     return str(instant_of(at).replace(tzinfo=None))
 
 
-def _logged(row: Row, ids: Sequence[tuple[str, int]]) -> Logged:
-    return Logged(
+def _incoming(row: Row, ids: tuple[tuple[str, int], ...]) -> Incoming:
+    logged = Logged(
         event_id=row.event_id,
         token=ids[0][1],
         ids=tuple([token for _, token in ids]),
         kind=row.kind,
         name=row.name,
         source=row.source,
-        at=min(row.at, row.received),  # a clock that is a little ahead means now
+        at=row.at if row.at < row.received else row.received,  # a clock that is a little ahead means now
         received=row.received,
         body=body_of(row.message_id, row.fields),
     )
+    return Incoming(logged=logged, ids=ids, message_id=row.message_id)
