@@ -366,7 +366,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
 def at_once(contract: OnlineContract, line: str, normaliser: Normaliser) -> object:
     """Return what the contract makes of a message, in the words of the batch."""
-    found = contract.read(msgspec.json.decode(line), NOW)
+    found = contract.read(msgspec.json.decode(line), micros(NOW))
     if isinstance(found, Row):
         values = [(name, normaliser.one(name, text)) for name, text in found.identities]
         usable = [(name, value) for name, value in values if value is not None]

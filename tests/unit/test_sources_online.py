@@ -54,13 +54,13 @@ def contract(spec: Mapping[str, object] = BOUGHT, name: str = "web_live") -> Onl
 
 
 def kept(document: Mapping[str, object], spec: Mapping[str, object] = BOUGHT) -> Row:
-    found = contract(spec).read(document, NOW)
+    found = contract(spec).read(document, micros(NOW))
     assert isinstance(found, Row), found
     return found
 
 
 def codes(document: Mapping[str, object], spec: Mapping[str, object] = BOUGHT) -> list[str]:
-    found = contract(spec).read(document, NOW)
+    found = contract(spec).read(document, micros(NOW))
     assert isinstance(found, Rejected), found
     return [reason.code for reason in found.reasons]
 
@@ -113,14 +113,14 @@ def test_identifiers_are_those_stated_in_order_of_priority() -> None:
 def test_what_breaks_the_contract_is_turned_away_with_every_reason(
     change: dict[str, object], expected: list[str]
 ) -> None:
-    found = contract().read({**MESSAGE, **change}, NOW)
+    found = contract().read({**MESSAGE, **change}, micros(NOW))
     assert [reason.code for reason in getattr(found, "reasons", ())] == expected
 
 
 def test_reasons_quote_the_value_but_never_one_that_names_a_person() -> None:
     field = {"type": "integer", "column": "properties.payee"}
     spec = {**BOUGHT, "fields": {"payee": {**field, "labels": ["identity"]}, "payer": field}}
-    found = contract(spec).read(MESSAGE, NOW)
+    found = contract(spec).read(MESSAGE, micros(NOW))
     assert isinstance(found, Rejected)
     assert [str(reason) for reason in found.reasons] == [
         "payee is '(hidden)', which is no integer",
@@ -130,7 +130,7 @@ def test_reasons_quote_the_value_but_never_one_that_names_a_person() -> None:
 
 def test_what_is_no_object_is_turned_away() -> None:
     for document in (None, 1, "x", [MESSAGE]):
-        found = contract().read(document, NOW)  # type: ignore[arg-type]
+        found = contract().read(document, micros(NOW))  # type: ignore[arg-type]
         assert isinstance(found, Rejected)
         assert [reason.code for reason in found.reasons] == ["S326"]
 
@@ -282,7 +282,7 @@ def test_whatever_comes_is_kept_or_explained() -> None:
         document = mutated(random)
         routed = taken.route("track", document)
         for one in contracts if isinstance(routed, Rejected) else routed:
-            found = one.read(document, NOW)
+            found = one.read(document, micros(NOW))
             outcomes[isinstance(found, Row)] += 1
             if isinstance(found, Row):
                 assert msgspec.msgpack.decode(found.body) is not None

@@ -19,7 +19,7 @@ from tilltal.sources.casts import Context, is_untyped
 from tilltal.sources.inputs import Input
 from tilltal.sources.online import clock, numbers
 from tilltal.sources.online.cells import cell, texts
-from tilltal.sources.online.quick import Quick, bounds, iso_date, quick
+from tilltal.sources.online.quick import Quick, bounds, iso_date, quick, text_cell
 from tilltal.sources.online.times import DAY, EPOCH_DAY, SECOND
 from tilltal.sources.reasons import SHOWN_LETTERS, Reason
 
@@ -48,6 +48,12 @@ def field_reader(one: Input, context: Context) -> Ways:
     if one.type == "timestamp":
         return _nothing, _timestamp(short, slow)
     return short, slow
+
+
+def cell_reader(one: Input) -> Ways:
+    """Return how to read an input as nothing but text."""
+    read = texts(one.map)
+    return _nothing if one.map else text_cell, lambda raw, reasons: read(raw)
 
 
 def _nothing(raw: object) -> object:

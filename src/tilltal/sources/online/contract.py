@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import date, datetime, timedelta
-from typing import Literal, Self
+from datetime import date, timedelta
+from typing import Literal, Self, TypeAlias, cast
 
 import msgspec
 
-from tilltal.core.instants import micros
+from tilltal.core.instants import instant_of, micros
 from tilltal.core.names import is_name
 from tilltal.core.time import local_date, parse_instant
 from tilltal.governance.normalise import Normaliser
@@ -21,8 +21,9 @@ from tilltal.sources.casts import Context
 from tilltal.sources.checked import FUTURE_ALLOWED
 from tilltal.sources.inputs import Input, inputs_of
 from tilltal.sources.online import clock
-from tilltal.sources.online.casts import as_text, field_reader, reader, reason
-from tilltal.sources.online.cells import Document, Find, finder, texts
+from tilltal.sources.online.casts import Cast, Ways, as_text, cell_reader, field_reader, reader, reason
+from tilltal.sources.online.cells import Document, Find, finder, path, texts
+from tilltal.sources.online.quick import Quick
 from tilltal.sources.online.times import DAY, EPOCH_DAY
 from tilltal.sources.reasons import SEPARATOR, Reason
 from tilltal.workspace.definitions.identity import Identity
@@ -34,6 +35,8 @@ _EARLIEST = (_EARLIEST_DAY - EPOCH_DAY) * DAY
 _FUTURE = FUTURE_ALLOWED // timedelta(microseconds=1)
 _Values = dict[str, object]
 _Stated = tuple[tuple[str, str], ...]
+_Column: TypeAlias = tuple[int, str, str, Find | None, Quick, Cast]  # into what, as what, which, and how
+_ROLES, _FIELDS, _IDENTITIES = range(3)
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,20 +90,25 @@ class OnlineContract:
         self._identity = identity
         inputs = [one for one in inputs_of(source) if one.role != "received"]
         self._roles = [_Part.of(one) for one in inputs if "." not in one.role]
-        self._role_casts = [(part.one.role, part.find, *reader(part.one, context)) for part in self._roles]
         fields = _of(inputs, "fields.")
-        self._field_casts = [(one.name, finder(one.column), *field_reader(one, context)) for one in fields]
-        self._personal = [one.name for one in fields if IDENTITY_LABEL in one.labels]
         order = {namespace.name: n for n, namespace in enumerate(identity.namespaces)}
         ranked = sorted(_of(inputs, "identities."), key=lambda one: order.get(one.name, len(order)))
-        self._identities = [(one.name, finder(one.column), texts(one.map)) for one in ranked]
+        read = [(one.one, reader(one.one, context)) for one in self._roles]
+        self._fixed = {one.role: _constant(one.value, *ways) for one, ways in read if one.value is not None}
+        self._columns = [
+            *(_column(_ROLES, one, ways) for one, ways in read if one.value is None),
+            *(_column(_FIELDS, one, field_reader(one, context)) for one in fields),
+            *(_column(_IDENTITIES, one, cell_reader(one)) for one in ranked),
+        ]
+        self._personal = [one.name for one in fields if IDENTITY_LABEL in one.labels]
         self._plain = frozenset(filter(is_name, known_values(source.event)))
+        self._kept = _KEPT.get(source.kind)
         self._effective = None
         if source.effective is not None:
             self._effective = micros(parse_instant(source.effective, context.zone))
         self._head = hashlib.md5((name + SEPARATOR).encode(), usedforsecurity=False)
 
-    def read(self, document: Document, received: datetime) -> Row | Rejected:
+    def read(self, document: Document, arrival: int) -> Row | Rejected:
         """Return the message as the source keeps it, or every reason why it is turned away.
 
         A row states at least one identifier; whether any is usable, its normalised form has to tell: see
@@ -109,12 +117,29 @@ class OnlineContract:
         Args:
             document: the message as a JSON decoder gives it; a time may be an aware datetime, such as
                 `timestamp` once it is corrected for the sender's clock.
-            received: when it arrived, aware; no time may lie more than five minutes after it.
+            arrival: when it arrived, in microseconds; no time may lie more than five minutes after it.
         """
         if type(document) is not dict and not isinstance(document, Mapping):
             return self._rejected([Reason(code="S326")])
+        reasons: list[Reason] = []
+        values, fields, texts_found = found = self._fixed.copy(), _Values(), _Values()
+        find = document.get
         try:
-            return self._read(document, received)
+            for into, name, column, follow, short, slow in self._columns:
+                raw = find(column)
+                if raw is None and follow is not None:
+                    raw = follow(document)
+                value = short(raw)
+                if value is None:
+                    value = slow(raw, reasons)
+                if value is not None:
+                    found[into][name] = value
+            stated = cast("_Stated", tuple(texts_found.items()))
+            late = self._late(values, arrival)
+            if stated and not reasons and not late:
+                return self._row(values, arrival, stated, fields)
+            reasons += [reason(code, part.one, part.text(document)) for code, part in late]
+            return self._rejected([*reasons, *self._unidentified(stated, arrival)])
         except (UnicodeEncodeError, RecursionError):  # half a surrogate pair, endless nesting: no JSON
             return self._rejected([Reason(code="S326")])
 
@@ -122,67 +147,31 @@ class OnlineContract:
         """Return the rejection of a row none of whose identifiers is usable."""
         return self._rejected([Reason(code="S337")])
 
-    def _read(self, document: Document, received: datetime) -> Row | Rejected:
-        arrival = micros(received)
-        reasons: list[Reason] = []
-        values: _Values = {}
-        for role, find, short, slow in self._role_casts:
-            raw = find(document)
-            value = short(raw)
-            values[role] = slow(raw, reasons) if value is None else value
-        fields = self._field_values(document, reasons)
-        stated = self._stated(document)
-        late = self._late(values, arrival)
-        if reasons or late or not stated:
-            reasons += [reason(code, part.one, part.text(document)) for code, part in late]
-            return self._rejected([*reasons, *self._unidentified(stated, received)])
-        return self._row(values, arrival, stated, fields)
-
-    def _field_values(self, document: Document, reasons: list[Reason]) -> _Values:
-        values = {}
-        for name, find, short, slow in self._field_casts:
-            raw = find(document)
-            value = short(raw)
-            if value is None:
-                value = slow(raw, reasons)
-            if value is not None:
-                values[name] = value
-        return values
-
-    def _stated(self, document: Document) -> _Stated:
-        stated = []
-        for namespace, find, cell in self._identities:
-            text = cell(find(document))
-            if text is not None:
-                stated.append((namespace, text))
-        return tuple(stated)
-
     def _row(self, values: _Values, arrival: int, stated: _Stated, fields: _Values) -> Row:
         message = str(values["id"])
         event_id = self._head.copy()
         event_id.update(message.encode())
-        kind = self.source.kind
-        personal = {}
-        for name in self._personal:
-            if name in fields:
-                personal[name] = as_text(fields.pop(name))
+        kind, at = self.source.kind, values.get("at")
         return Row(
             event_id=event_id.digest(),
             message_id=message,
             kind=kind,
             name=str(values["event"]) if kind == "event" else self.name,
             source=self.name,
-            at=self._at(values, arrival),
+            at=at if isinstance(at, int) else self._at(values, arrival),
             received=arrival,
             identities=stated,
-            fields=_KEPT[kind](values) if kind in _KEPT else fields,
-            personal=personal,
+            personal=self._taken_out(fields) if self._personal else {},
+            fields=fields if self._kept is None else self._kept(values),
         )
 
+    def _taken_out(self, fields: _Values) -> dict[str, str]:
+        """Take the fields that name a person out of those that history keeps."""
+        return {name: as_text(fields.pop(name)) for name in self._personal if name in fields}
+
     def _at(self, values: _Values, arrival: int) -> int:
-        at, opened = values.get("at"), values.get("opened")
-        if isinstance(at, int):
-            return at
+        """Return when something without a time of its own happened."""
+        opened = values.get("opened")
         if isinstance(opened, int):
             return clock.midnight(opened, self._context.zone)
         return arrival if self._effective is None else self._effective
@@ -201,8 +190,8 @@ class OnlineContract:
             return []
         return [(code, part) for code, role in found for part in self._roles if part.one.role == role]
 
-    def _unidentified(self, stated: _Stated, received: datetime) -> Iterator[Reason]:
-        normaliser = Normaliser(self._identity, local_date(received, self._context.zone))
+    def _unidentified(self, stated: _Stated, arrival: int) -> Iterator[Reason]:
+        normaliser = Normaliser(self._identity, local_date(instant_of(arrival), self._context.zone))
         if all(normaliser.one(namespace, text) is None for namespace, text in stated):
             yield Reason(code="S337")
 
@@ -223,6 +212,15 @@ class _Part(msgspec.Struct, frozen=True):
     def text(self, document: Document) -> str | None:
         """Return the cell, for a reason to quote."""
         return texts(self.one.map)(self.find(document))
+
+
+def _column(into: int, one: Input, ways: Ways) -> _Column:
+    return into, one.name, one.column, path(one.column), *ways
+
+
+def _constant(value: str, short: Quick, slow: Cast) -> object:
+    found = short(value)
+    return slow(value, []) if found is None else found
 
 
 def _always(value: str) -> Find:

@@ -39,7 +39,7 @@ def quick(one: Input, context: Context) -> Quick | None:
         case "timestamp" if one.format is None:
             return clock.quick_instant
         case "text" | "any":
-            return _text
+            return text_cell
         case _:
             return None
 
@@ -72,7 +72,8 @@ def iso_date(raw: object) -> date | None:
         return None
 
 
-def _text(raw: object) -> str | None:
+def text_cell(raw: object) -> str | None:
+    """Return the cell of a text of ASCII letters."""
     return raw.strip(SPACES) or None if type(raw) is str and raw.isascii() else None
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from tilltal.core.errors import nearest
-from tilltal.sources.online.cells import Document, Find, cell, finder
+from tilltal.sources.online.cells import SPACES, Document, Find, cell, finder
 from tilltal.sources.online.contract import OnlineContract, Rejected
 from tilltal.sources.reasons import SHOWN_LETTERS, Reason
 from tilltal.workspace.definitions.sources import Column, Source
@@ -42,15 +42,14 @@ class Router:
         takers = self._types.get(message_type)
         if takers is None:
             return _untaken("S329", "type", message_type, tuple(sorted(self._types)))
-        if not takers.choices:
-            return [self._contracts[n] for n in takers.every]
-        found = list(takers.every)
+        found = takers.every
         for choice in takers.choices:
             found += choice.takers.get(_text(choice.find(document)), ())
-        if not found:
+        if len(found) == 1:
+            return [self._contracts[found[0]]]
+        if not found and takers.choices:
             return _nearest_event([(choice, _text(choice.find(document))) for choice in takers.choices])
-        found.sort()
-        return [self._contracts[n] for n in found]
+        return [self._contracts[n] for n in sorted(found)]
 
     def _takers(self, kind: str) -> _Takers:
         every, chosen = [], dict[str, dict[str, tuple[int, ...]]]()
@@ -76,6 +75,8 @@ def _told_by(source: Source, kind: str) -> tuple[str | None, Iterable[str]]:
 
 
 def _text(raw: object) -> str:
+    if type(raw) is str and raw.isascii():
+        return raw.strip(SPACES)
     try:
         return cell(raw) or ""
     except (UnicodeEncodeError, RecursionError):  # what is no text is no event's name either

@@ -12,6 +12,7 @@ from datetime import datetime
 
 import msgspec
 
+from tilltal.core.instants import micros
 from tilltal.runtime.live.contract import Collected, Message, Refused, Rejection
 from tilltal.runtime.live.intake.incoming import Desk, Pseudonymised
 from tilltal.runtime.live.intake.setting_aside import Aside
@@ -60,20 +61,17 @@ class Reception:
 
     def read(self, messages: Sequence[Message], refused: Sequence[Refused], received: datetime) -> Call:
         """Read a call; nothing is stored yet."""
-        batch = Pseudonymised()
+        batch, arrival = Pseudonymised(), micros(received)
         places: list[int] = []
         aside = [_of_refused(one) for one in refused]
         rejections = [_rejection(one.index, one.message_id, one.code, one.reason) for one in refused]
         for message in messages:
-            for outcome in self._outcomes(message, received, batch):
-                if outcome is None:
-                    places.append(message.index)
-                else:
-                    aside.append(_of_message(message, outcome, received))
-                    rejections += [
-                        _rejection(message.index, message.message_id, reason.code, str(reason))
-                        for reason in outcome.reasons[:1]
-                    ]
+            for outcome in self._take(message, arrival, batch, places):
+                aside.append(_of_message(message, outcome, received))
+                rejections += [
+                    _rejection(message.index, message.message_id, reason.code, str(reason))
+                    for reason in outcome.reasons[:1]
+                ]
         return Call(
             received=received,
             batch=batch,
@@ -82,20 +80,24 @@ class Reception:
             rejections=tuple(sorted(rejections, key=lambda one: one.index)),
         )
 
-    def _outcomes(self, message: Message, received: datetime, batch: Pseudonymised) -> list[Rejected | None]:
-        """Add what each source takes of a message to a batch, and say for each source if it refused."""
+    def _take(
+        self, message: Message, arrival: int, batch: Pseudonymised, places: list[int]
+    ) -> list[Rejected]:
+        """Add what each source takes of a message to a batch, and return how the others refuse it."""
         document = _corrected(message)
         routed = self._router.route(message.type, document)
         if not isinstance(routed, list):
             return [routed]
-        outcomes: list[Rejected | None] = []
+        refusals = []
         for contract in routed:
-            outcome = contract.read(document, received)
+            outcome = contract.read(document, arrival)
             if not isinstance(outcome, Row):
-                outcomes.append(outcome)
+                refusals.append(outcome)
+            elif self._desk.take(outcome, batch):
+                places.append(message.index)
             else:
-                outcomes.append(None if self._desk.take(outcome, batch) else contract.nobody())
-        return outcomes
+                refusals.append(contract.nobody())
+        return refusals
 
 
 def _corrected(message: Message) -> dict[str, object]:
