@@ -43,8 +43,9 @@ class Collector:
         envelope = read_batch(
             body, limit=self._settings.batch_limit_messages, depth_limit=self._settings.depth_limit
         )
-        reader = MessageReader(self._settings, envelope, received)
-        collected = await self._collect([reader.read(*each) for each in enumerate(envelope.batch)], received)
+        read = MessageReader(self._settings, envelope, received).read
+        found = [read(index, message) for index, message in enumerate(envelope.batch)]
+        collected = await self._collect(found, received)
         return _taken(collected)
 
     async def single(self, kind: MessageType, headers: Headers, body: bytes) -> Reply:

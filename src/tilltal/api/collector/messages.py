@@ -6,6 +6,7 @@ import hashlib
 import uuid
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from operator import attrgetter
 from typing import Final, get_args
 
 import msgspec
@@ -19,7 +20,7 @@ from tilltal.runtime.live.contract import Message, MessageType, Refused
 TYPES: Final[dict[str, MessageType]] = {name: name for name in get_args(MessageType)}
 
 _BACKSLASH = ord("\\")
-_OBJECT = msgspec.json.Decoder(dict[str, object])
+_decode = msgspec.json.Decoder(dict[str, object]).decode
 
 
 class _Bad(Exception):  # noqa: N818 - never leaves this module
@@ -66,14 +67,14 @@ class MessageReader:
         if is_deeper(body, depth):
             raise _Bad("H605", f"the message is nested deeper than {depth} levels")
         try:
-            return _OBJECT.decode(body)
+            return _decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise _Bad("S326", f"the message is no JSON object: {error}") from error
 
     def _message(
         self, index: int, document: dict[str, object], body: bytes, route: MessageType | None
     ) -> Message:
-        kind = route or _type(document)
+        kind = route or _type(document.get("type"))
         user_id, anonymous_id = _id(document, "userId"), _id(document, "anonymousId")
         if user_id is None and anonymous_id is None:
             raise _Bad("S337", "the message has neither userId nor anonymousId")
@@ -86,8 +87,8 @@ class MessageReader:
             anonymous_id=anonymous_id,
             timestamp=self._instant(document),
             document=whole,
-            previous_id=_id(document, "previousId"),
-            group_id=_id(document, "groupId"),
+            previous_id=_id(document, "previousId") if "previousId" in document else None,
+            group_id=_id(document, "groupId") if "groupId" in document else None,
             event=_event(kind, document),
             external_ids=_external_ids(whole.get("context")),
         )
@@ -112,15 +113,16 @@ class MessageReader:
         timestamp = read_instant(stated)
         if stated is not None and timestamp is None:
             raise _Bad("S332", "timestamp is no ISO 8601 instant")
-        sent_at = read_instant(document.get("sentAt")) or self._envelope.sent_at
+        sent_at = self._envelope.sent_at
+        if "sentAt" in document:
+            sent_at = read_instant(document["sentAt"]) or sent_at
         at = corrected(timestamp, sent_at, self._received)
         if at is None:
             raise _Bad("S339", "timestamp and sentAt lie outside the calendar")
         return at
 
 
-def _type(document: Mapping[str, object]) -> MessageType:
-    stated = document.get("type")
+def _type(stated: object) -> MessageType:
     kind = TYPES.get(stated) if isinstance(stated, str) else None
     if kind is None:
         raise _Bad("S336", f"type is none of {', '.join(TYPES)}")
@@ -180,12 +182,9 @@ def _mapping(document: Mapping[str, object], key: str) -> Mapping[str, object]:
 
 
 _NEEDS: Final[Mapping[str, tuple[tuple[str, Callable[[Message], object]], ...]]] = {
-    "track": (("event", lambda message: message.event),),
-    "alias": (
-        ("previousId", lambda message: message.previous_id),
-        ("userId", lambda message: message.user_id),
-    ),
-    "group": (("groupId", lambda message: message.group_id),),
+    "track": (("event", attrgetter("event")),),
+    "alias": (("previousId", attrgetter("previous_id")), ("userId", attrgetter("user_id"))),
+    "group": (("groupId", attrgetter("group_id")),),
 }
 
 
