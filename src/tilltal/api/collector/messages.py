@@ -36,8 +36,10 @@ class MessageReader:
     """Reads the messages of one request, all received at one instant."""
 
     def __init__(self, settings: ApiSettings, envelope: Envelope, received: datetime) -> None:
-        self._settings = settings
+        self._limit_bytes = settings.message_limit_bytes
+        self._depth_limit = settings.depth_limit
         self._envelope = envelope
+        self._is_shared = bool(envelope.context or envelope.integrations)
         self._received = received
 
     def read(self, index: int, body: bytes, route: MessageType | None = None) -> Message | Refused:
@@ -52,12 +54,12 @@ class MessageReader:
                 message_id=_id_or_blank(document),
                 code=bad.code,
                 reason=bad.reason,
-                body=body[: self._settings.message_limit_bytes],
+                body=body[: self._limit_bytes],
             )
 
     def _document(self, body: bytes) -> dict[str, object]:
         """Return the JSON object that a message is."""
-        limit, depth = self._settings.message_limit_bytes, self._settings.depth_limit
+        limit, depth = self._limit_bytes, self._depth_limit
         size = len(body) + self._envelope.shared_bytes
         if size > limit:
             shared = " with what its batch shares" if self._envelope.shared_bytes else ""
@@ -78,7 +80,8 @@ class MessageReader:
         user_id, anonymous_id = _id(document, "userId"), _id(document, "anonymousId")
         if user_id is None and anonymous_id is None:
             raise _Bad("S337", "the message has neither userId nor anonymousId")
-        whole = self._merged(document, kind)
+        if self._is_shared or kind == "identify":
+            self._merge(document, kind)
         message = Message(
             index=index,
             type=kind,
@@ -86,16 +89,16 @@ class MessageReader:
             user_id=user_id,
             anonymous_id=anonymous_id,
             timestamp=self._instant(document),
-            document=whole,
+            document=document,
             previous_id=_id(document, "previousId") if "previousId" in document else None,
             group_id=_id(document, "groupId") if "groupId" in document else None,
             event=_event(kind, document),
-            external_ids=_external_ids(whole.get("context")),
+            external_ids=_external_ids(document.get("context")),
         )
         _complete(message)
         return message
 
-    def _merged(self, document: dict[str, object], kind: MessageType) -> Mapping[str, object]:
+    def _merge(self, document: dict[str, object], kind: MessageType) -> None:
         """Put what the batch states under the message's own, and traits where they belong."""
         shared = self._envelope
         if shared.context:
@@ -106,7 +109,6 @@ class MessageReader:
             elsewhere = _mapping(document, "context").get("traits")
             if isinstance(elsewhere, dict):
                 document["traits"] = {**elsewhere, **_mapping(document, "traits")}
-        return document
 
     def _instant(self, document: Mapping[str, object]) -> datetime:
         stated = document.get("timestamp") or document.get("originalTimestamp")
@@ -132,11 +134,9 @@ def _type(stated: object) -> MessageType:
 def _id(document: Mapping[str, object], key: str) -> str | None:
     """Return an id as text; null, absent and blank are none."""
     value = document.get(key)
-    if value is None:
-        return None
     if isinstance(value, str):
         return value if value.strip() else None
-    return _number_as_text(value, key)
+    return None if value is None else _number_as_text(value, key)
 
 
 def _number_as_text(value: object, key: str) -> str:

@@ -122,7 +122,7 @@ class OnlineContract:
         if type(document) is not dict and not isinstance(document, Mapping):
             return self._rejected([Reason(code="S326")])
         reasons: list[Reason] = []
-        values, fields, texts_found = found = self._fixed.copy(), _Values(), _Values()
+        found: tuple[_Values, _Values, _Values] = (self._fixed.copy(), {}, {})
         find = document.get
         try:
             for into, name, column, follow, short, slow in self._columns:
@@ -134,7 +134,8 @@ class OnlineContract:
                     value = slow(raw, reasons)
                 if value is not None:
                     found[into][name] = value
-            stated = cast("_Stated", tuple(texts_found.items()))
+            values, fields, cells = found
+            stated = cast("_Stated", tuple(cells.items()))
             late = self._late(values, arrival)
             if stated and not reasons and not late:
                 return self._row(values, arrival, stated, fields)

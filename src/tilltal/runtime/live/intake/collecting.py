@@ -102,7 +102,9 @@ class Reception:
 
 def _corrected(message: Message) -> dict[str, object]:
     """Return the document with the time by our clock, and with an id if the sender gave none."""
-    return {**message.document, "timestamp": message.timestamp, "messageId": message.message_id}
+    document = dict(message.document)
+    document["timestamp"], document["messageId"] = message.timestamp, message.message_id
+    return document
 
 
 def _of_message(message: Message, outcome: Rejected, received: datetime) -> Aside:

@@ -73,21 +73,22 @@ class Desk:
 
     def take(self, row: Row, made: Pseudonymised) -> bool:
         """Add a row with tokens in the place of identifiers; False if none of them says who it is."""
-        ids: list[tuple[str, int]] = []
+        usable: dict[tuple[str, int], None] = {}
         for namespace, text in row.identities:
             value = self._normalise(namespace, text)
             if value is not None:
                 token = self._token(namespace, value)
-                ids.append((namespace, token))
+                usable[namespace, token] = None
                 is_direct = namespace in self._direct
                 made.identities.append(Identified(token, namespace, None if is_direct else value))
                 if is_direct and token not in self._kept:
                     made.direct.append(Direct(token=token, namespace=namespace, value=value))
-        if not ids:
+        if not usable:
             return False
+        ids = tuple(usable)
         if row.personal:
             self._note_personal(row, ids[0][1], made)
-        made.messages.append(_incoming(row, tuple(dict.fromkeys(ids)) if len(ids) > 1 else (ids[0],)))
+        made.messages.append(_incoming(row, ids))
         return True
 
     def keep_secrets(self, made: Pseudonymised) -> None:
