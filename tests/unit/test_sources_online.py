@@ -135,6 +135,17 @@ def test_what_is_no_object_is_turned_away() -> None:
         assert [reason.code for reason in found.reasons] == ["S326"]
 
 
+@pytest.mark.parametrize("column", ["it's", 'a "b"', "a\\", "{raw}", "a\nraise", "properties.it's.{x}"])
+def test_columns_may_have_any_name(column: str) -> None:
+    spec = {**BOUGHT, "fields": {"odd": {"type": "text", "column": column}}}
+    assert kept({**MESSAGE, column: "found"}, spec).fields == {"odd": "found"}
+    head, *rest = column.split(".")
+    value: object = "deep"
+    for step in reversed(rest):
+        value = {step: value}
+    assert kept({**MESSAGE, head: value}, spec).fields == {"odd": "deep"}
+
+
 def test_a_holding_counts_from_its_local_opening() -> None:
     spec = {
         "kind": "holding",

@@ -1,4 +1,4 @@
 """Contracts of sources for single messages: the Python form of what SQL checks in files.
 
-Begin with `contract`; `router` finds the contracts of a message.
+Begin with `contract`, for which `writing` writes one function; `router` finds the contracts of a message.
 """

@@ -6,7 +6,7 @@ as JSON without spaces. Everything here writes the same letters, so that the sam
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import TypeAlias
 
@@ -27,35 +27,35 @@ _ESCAPES = {
 
 def finder(column: str) -> Find:
     """Return what finds a column in a message: a key of that name or, where there is none, a path."""
-    follow = path(column)
-    if follow is None:
+    steps = column.split(".")
+    if len(steps) == 1:
         return lambda document: document.get(column)
-    return lambda document: follow(document) if (found := document.get(column)) is None else found
-
-
-def path(column: str) -> Find | None:
-    """Return what follows a column's name into a message, step by step; None where it has one step only."""
-    head, *rest = column.split(".")
-    if not rest:
-        return None
+    head, *rest = steps
     if len(rest) > 1:
-        return lambda document: _deep(document.get(head), rest)
+        return lambda document: _own_or_deep(document, column, head, rest)
     last = rest[0]
 
-    def follow(document: Document) -> object:
+    def find(document: Document) -> object:
+        found = document.get(column)
+        if found is not None:
+            return found
         inner = document.get(head)
-        return inner.get(last) if type(inner) is dict else _step(inner, last)
+        return inner.get(last) if type(inner) is dict else step_into(inner, last)
 
-    return follow
+    return find
 
 
-def _deep(found: object, steps: Iterable[str]) -> object:
-    for step in steps:
-        found = found.get(step) if type(found) is dict else _step(found, step)
+def _own_or_deep(document: Document, column: str, head: str, rest: list[str]) -> object:
+    found = document.get(column)
+    if found is not None:
+        return found
+    found = document.get(head)
+    for step in rest:
+        found = found.get(step) if type(found) is dict else step_into(found, step)
     return found
 
 
-def _step(found: object, step: str) -> object:
+def step_into(found: object, step: str) -> object:
     """Take one step of a JSON pointer (RFC 6901): into an object by key, into an array by position."""
     if isinstance(found, Mapping):
         return found.get(step)

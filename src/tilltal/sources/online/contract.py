@@ -7,9 +7,9 @@ the JSON document of a message instead of a line of a JSON Lines file.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from datetime import date, timedelta
-from typing import Literal, Self, TypeAlias, cast
+from typing import Literal, TypeAlias, cast
 
 import msgspec
 
@@ -21,10 +21,10 @@ from tilltal.sources.casts import Context
 from tilltal.sources.checked import FUTURE_ALLOWED
 from tilltal.sources.inputs import Input, inputs_of
 from tilltal.sources.online import clock
-from tilltal.sources.online.casts import Cast, Ways, as_text, cell_reader, field_reader, reader, reason
-from tilltal.sources.online.cells import Document, Find, finder, path, texts
-from tilltal.sources.online.quick import Quick
+from tilltal.sources.online.casts import as_text, cell_reader, field_reader, reader, reason
+from tilltal.sources.online.cells import Document, finder, texts
 from tilltal.sources.online.times import DAY, EPOCH_DAY
+from tilltal.sources.online.writing import Writer
 from tilltal.sources.reasons import SEPARATOR, Reason
 from tilltal.workspace.definitions.identity import Identity
 from tilltal.workspace.definitions.sources import Source
@@ -33,10 +33,7 @@ from tilltal.workspace.names import IDENTITY_LABEL, known_values
 _EARLIEST_DAY = date(1900, 1, 1).toordinal()
 _EARLIEST = (_EARLIEST_DAY - EPOCH_DAY) * DAY
 _FUTURE = FUTURE_ALLOWED // timedelta(microseconds=1)
-_Values = dict[str, object]
 _Stated = tuple[tuple[str, str], ...]
-_Column: TypeAlias = tuple[int, str, str, Find | None, Quick, Cast]  # into what, as what, which, and how
-_ROLES, _FIELDS, _IDENTITIES = range(3)
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,6 +77,21 @@ class Rejected(msgspec.Struct, frozen=True, kw_only=True):
     reasons: tuple[Reason, ...]
 
 
+Read: TypeAlias = Callable[[Document, int], Row | Rejected]
+# What can be said of a role only once all casts are done, in the batch's order.
+_FAULTS = (
+    ("event", "S340", "event not in plain and not is_name(event)"),
+    ("at", "S339", "at < EARLIEST"),
+    ("at", "S338", "at > arrival + FUTURE"),
+    ("opened", "S339", "opened < EARLIEST_DAY"),
+    ("closed", "S328", "opened is not None and closed < opened"),
+)
+_HOLDING = (
+    "{'product': product, 'opened': date_of(opened), 'closed': None if closed is None else date_of(closed)}"
+)
+_CONSENT = "{'purpose': purpose, 'channel': '*' if channel is None else channel, 'granted': granted}"
+
+
 class OnlineContract:
     """The contract of one source of the collector, made ready to read many messages."""
 
@@ -88,25 +100,7 @@ class OnlineContract:
         self.source = source
         self._context = context
         self._identity = identity
-        inputs = [one for one in inputs_of(source) if one.role != "received"]
-        self._roles = [_Part.of(one) for one in inputs if "." not in one.role]
-        fields = _of(inputs, "fields.")
-        order = {namespace.name: n for n, namespace in enumerate(identity.namespaces)}
-        ranked = sorted(_of(inputs, "identities."), key=lambda one: order.get(one.name, len(order)))
-        read = [(one.one, reader(one.one, context)) for one in self._roles]
-        self._fixed = {one.role: _constant(one.value, *ways) for one, ways in read if one.value is not None}
-        self._columns = [
-            *(_column(_ROLES, one, ways) for one, ways in read if one.value is None),
-            *(_column(_FIELDS, one, field_reader(one, context)) for one in fields),
-            *(_column(_IDENTITIES, one, cell_reader(one)) for one in ranked),
-        ]
-        self._personal = [one.name for one in fields if IDENTITY_LABEL in one.labels]
-        self._plain = frozenset(filter(is_name, known_values(source.event)))
-        self._kept = _KEPT.get(source.kind)
-        self._effective = None
-        if source.effective is not None:
-            self._effective = micros(parse_instant(source.effective, context.zone))
-        self._head = hashlib.md5((name + SEPARATOR).encode(), usedforsecurity=False)
+        self._read = self._written()
 
     def read(self, document: Document, arrival: int) -> Row | Rejected:
         """Return the message as the source keeps it, or every reason why it is turned away.
@@ -121,26 +115,8 @@ class OnlineContract:
         """
         if type(document) is not dict and not isinstance(document, Mapping):
             return self._rejected([Reason(code="S326")])
-        reasons: list[Reason] = []
-        found: tuple[_Values, _Values, _Values] = (self._fixed.copy(), {}, {})
-        find = document.get
         try:
-            for into, name, column, follow, short, slow in self._columns:
-                raw = find(column)
-                if raw is None and follow is not None:
-                    raw = follow(document)
-                value = short(raw)
-                if value is None:
-                    value = slow(raw, reasons)
-                if value is not None:
-                    found[into][name] = value
-            values, fields, cells = found
-            stated = cast("_Stated", tuple(cells.items()))
-            late = self._late(values, arrival)
-            if stated and not reasons and not late:
-                return self._row(values, arrival, stated, fields)
-            reasons += [reason(code, part.one, part.text(document)) for code, part in late]
-            return self._rejected([*reasons, *self._unidentified(stated, arrival)])
+            return self._read(document, arrival)
         except (UnicodeEncodeError, RecursionError):  # half a surrogate pair, endless nesting: no JSON
             return self._rejected([Reason(code="S326")])
 
@@ -148,48 +124,65 @@ class OnlineContract:
         """Return the rejection of a row none of whose identifiers is usable."""
         return self._rejected([Reason(code="S337")])
 
-    def _row(self, values: _Values, arrival: int, stated: _Stated, fields: _Values) -> Row:
-        message = str(values["id"])
-        event_id = self._head.copy()
-        event_id.update(message.encode())
-        kind, at = self.source.kind, values.get("at")
-        return Row(
-            event_id=event_id.digest(),
-            message_id=message,
-            kind=kind,
-            name=str(values["event"]) if kind == "event" else self.name,
-            source=self.name,
-            at=at if isinstance(at, int) else self._at(values, arrival),
-            received=arrival,
-            identities=stated,
-            personal=self._taken_out(fields) if self._personal else {},
-            fields=fields if self._kept is None else self._kept(values),
-        )
+    def _written(self) -> Read:
+        """Write the function that reads the source's messages."""
+        inputs = [one for one in inputs_of(self.source) if one.role != "received"]
+        roles = {one.role: one for one in inputs if "." not in one.role}
+        fields = _of(inputs, "fields.")
+        order = {namespace.name: n for n, namespace in enumerate(self._identity.namespaces)}
+        ranked = sorted(_of(inputs, "identities."), key=lambda one: order.get(one.name, len(order)))
+        writer = Writer(self._scope())
+        writer.lines.append("closed = channel = None")  # the roles that need no column
+        for role, one in roles.items():
+            writer.read(one, reader(one, self._context), role)
+        writer.lines.append("fields, stated, late = {}, (), []")
+        for one in fields:
+            writer.read(one, field_reader(one, self._context), "value")
+            writer.lines.append(f"if value is not None: fields[{one.name!r}] = value")
+        for one in ranked:
+            writer.read(one, cell_reader(one), "value")
+            writer.lines.append(f"if value is not None: stated += (({one.name!r}, value),)")
+        for role, code, condition in _FAULTS:
+            if role in roles:
+                fault = f"({code!r}, {writer.name(roles[role])})"
+                writer.lines.append(f"if {role} is not None and {condition}: late.append({fault})")
+        writer.lines += [
+            "if reasons or late or not stated: return refused(document, arrival, reasons, late, stated)",
+            "event_id = head()",
+            "event_id.update(id.encode())",
+            f"return Row({_row(self.name, self.source, roles, fields)})",
+        ]
+        return cast("Read", writer.function())
 
-    def _taken_out(self, fields: _Values) -> dict[str, str]:
-        """Take the fields that name a person out of those that history keeps."""
-        return {name: as_text(fields.pop(name)) for name in self._personal if name in fields}
+    def _scope(self) -> dict[str, object]:
+        """Return what the text of the function calls and compares with."""
+        source, zone = self.source, self._context.zone
+        effective = None if source.effective is None else micros(parse_instant(source.effective, zone))
+        return {
+            "Row": Row,
+            "refused": self._refused,
+            "head": hashlib.md5((self.name + SEPARATOR).encode(), usedforsecurity=False).copy,
+            "plain": frozenset(filter(is_name, known_values(source.event))),
+            "is_name": is_name,
+            "as_text": as_text,
+            "date_of": date.fromordinal,
+            "midnight": lambda day: clock.midnight(day, zone),
+            "effective": effective,
+            "EARLIEST": _EARLIEST,
+            "EARLIEST_DAY": _EARLIEST_DAY,
+            "FUTURE": _FUTURE,
+        }
 
-    def _at(self, values: _Values, arrival: int) -> int:
-        """Return when something without a time of its own happened."""
-        opened = values.get("opened")
-        if isinstance(opened, int):
-            return clock.midnight(opened, self._context.zone)
-        return arrival if self._effective is None else self._effective
-
-    def _late(self, values: _Values, arrival: int) -> list[tuple[str, _Part]]:
-        """Return what can be said of a role only once all casts are done, in the batch's order."""
-        found = []
-        event, at = values.get("event"), values.get("at")
-        if isinstance(event, str) and event not in self._plain and not is_name(event):
-            found.append(("S340", "event"))
-        if isinstance(at, int) and not _EARLIEST <= at <= arrival + _FUTURE:
-            found.append(("S339" if at < _EARLIEST else "S338", "at"))
-        if self.source.kind == "holding":
-            found += _holding_faults(values.get("opened"), values.get("closed"))
-        if not found:
-            return []
-        return [(code, part) for code, role in found for part in self._roles if part.one.role == role]
+    def _refused(
+        self,
+        document: Document,
+        arrival: int,
+        reasons: Iterable[Reason],
+        late: Iterable[tuple[str, Input]],
+        stated: _Stated,
+    ) -> Rejected:
+        faults = [reason(code, one, _text(one, document)) for code, one in late]
+        return self._rejected([*reasons, *faults, *self._unidentified(stated, arrival)])
 
     def _unidentified(self, stated: _Stated, arrival: int) -> Iterator[Reason]:
         normaliser = Normaliser(self._identity, local_date(instant_of(arrival), self._context.zone))
@@ -200,62 +193,30 @@ class OnlineContract:
         return Rejected(source=self.name, reasons=tuple(reasons))
 
 
-class _Part(msgspec.Struct, frozen=True):
-    """An input that the kind of source asks for, with what finds it in a message."""
-
-    one: Input
-    find: Find
-
-    @classmethod
-    def of(cls, one: Input) -> Self:
-        return cls(one, _always(one.value) if one.value is not None else finder(one.column))
-
-    def text(self, document: Document) -> str | None:
-        """Return the cell, for a reason to quote."""
-        return texts(self.one.map)(self.find(document))
-
-
-def _column(into: int, one: Input, ways: Ways) -> _Column:
-    return into, one.name, one.column, path(one.column), *ways
-
-
-def _constant(value: str, short: Quick, slow: Cast) -> object:
-    found = short(value)
-    return slow(value, []) if found is None else found
-
-
-def _always(value: str) -> Find:
-    return lambda document: value
+def _text(one: Input, document: Document) -> str | None:
+    """Return the cell of an input, for a reason to quote."""
+    return texts(one.map)(finder(one.column)(document) if one.value is None else one.value)
 
 
 def _of(inputs: Iterable[Input], role: str) -> list[Input]:
     return [one for one in inputs if one.role.startswith(role)]
 
 
-def _holding_faults(opened: object, closed: object) -> Iterator[tuple[str, str]]:
-    if isinstance(opened, int):
-        if opened < _EARLIEST_DAY:
-            yield "S339", "opened"
-        if isinstance(closed, int) and closed < opened:
-            yield "S328", "closed"
-
-
-def _holding(values: _Values) -> _Values:
-    closed = values.get("closed")
-    return {
-        "product": values["product"],
-        "opened": date.fromordinal(int(str(values["opened"]))),
-        "closed": date.fromordinal(closed) if isinstance(closed, int) else None,
+def _row(name: str, source: Source, roles: Collection[str], fields: Iterable[Input]) -> str:
+    """Return the arguments of a row as text."""
+    personal = [one.name for one in fields if IDENTITY_LABEL in one.labels]
+    taken = f"{{one: as_text(fields.pop(one)) for one in {personal!r} if one in fields}}"
+    happened = "arrival" if source.effective is None else "effective"
+    arguments = {
+        "event_id": "event_id.digest()",
+        "message_id": "id",
+        "kind": repr(source.kind),
+        "name": "event" if source.kind == "event" else repr(name),
+        "source": repr(name),
+        "at": "at" if "at" in roles else "midnight(opened)" if "opened" in roles else happened,
+        "received": "arrival",
+        "identities": "stated",
+        "personal": taken if personal else "{}",
+        "fields": {"holding": _HOLDING, "consent": _CONSENT}.get(source.kind, "fields"),
     }
-
-
-def _consent(values: _Values) -> _Values:
-    channel = values.get("channel")
-    return {
-        "purpose": values["purpose"],
-        "channel": "*" if channel is None else channel,
-        "granted": values["granted"],
-    }
-
-
-_KEPT: Mapping[str, Callable[[_Values], _Values]] = {"holding": _holding, "consent": _consent}
+    return ", ".join(f"{key}={value}" for key, value in arguments.items())
