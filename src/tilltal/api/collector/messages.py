@@ -21,6 +21,12 @@ TYPES: Final[dict[str, MessageType]] = {name: name for name in get_args(MessageT
 
 _BACKSLASH = ord("\\")
 _decode = msgspec.json.Decoder(dict[str, object]).decode
+# What a message of a type is about.
+_NEEDS: Final[Mapping[str, tuple[tuple[str, Callable[[Message], object]], ...]]] = {
+    "track": (("event", attrgetter("event")),),
+    "alias": (("previousId", attrgetter("previous_id")), ("userId", attrgetter("user_id"))),
+    "group": (("groupId", attrgetter("group_id")),),
+}
 
 
 class _Bad(Exception):  # noqa: N818 - never leaves this module
@@ -95,7 +101,9 @@ class MessageReader:
             event=_event(kind, document),
             external_ids=_external_ids(document.get("context")),
         )
-        _complete(message)
+        for key, value_of in _NEEDS.get(kind, ()):
+            if value_of(message) is None:
+                raise _Bad("S331", f"{kind} needs {key}")
         return message
 
     def _merge(self, document: dict[str, object], kind: MessageType) -> None:
@@ -179,20 +187,6 @@ def _text(value: Mapping[str, object], key: str) -> str:
 def _mapping(document: Mapping[str, object], key: str) -> Mapping[str, object]:
     value = document.get(key)
     return value if isinstance(value, dict) else {}
-
-
-_NEEDS: Final[Mapping[str, tuple[tuple[str, Callable[[Message], object]], ...]]] = {
-    "track": (("event", attrgetter("event")),),
-    "alias": (("previousId", attrgetter("previous_id")), ("userId", attrgetter("user_id"))),
-    "group": (("groupId", attrgetter("group_id")),),
-}
-
-
-def _complete(message: Message) -> None:
-    """Refuse a message that lacks what its type is about."""
-    for key, value_of in _NEEDS.get(message.type, ()):
-        if value_of(message) is None:
-            raise _Bad("S331", f"{message.type} needs {key}")
 
 
 def _id_or_blank(document: Mapping[str, object]) -> str:
