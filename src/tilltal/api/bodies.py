@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 import zlib
 from collections.abc import Iterable
@@ -13,6 +12,7 @@ from litestar.types import Receive
 
 from tilltal.api.errors import Disconnected, api_error
 from tilltal.runtime.live.contract import Busy
+from tilltal.runtime.live.limits import Limits
 
 T = TypeVar("T")
 Headers = Iterable[tuple[bytes, bytes]]
@@ -51,6 +51,7 @@ class BodyReader:
 
     def __init__(self, timeout_seconds: float) -> None:
         self._timeout_seconds = timeout_seconds
+        self._limits = Limits()
 
     async def read(self, headers: Headers, receive: Receive, room: Room) -> bytes:
         """Return the body, decompressed. Who calls this lets it go when the request is done.
@@ -66,7 +67,7 @@ class BodyReader:
         if room.held_bytes + length > room.limit_bytes:
             raise Busy
         try:
-            async with asyncio.timeout(self._timeout_seconds):
+            with self._limits.within(self._timeout_seconds):
                 body = await _receive(receive, room)
         except TimeoutError:
             seconds = self._timeout_seconds

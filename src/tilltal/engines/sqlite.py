@@ -371,7 +371,7 @@ async def open_sqlite(path: str | Path, memory_mb: int = MEMORY_MB) -> SQLiteSto
 
 def _open(path: Path, memory_mb: int) -> SQLiteStore:
     with explained(path):
-        writer = connected(path, cache_mb=256)
+        writer = connected(path, cache_mb=64)
         try:
             migrate(writer, str(path))
             readers = [connected(path, cache_mb=16) for _ in range(READERS + 1)]
