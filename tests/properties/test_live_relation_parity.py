@@ -28,6 +28,7 @@ from tests.properties.test_live_facts_parity import (
     typed,
 )
 
+from tilltal.core.instants import micros
 from tilltal.core.names import quote
 from tilltal.core.time import utc_naive
 from tilltal.customers.lifecycle.plan import lifecycle_steps
@@ -255,7 +256,8 @@ class Watched:
             changed = self.living.held.add(self.holdings, fact) and self.living.plan.reads_holdings
         else:
             mask = self.living.traits.add(self.traits, fact)
-            changed = self.living.plan.may_change(self.standing, mask, fact.at, clock)
+            today = clock.today.toordinal()
+            changed = self.living.plan.may_change(self.standing, mask, micros(fact.at), today)
         if changed:
             self.standing = self.fresh(clock)
 

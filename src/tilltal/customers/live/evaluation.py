@@ -17,6 +17,7 @@ from tilltal.core.time import utc_naive
 from tilltal.customers.audiences import PREFIX
 from tilltal.customers.live.inputs import Inputs, Whole
 from tilltal.customers.live.program import Nodes, Scope
+from tilltal.customers.live.relation.plan import LifecyclePlan, days_in_stage
 from tilltal.customers.live.state import Facet, Fragment, ProfileState
 from tilltal.customers.live.traits.families import fingerprint_of
 from tilltal.customers.live.traits.local_days import leaves
@@ -30,6 +31,8 @@ _DAYS = "lifecycle.days"
 _QUARTER_US = 15 * 60 * 1_000_000
 
 Watched = tuple[int, TraitReader, TraitWake]
+Watches = tuple[tuple[Watched, ...], tuple[Watched, ...]]
+"""What some families concern, and those of them whose next change an event does not tell by its own day."""
 
 
 class Facets:
@@ -48,11 +51,11 @@ class Facets:
         """Put in the values of some facets."""
         if self.known is not None:
             values[self.known] = state.is_known
-        inputs, slots = self._inputs, self._slots
-        if inputs.lifecycle is not None and slots[Facet.LIFECYCLE]:
-            _put(values, slots[Facet.LIFECYCLE], inputs.lifecycle.values(state.standing, clock))
         if not facets:
             return
+        inputs, slots = self._inputs, self._slots
+        if facets & Facet.LIFECYCLE and slots[Facet.LIFECYCLE] and inputs.lifecycle is not None:
+            _put(values, slots[Facet.LIFECYCLE], inputs.lifecycle.values(state.standing, clock))
         if facets & Facet.RECORDS and slots[Facet.RECORDS]:
             _put(values, slots[Facet.RECORDS], inputs.attributes(whole))
         if facets & Facet.CONSENTS and slots[Facet.CONSENTS]:
@@ -83,10 +86,14 @@ class Evaluation:
         self.audiences = scope.audiences
         self._width = len(scope.inputs)
         self._facets = Facets(scope.inputs, inputs)
+        self._days = scope.inputs.index(_DAYS) if _DAYS in scope.inputs else None
         self.frames = Frames(
             [window for family in inputs.traits.families for window in family.windows], inputs.days
         )
         self._clock_wake = ClockWake(scope.expressions, scope.inputs, types, inputs.days)
+        self._is_timed = self._clock_wake.reads_clock or (
+            inputs.lifecycle is not None and inputs.lifecycle.reads_now
+        )
         self._stage = scope.slots.get("lifecycle.stage")
         self._persona = scope.slots.get("persona.name")
         direct = scope.direct
@@ -140,67 +147,85 @@ class Evaluation:
         return values
 
     def evaluate(
-        self, state: ProfileState, fragments: Sequence[Fragment], clock: Clock, *, is_full: bool
+        self, state: ProfileState, fragments: Sequence[Fragment], frame: Frame, *, is_full: bool
     ) -> None:
-        """Find audiences, stage and the next due instant as of the clock.
+        """Find audiences, stage and the next due instant as of the frame.
 
         Args:
             state: where a change of families or facets is noted, unless all `is_full`y counts.
             fragments: all of the customer's.
-            clock: not before the last evaluation.
+            frame: of a clock not before the last evaluation.
             is_full: whether everything is to be found again; else time alone has changed nothing.
         """
-        whole, frame = self._inputs.whole(fragments), self.frames.at(clock)
-        facets = Facet.ALL if is_full else state.facets
+        whole, facets = self._inputs.whole(fragments), state.facets
+        watched, wakes = self._watching(state.changed)
         if is_full:
+            facets, watched, wakes = Facet.ALL, self._watched, self._watched
             state.inputs = [None] * self._width
-        self._settle_lifecycle(state, whole, clock, facets)
-        watched = self._watched if is_full else self._watching(state.changed)
-        values = state.inputs
-        for slot, reader, _ in watched:
-            values[slot] = reader.value(whole.traits, frame)
-        self._facets.fill(values, facets, whole, clock, state)
-        found, state.audiences = self.scope.evaluated(values, clock, state)
-        if self._stage is not None:
-            state.stage = found[self._stage]
-        if self._persona is not None:
-            state.persona = found[self._persona]
-        due = [] if is_full or state.due is None else [state.due]
-        wakes = watched if is_full else [each for each in watched if not each[2].is_foreseen]
-        due += self._due(state, whole, frame, wakes, facets)
-        due += () if is_full else self._foreseen(state, frame.now)
-        state.due = min((at for at in due if at > frame.now), default=None)
+        if facets & Facet.LIFECYCLE:
+            self._settle_lifecycle(state, whole, frame.clock)
+        is_changed = self._read(state, watched, whole, frame)
+        is_changed |= self.scope.is_moving or state.seen != (state.is_known, state.lookalikes)
+        if is_changed or facets:
+            self._facets.fill(state.inputs, facets, whole, frame.clock, state)
+            found, state.audiences = self.scope.evaluated(state.inputs, frame.clock, state)
+            if self._stage is not None:
+                state.stage = found[self._stage]
+            if self._persona is not None:
+                state.persona = found[self._persona]
+        if watched or facets or self._is_timed:
+            due = self._due(state, whole, frame, wakes, facets)
+            due += () if is_full else self._foreseen(state, frame.now)
+            ahead = [at for at in due if at > frame.now]
+            state.due = min(ahead) if ahead else None
         state.until, state.changed, state.facets, state.is_stale = frame.now, 0, 0, False
         state.fresh = []
         state.seen = state.is_known, state.lookalikes
 
-    def _settle_lifecycle(self, state: ProfileState, whole: Whole, clock: Clock, facets: int) -> None:
+    def _settle_lifecycle(self, state: ProfileState, whole: Whole, clock: Clock) -> None:
         plan = self._inputs.lifecycle
-        if plan is not None and facets & Facet.LIFECYCLE:
+        if plan is not None:
             state.standing = plan.standing(whole.traits, whole.holdings, clock)
+
+    def _read(self, state: ProfileState, watched: Sequence[Watched], whole: Whole, frame: Frame) -> bool:
+        """Read traits, and the days of the stage; return whether anything is not what it was."""
+        values, is_changed = state.inputs, False
+        if watched:
+            traits = whole.traits
+            for slot, reader, _ in watched:
+                before = values[slot]
+                values[slot] = found = reader.value(traits, frame)
+                if found != before or type(found) is not type(before):
+                    is_changed = True
+        if self._days is not None:
+            before, values[self._days] = values[self._days], days_in_stage(state.standing, frame.today)
+            is_changed |= values[self._days] != before
+        return is_changed
 
     def _due(
         self, state: ProfileState, whole: Whole, frame: Frame, watched: Sequence[Watched], facets: int
-    ) -> Iterator[int]:
-        """Yield instants at which what was found anew may change by itself."""
-        if state.waiting is not None:
-            yield state.waiting
+    ) -> list[int]:
+        """Return instants at which what was found anew may change by itself."""
+        found = [] if state.waiting is None else [state.waiting]
         values = state.inputs
         for slot, _, wake in watched:
             at = wake.next_change(whole.traits, frame, values[slot])
             if at is not None:
-                yield at
+                found.append(at)
         if facets & Facet.HOLDINGS and self._facets.has_holdings:
             day = self._inputs.holdings.next_change(whole.holdings, frame.clock)
             if day is not None:
-                yield self._inputs.days.start(day.toordinal())
-        yield from self._clock_wake.next_changes(values, frame)
-        yield from self._due_of_lifecycle(state, whole, frame)
+                found.append(self._inputs.days.start(day.toordinal()))
+        found += self._clock_wake.next_changes(values, frame)
+        plan = self._inputs.lifecycle
+        if plan is not None and (facets & Facet.LIFECYCLE or plan.reads_now):
+            found += self._due_of_lifecycle(plan, state, whole, frame)
+        return found
 
-    def _due_of_lifecycle(self, state: ProfileState, whole: Whole, frame: Frame) -> Iterator[int]:
-        plan, days = self._inputs.lifecycle, self._inputs.days
-        if plan is None:
-            return
+    def _due_of_lifecycle(
+        self, plan: LifecyclePlan, state: ProfileState, whole: Whole, frame: Frame
+    ) -> Iterator[int]:
+        days = self._inputs.days
         if state.standing.until is not None:
             yield days.start(state.standing.until)
         if plan.reads_now:
@@ -215,27 +240,31 @@ class Evaluation:
         for days in ahead:
             yield self._inputs.days.start(frame.today + days)
 
-    def _foreseen(self, state: ProfileState, now: int) -> Iterator[int]:
-        """Yield when each event just added first leaves a window of days that matters.
+    def _foreseen(self, state: ProfileState, now: int) -> list[int]:
+        """Return what was due before, and when each event just added first leaves a window that matters.
 
-        It is all there is to know: what else the window holds leaves when it always would.
+        It is all there is to know: what else the window of days holds leaves when it always would.
         """
+        found = [] if state.due is None else [state.due]
         for changed, at in state.fresh:
             leaving = self._leaving(changed, self._inputs.days.day(at))
-            yield from leaving[bisect_right(leaving, now) :][:1]
+            place = bisect_right(leaving, now)
+            found += leaving[place : place + 1]
+        return found
 
     def _leaving_of(self, changed: int, day: int) -> tuple[int, ...]:
         """Return when a day leaves the windows that matter, rising."""
         days = self._inputs.days
         windows = {
             reader.window
-            for _, reader, wake in self._watching(changed)
+            for _, reader, wake in self._watching(changed)[0]
             if wake.is_foreseen and reader.window is not None
         }
         return tuple(sorted(days.start(leaves(window, day)) for window in windows))
 
-    def _watching_of(self, mask: int) -> tuple[Watched, ...]:
-        return tuple(each for each in self._watched if mask >> each[1].index & 1)
+    def _watching_of(self, mask: int) -> Watches:
+        watched = tuple(each for each in self._watched if mask >> each[1].index & 1)
+        return watched, tuple(each for each in watched if not each[2].is_foreseen)
 
 
 class Reading:

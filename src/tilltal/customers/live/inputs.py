@@ -6,11 +6,10 @@ Values are those of measured traits, attributes, consents, holdings and the life
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 
-from tilltal.core.instants import micros
 from tilltal.core.money import minor_per_major
 from tilltal.customers.consents import consent_name
 from tilltal.customers.live.facts.consent_answers import ConsentFact, ConsentPlan, ConsentState
@@ -115,30 +114,39 @@ class Inputs:
 
     def opened(self, fragment: bytes) -> Fragment:
         """Return a fragment of bytes."""
-        stored = _fragment(fragment)
-        return Fragment(stored.traits, stored.records, stored.consents, stored.holdings, stored.pending)
+        return Fragment(*_fragment(fragment))
 
-    def closed(self, fragment: bytes | Fragment) -> bytes:
+    def closed(self, fragment: Fragment) -> bytes:
         """Return a fragment as bytes."""
-        if isinstance(fragment, bytes):
-            return fragment
-        traits = fragment.traits
-        stored = StoredFragment(
-            self.traits.encode(traits) if isinstance(traits, TraitState) else traits,
-            _bytes(fragment.records),
-            _bytes(fragment.consents),
-            _bytes(fragment.holdings),
+        traits, records = fragment.traits, fragment.records
+        consents, holdings = fragment.consents, fragment.holdings
+        stored: StoredFragment = (
+            traits if isinstance(traits, bytes) else self.traits.encode(traits),
+            records if isinstance(records, bytes) else _encode(records),
+            consents if isinstance(consents, bytes) else _encode(consents),
+            holdings if isinstance(holdings, bytes) else _encode(holdings),
             fragment.pending,
         )
         return _encode(stored)
 
-    def add(self, state: ProfileState, fragment: Fragment, fact: Fact, clock: Clock) -> None:
-        """Take a fact that counts as of the clock into a fragment, and note what it changes."""
+    def add(
+        self, state: ProfileState, fragment: Fragment, fact: Fact, instants: tuple[int, int], today: int
+    ) -> None:
+        """Take a fact that counts into a fragment, and note what it changes.
+
+        Args:
+            state: of the customer.
+            fragment: one of the customer's.
+            fact: something that happened or was stated.
+            instants: of the fact; see `instants_of`.
+            today: the ordinal of the day.
+        """
         if isinstance(fact, Event):
-            changed = self.traits.add(self.traits_in(fragment), fact)
+            at, received = instants
+            changed = self.traits.add_at(self.traits_in(fragment), fact, at, received)
             state.changed |= changed
-            state.fresh.append((changed, micros(fact.at)))
-            if self._may_turn(state, changed, fact, clock):
+            state.fresh.append((changed, at))
+            if self._may_turn(state, changed, at, today):
                 state.facets |= Facet.LIFECYCLE
         elif isinstance(fact, RecordFact):
             if self._records.add(records_in(fragment), fact):
@@ -151,12 +159,12 @@ class Inputs:
             if self.lifecycle is not None and self.lifecycle.reads_holdings:
                 state.facets |= Facet.LIFECYCLE
 
-    def _may_turn(self, state: ProfileState, changed: int, event: Event, clock: Clock) -> bool:
+    def _may_turn(self, state: ProfileState, changed: int, at: int, today: int) -> bool:
         """True if an event may have changed the stage, and nothing before it has."""
         plan = self.lifecycle
         if plan is None or state.is_stale or state.facets & Facet.LIFECYCLE:
             return False
-        return plan.may_change(state.standing, changed, event.at, clock)
+        return plan.may_change(state.standing, changed, at, today)
 
     def traits_in(self, fragment: Fragment) -> TraitState:
         """Return a fragment's state of traits, opened from now on."""
@@ -258,10 +266,6 @@ def _merged(
     empty: Callable[[], Part],
 ) -> Part:
     return merged([part(fragment) for fragment in fragments]) if fragments else empty()
-
-
-def _bytes(part: Any) -> bytes:
-    return part if isinstance(part, bytes) else _encode(part)
 
 
 def _facets(workspace: Workspace) -> dict[str, int]:

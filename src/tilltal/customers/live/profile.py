@@ -17,13 +17,14 @@ import msgspec
 from tilltal.core.errors import SupersededError
 from tilltal.core.instants import instant_of, micros
 from tilltal.customers.live.evaluation import Evaluation, Reading
-from tilltal.customers.live.facts.pending import Fact, counts_since, packed, unpacked
+from tilltal.customers.live.facts.pending import Fact, instants_of, packed, unpacked
 from tilltal.customers.live.inputs import Inputs
 from tilltal.customers.live.program import Nodes, Reference
 from tilltal.customers.live.state import Fragment, ProfileState, Stored
 from tilltal.customers.live.traits.families import Family
 from tilltal.customers.live.traits.live_traits import Occurrence
 from tilltal.customers.live.traits.partials import Partial
+from tilltal.customers.live.traits.readers import Frame
 from tilltal.rules.clock import Clock
 from tilltal.rules.types import Type
 from tilltal.workspace.names import profile_schema
@@ -105,15 +106,15 @@ class ProfileProgram:
                 "E531", "Customers were made anew by other definitions.", hint="Try again."
             )
         state = ProfileState(
-            is_known=stored.is_known,
-            lookalikes=frozenset(stored.lookalikes),
-            persona=stored.persona,
-            stage=stored.stage,
-            audiences=self._mask(stored.audiences),
-            until=stored.until,
-            due=stored.due,
-            waiting=stored.waiting,
-            fragments=dict(stored.fragments),
+            stored.is_known,
+            frozenset(stored.lookalikes),
+            stored.persona,
+            stored.stage,
+            self._mask(stored.audiences),
+            stored.until,
+            stored.due,
+            stored.waiting,
+            dict(stored.fragments),
             is_untold=stored.is_untold,
         )
         if stored.edition == self.edition:
@@ -126,40 +127,58 @@ class ProfileProgram:
     def encode(self, state: ProfileState) -> bytes:
         """Return a state as it is stored."""
         is_current = _is_settled(state)
-        closed = self._inputs.closed
-        return _encode(
-            Stored(
-                self.edition if is_current else "",
-                state.is_known,
-                state.until,
-                state.due,
-                state.waiting,
-                state.stage,
-                state.standing,
-                state.persona,
-                self._held(state.audiences),
-                tuple(state.lookalikes),
-                self._evaluation.flat(state.inputs) if is_current else [],
-                {token: closed(fragment) for token, fragment in state.fragments.items()},
-                self._made,
-                state.is_untold,
-            )
+        fragments = state.fragments.copy()
+        for token, each in fragments.items():
+            if isinstance(each, Fragment):
+                fragments[token] = self._inputs.closed(each)
+        stored = (
+            self.edition if is_current else "",
+            state.is_known,
+            state.until,
+            state.due,
+            state.waiting,
+            state.stage,
+            state.standing,
+            state.persona,
+            self._held(state.audiences),
+            tuple(state.lookalikes),
+            self._evaluation.flat(state.inputs) if is_current else [],
+            fragments,
+            self._made,
+            state.is_untold,
         )
+        return _encode(stored)  # as `Stored`
 
-    def add(self, state: ProfileState, token: int, fact: Fact, clock: Clock) -> None:
+    def add(
+        self,
+        state: ProfileState,
+        token: int,
+        fact: Fact,
+        clock: Clock,
+        instants: tuple[int, int] | None = None,
+    ) -> None:
         """Take in a fact that was not taken in before.
 
         What has not happened or arrived yet as of the clock counts from its instant on. So does what came
         after an instant at which `advance` still has to look.
+
+        Args:
+            state: of the customer.
+            token: the identifier that the fact is of.
+            fact: something that happened or was stated.
+            clock: what is now.
+            instants: of the fact where they are at hand as numbers; see `instants_of`.
         """
-        since, due = counts_since(fact), state.due
+        frame, due = self._evaluation.frames.at(clock), state.due
+        at, received = instants = instants or instants_of(fact)
+        since = received if received > at else at
         fragment = self._opened(state, token)
-        if since > micros(clock.now) or (due is not None and due < since and not state.is_stale):
+        if since > frame.now or (due is not None and due < since and not state.is_stale):
             fragment.pending.append(packed(fact))
             state.waiting = since if state.waiting is None else min(state.waiting, since)
             state.due = since if due is None else min(due, since)
         else:
-            self._inputs.add(state, fragment, fact, clock)
+            self._inputs.add(state, fragment, fact, instants, frame.today)
 
     def take(self, state: ProfileState, token: int) -> Fragment | None:
         """Remove what is known under an identifier and return it, if there is anything."""
@@ -190,13 +209,13 @@ class ProfileProgram:
         First every due instant on the way is looked at, as of that instant, then the clock's. A clock that
         lies before the last evaluation counts as that.
         """
-        now = micros(clock.now)
-        if state.until is not None and now < state.until:
-            now = state.until
+        frame = self._evaluation.frames.at(clock)
+        if state.until is not None and frame.now < state.until:
+            frame = self._frame(state.until)
         moved: list[Moved] = []
-        while not state.is_stale and state.due is not None and state.due < now:
-            self._step(state, state.due, moved)
-        self._step(state, now, moved)
+        while not state.is_stale and state.due is not None and state.due < frame.now:
+            self._step(state, self._frame(state.due), moved)
+        self._step(state, frame, moved)
         return tuple(moved)
 
     def values(
@@ -242,34 +261,38 @@ class ProfileProgram:
     def _whole_traits(self, state: ProfileState) -> Any:
         return self._inputs.whole(self._fragments(state)).traits
 
-    def _step(self, state: ProfileState, now: int, moved: list[Moved]) -> None:
+    def _frame(self, now: int) -> Frame:
+        return self._evaluation.frames.at(Clock(instant_of(now), self._zone))
+
+    def _step(self, state: ProfileState, frame: Frame, moved: list[Moved]) -> None:
         """Evaluate a customer as of an instant, not before the last one."""
-        clock = Clock(instant_of(now), self._zone)
+        now = frame.now
         is_full = state.is_stale or (state.due is not None and state.due <= now)
         if state.waiting is not None and (state.waiting <= now or state.is_stale):
-            self._release(state, now, clock)
+            self._release(state, frame)
         if not is_full and _is_settled(state):
             state.until = now
             return
         before, stage = state.audiences, state.stage
-        self._evaluation.evaluate(state, self._fragments(state), clock, is_full=is_full)
+        self._evaluation.evaluate(state, self._fragments(state), frame, is_full=is_full)
         if before != state.audiences or stage != state.stage:
-            moved.append(self._moved(clock.now, before, stage, state))
+            moved.append(self._moved(instant_of(now), before, stage, state))
 
     def _moved(self, at: datetime, before: int, stage: str | None, state: ProfileState) -> Moved:
         after = state.audiences
         turn = None if state.stage == stage else (stage, state.stage or "")
         return Moved(at, self._held(after & ~before), self._held(before & ~after), turn)
 
-    def _release(self, state: ProfileState, now: int, clock: Clock) -> None:
+    def _release(self, state: ProfileState, frame: Frame) -> None:
         """Take in the facts whose instant has come."""
-        left: list[int] = []
+        now, left = frame.now, list[int]()
         for token in state.fragments:
             fragment = self._opened(state, token)
             ready = [each for each in fragment.pending if each.since <= now]
             fragment.pending = [each for each in fragment.pending if each.since > now]
             for each in sorted(ready, key=lambda pending: pending.since):
-                self._inputs.add(state, fragment, unpacked(each), clock)
+                fact = unpacked(each)
+                self._inputs.add(state, fragment, fact, instants_of(fact), frame.today)
             left += [each.since for each in fragment.pending]
         state.waiting = min(left, default=None)
 
@@ -281,7 +304,10 @@ class ProfileProgram:
         return fragment
 
     def _fragments(self, state: ProfileState) -> list[Fragment]:
-        return [self._opened(state, token) for token in state.fragments]
+        return [
+            each if isinstance(each, Fragment) else self._opened(state, token)
+            for token, each in state.fragments.items()
+        ]
 
     def _reading_of(self, names: tuple[str, ...]) -> Reading:
         unknown = [name for name in names if name not in self.names]

@@ -71,12 +71,14 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
         needs: the names it reads.
         expressions: what it evaluates.
         condition: of an audience, to be fused with others; else `compiled` makes its step.
+        is_moving: whether it may change with the clock though no expression reads one.
     """
 
     needs: frozenset[str]
     expressions: tuple[Expression, ...] = ()
     condition: Expression | None = None
     compiled: Callable[[Slots], Step] | None = None
+    is_moving: bool = False
 
     @property
     def unwritten(self) -> frozenset[str]:
@@ -116,7 +118,9 @@ class Nodes:
         scorer = self._reference.models.get(name)
         needs = frozenset(features_of(scorer)) & self._schema.keys()
         return Node(
-            needs=needs, compiled=lambda slots: score_step(f"score.{name}", scorer, self._schema, slots)
+            needs=needs,
+            compiled=lambda slots: score_step(f"score.{name}", scorer, self._schema, slots),
+            is_moving=True,
         )
 
     def _add_value(self) -> None:
@@ -179,6 +183,7 @@ class Scope:
         audiences: names of the audiences among them, without prefix; bit i of a mask is the i-th.
         expressions: all that is evaluated.
         direct: names that are read otherwise than by an expression.
+        is_moving: whether something may change with the clock though all inputs stay as they are.
     """
 
     def __init__(self, nodes: Nodes, names: Iterable[str], given: frozenset[str] = frozenset()) -> None:
@@ -192,6 +197,9 @@ class Scope:
         self.expressions = tuple(each for node in order for each in nodes.by_name[node].expressions)
         self._read = frozenset[str]().union(*(nodes.by_name[node].needs for node in order))
         self.direct = frozenset[str]().union(*(nodes.by_name[node].unwritten for node in order))
+        self.is_moving = any(nodes.by_name[node].is_moving for node in order) or any(
+            each.functions & {"NOW", "TODAY"} for each in self.expressions
+        )
         self.audiences: tuple[str, ...] = ()
         self._steps = tuple(self._step(nodes, layer) for layer in _layers(nodes, order))
 

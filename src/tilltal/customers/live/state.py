@@ -37,14 +37,8 @@ class Fragment(msgspec.Struct):
     pending: list[Pending] = []
 
 
-class StoredFragment(msgspec.Struct, array_like=True, frozen=True):
-    """A fragment as bytes hold it."""
-
-    traits: bytes
-    records: bytes
-    consents: bytes
-    holdings: bytes
-    pending: list[Pending]
+StoredFragment = tuple[bytes, bytes, bytes, bytes, list[Pending]]
+"""A fragment as bytes hold it: its parts in order."""
 
 
 class ProfileState(msgspec.Struct, eq=False):

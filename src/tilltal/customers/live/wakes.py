@@ -157,7 +157,7 @@ def _anniversary(day: date, today: int) -> int:
 
 
 class ClockWake:
-    """Tells when expressions that read the clock themselves may change."""
+    """Tells when expressions that read the clock themselves may change; `reads_clock` where any does."""
 
     def __init__(
         self,
@@ -182,7 +182,7 @@ class ClockWake:
             for node in walk(each.tree)
             if reads_now and isinstance(node, Literal) and isinstance(node.value, datetime)
         ]
-        self._reads_clock = any((self._is_daily, self._turns, self._is_hourly, self._slots, self._literals))
+        self.reads_clock = any((self._is_daily, self._turns, self._is_hourly, self._slots, self._literals))
 
     def next_changes(self, values: Sequence[Any], frame: Frame) -> Iterable[int]:
         """Return instants in microseconds, given the values of the inputs.
@@ -190,7 +190,7 @@ class ClockWake:
         No function shifts an instant, so NOW() turns a comparison only where it meets an instant that is
         an input or a constant: when it reaches it, and when it leaves it behind.
         """
-        return self._next_changes(values, frame) if self._reads_clock else ()
+        return self._next_changes(values, frame) if self.reads_clock else ()
 
     def _next_changes(self, values: Sequence[Any], frame: Frame) -> Iterator[int]:
         ahead = [1] if self._is_daily else []

@@ -34,17 +34,20 @@ class Pending(msgspec.Struct, array_like=True, frozen=True):
     instants: dict[str, int] = {}
 
 
-def counts_since(fact: Fact) -> int:
-    """Return the instant from which a fact counts: when it has happened and arrived."""
+def instants_of(fact: Fact) -> tuple[int, int]:
+    """Return when a fact happened and when it arrived, in microseconds: once both lie behind, it counts.
+
+    Of a holding it matters only when it was heard of.
+    """
     received = micros(fact.received)
-    return received if isinstance(fact, HoldingFact) else max(micros(fact.at), received)
+    return (received if isinstance(fact, HoldingFact) else micros(fact.at)), received
 
 
 def packed(fact: Fact) -> Pending:
     """Return a fact as it waits."""
-    kind = _KINDS.index(type(fact))
+    since, kind = max(instants_of(fact)), _KINDS.index(type(fact))
     if not isinstance(fact, Event | RecordFact):
-        return Pending(counts_since(fact), kind, msgspec.msgpack.encode(fact))
+        return Pending(since, kind, msgspec.msgpack.encode(fact))
     fields = fact.fields
     instants = {name: _micros(value) for name, value in fields.items() if isinstance(value, datetime)}
     days = {
@@ -54,7 +57,7 @@ def packed(fact: Fact) -> Pending:
     }
     plain = {name: value for name, value in fields.items() if name not in days and name not in instants}
     body = msgspec.msgpack.encode(_with_fields(fact, plain))
-    return Pending(counts_since(fact), kind, body, days, instants)
+    return Pending(since, kind, body, days, instants)
 
 
 def unpacked(pending: Pending) -> Fact:

@@ -37,18 +37,18 @@ class Bearing(msgspec.Struct, frozen=True, kw_only=True):
             masks[_bearing(lifecycle, part, reader)] |= 1 << reader.index
         return cls(**masks, every=lifecycle.engagement.every if lifecycle.engagement else "month")
 
-    def may_change(self, stage: Stage | None, changed: int, day: int, today: date) -> bool:
+    def may_change(self, stage: Stage | None, changed: int, day: int, today: int) -> bool:
         """True if an event on a day (ordinal), in some families, may have changed the stage of today."""
         if changed & self.always:
             return True
-        if day != today.toordinal() and changed & (self.returning | self.silent):
+        if day != today and changed & (self.returning | self.silent):
             return True
         if changed & self.returning and stage in (None, Stage.REGAIN):
             return True
-        if not changed & self.measured:
+        if day == today or not changed & self.measured:
             return False
-        calendar = CALENDARS[self.every]
-        return calendar.number(date.fromordinal(day)) != calendar.number(today)
+        number = CALENDARS[self.every].number
+        return number(date.fromordinal(day)) != number(date.fromordinal(today))
 
 
 def _bearing(lifecycle: Lifecycle, part: str, reader: TrackReader) -> str:

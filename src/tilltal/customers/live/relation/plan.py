@@ -9,12 +9,11 @@ events do not touch it: ask `may_change` first.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date, datetime
+from datetime import date
 from zoneinfo import ZoneInfo
 
 import msgspec
 
-from tilltal.core.instants import micros
 from tilltal.customers.lifecycle.stage import Entry, Stage, Standing, Terms, Timeline, What
 from tilltal.customers.lifecycle.transitions import CLOSE, NOTICE, OPEN, WITHDRAWN
 from tilltal.customers.live.facts.holding_facts import HoldingState, arrivals
@@ -44,6 +43,11 @@ class LiveStanding(msgspec.Struct, frozen=True, array_like=True):
     since: int
     opened: int
     until: int | None
+
+
+def days_in_stage(standing: LiveStanding, today: int) -> int | None:
+    """Return `lifecycle.days` on a day (ordinal)."""
+    return None if standing.stage is None else today - standing.since + 1
 
 
 class LifecyclePlan:
@@ -113,23 +117,23 @@ class LifecyclePlan:
         """Return the names an expression may use. `lifecycle.days` changes every day by itself."""
         if standing.stage is None:
             return dict.fromkeys(_NAMES)
-        since = date.fromordinal(standing.since)
-        days = (clock.today - since).days + 1
         stage = standing.stage.called(self._lifecycle.names)
-        return dict(zip(_NAMES, (stage, since, days, date.fromordinal(standing.opened)), strict=True))
+        since, opened = date.fromordinal(standing.since), date.fromordinal(standing.opened)
+        days = days_in_stage(standing, clock.today.toordinal())
+        return dict(zip(_NAMES, (stage, since, days, opened), strict=True))
 
-    def may_change(self, standing: LiveStanding, changed: int, at: datetime, clock: Clock) -> bool:
+    def may_change(self, standing: LiveStanding, changed: int, at: int, today: int) -> bool:
         """True if an event may have changed a standing that holds today.
 
         Args:
-            standing: as it was before the event, for the clock's day.
+            standing: as it was before the event, for this day.
             changed: the mask of the families that the event counts in.
-            at: when the event happened.
-            clock: what today is.
+            at: when the event happened, in microseconds.
+            today: the ordinal of the day.
         """
         if not changed & self.mask:
             return False
-        return self._bearing.may_change(standing.stage, changed, self._days.day(micros(at)), clock.today)
+        return self._bearing.may_change(standing.stage, changed, self._days.day(at), today)
 
     def _readings(self, traits: TraitState, opened: date, clock: Clock) -> list[Entry]:
         engagement = self._lifecycle.engagement

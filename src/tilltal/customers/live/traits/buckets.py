@@ -47,8 +47,8 @@ class TraitState(msgspec.Struct):
 
 
 _slots: msgspec.msgpack.Decoder[list[Slot]] = msgspec.msgpack.Decoder(list[bytes])
-_decoder = msgspec.msgpack.Decoder(Buckets)
-_encoder = msgspec.msgpack.Encoder()
+_decode = msgspec.msgpack.Decoder(Buckets).decode
+_encode = msgspec.msgpack.Encoder().encode
 
 
 def decoded(data: bytes) -> TraitState:
@@ -62,8 +62,8 @@ def encoded(state: TraitState) -> bytes:
     for index in state.opened:
         slot = slots[index]
         if type(slot) is Buckets:
-            slots[index] = _encoder.encode(slot)
-    return _encoder.encode(slots)
+            slots[index] = _encode(slot)
+    return _encode(slots)
 
 
 class Layout:
@@ -92,7 +92,7 @@ class Layout:
 
     def _opened(self, slot: Slot) -> Buckets:
         if isinstance(slot, bytes):
-            return _decoder.decode(slot) if slot else self.empty()
+            return _decode(slot) if slot else self.empty()
         if isinstance(slot, tuple):
             return self.merged([self._opened(part) for part in slot])
         return slot

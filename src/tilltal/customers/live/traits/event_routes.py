@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from tilltal.core.instants import micros
 from tilltal.customers.live.traits.buckets import BEFORE, Layout, TraitState
 from tilltal.customers.live.traits.families import Family
 from tilltal.customers.live.traits.local_days import LocalDays
@@ -36,12 +35,11 @@ class EventRoutes:
         self._days = days
         self._routes = {name: _routes_of(name, layouts, schemas, days.zone) for name in schemas}
 
-    def add(self, state: TraitState, event: Event) -> int:
-        """Add an event; return the mask of the families it counts in."""
+    def add(self, state: TraitState, event: Event, at: int, received: int) -> int:
+        """Add an event of which the instants are given; return the mask of the families it counts in."""
         routes = self._routes.get(event.type)
         if not routes:
             return 0
-        at, received = micros(event.at), micros(event.received)
         day, changed = self._days.day(at), 0
         for route in routes:
             if route.matches is None or route.takes(event.fields):

@@ -47,6 +47,7 @@ class LiveTraits:
         families: What is kept. Bit i of a mask stands for the i-th.
         fingerprint: Stored states may be read with these traits only if it is the same as when they were
             written.
+        add_at: As `add`, given also when the event happened and arrived in microseconds.
     """
 
     def __init__(
@@ -58,7 +59,7 @@ class LiveTraits:
         self._schemas = schemas
         self._layouts = [Layout(family) for family in self.families]
         self._days = LocalDays(zone)
-        self._routes = EventRoutes(self._layouts, schemas, self._days)
+        self.add_at = EventRoutes(self._layouts, schemas, self._days).add
         self._frames = Frames(
             sorted({window for each in self.families for window in each.windows}), self._days
         )
@@ -92,7 +93,7 @@ class LiveTraits:
 
     def add(self, state: TraitState, event: Event) -> int:
         """Add an event that has happened and was not added before; return the mask of changed families."""
-        return self._routes.add(state, event)
+        return self.add_at(state, event, micros(event.at), micros(event.received))
 
     def merged(self, states: Sequence[TraitState]) -> TraitState:
         """Return several fragments as one, to read only."""

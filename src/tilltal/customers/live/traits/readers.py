@@ -48,9 +48,10 @@ class Frames:
 
     def at(self, clock: Clock) -> Frame:
         """Return the frame of a clock."""
-        last, now = self._last, micros(clock.now)
-        if last is not None and last.now == now:
+        last = self._last
+        if last is not None and last.clock is clock:
             return last
+        now = micros(clock.now)
         today = self._days.day(now)
         starts = self._first_days(today)
         if self._lengths:

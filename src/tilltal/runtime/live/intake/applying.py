@@ -266,7 +266,7 @@ class Applier:
             state = states.pop(profile, None) or self._opened(stored, profile)
             state.is_known = resolved.is_known.get(profile, state.is_known)
             for one in rows.get(profile, ()):
-                if (one.logged.token, profile) not in remade:
+                if not remade or (one.logged.token, profile) not in remade:
                     self._add(state, one.logged, clock)
             await self._finish(tx, profile, state, writes, clock)
         await tx.write(writes)
@@ -320,7 +320,8 @@ class Applier:
     def _add(self, state: ProfileState, row: Logged, clock: Clock) -> None:
         fact = self._reader.read(row)
         if fact is not None:
-            self._program.add(state, row.token, fact, clock)
+            at = row.received if row.kind == "holding" else row.at  # as `instants_of` the fact
+            self._program.add(state, row.token, fact, clock, (at, row.received))
 
     def _catch_up(self, profile: int, state: ProfileState, writes: Writes, clock: Clock) -> None:
         """Note what was due before a state changes hands in part."""
