@@ -144,10 +144,10 @@ def test_a_single_score_is_that_of_a_table() -> None:
     assert len(set(expected.tolist())) > 3
     for row, score in zip(rows.to_pylist(), expected.tolist(), strict=True):
         values: list[object] = [row["need"], row["job"], row["since"], None]
-        step(values, CLOCK, ProfileState(is_known=True))
+        step(values, CLOCK, ProfileState(is_known=True), -1)
         assert values[3] == pytest.approx(score, abs=1e-12)
     values = [1.0, "clerk", date(2020, 1, 1), None]
-    step(values, CLOCK, ProfileState(is_known=False))
+    step(values, CLOCK, ProfileState(is_known=False), -1)
     assert values[3] is None
 
 

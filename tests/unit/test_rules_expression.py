@@ -194,6 +194,14 @@ def test_fused_rules_answer_as_each_alone() -> None:
         assert rules.true_names(mask) == alone
 
 
+def test_fused_rules_answer_for_some_as_for_all() -> None:
+    rules = fuse({text: parse(text, SCHEMA, want=Type.BOOLEAN) for text in RULES}, SLOTS)
+    for profile in PROFILES:
+        values = [profile.get(name) for name in SCHEMA]
+        for among in (0, 1, 0b1010 << 5, -1 << 9):
+            assert rules(values, CLOCK, among & (1 << len(RULES)) - 1) == rules(values, CLOCK) & among
+
+
 def test_an_index_of_points_knows_what_is_none_of_them() -> None:
     ends = {date(1, 1, 1): "DATE '0001-01-01'", date(9999, 12, 31): "DATE '9999-12-31'"}
     conditions = {

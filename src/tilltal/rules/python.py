@@ -3,19 +3,22 @@
 Fusing follows the predicate indexes of publish/subscribe systems (Fabret et al., "Filtering Algorithms and
 Implementation for Very Fast Publish/Subscribe Systems", SIGMOD 2001): every rule is alive at first; each
 condition that is not TRUE clears the bits of the rules that need it. Conditions on the same subject share one
-look-up (`index`); the others are evaluated once each, and only while a rule that needs them is alive.
+look-up (`index`); the others are evaluated once each. All that only while a rule that needs it is alive, so
+that a few rules asked for alone cost little.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import reduce
+from operator import or_
 
 from tilltal.rules.clock import Clock
 from tilltal.rules.expression import Expression
 from tilltal.rules.running.coder import Coder
 from tilltal.rules.running.index import subject_of, write_index
-from tilltal.rules.tree import Call, Literal, Node
+from tilltal.rules.tree import Call, Literal, Name, Node
 from tilltal.rules.types import Type
 
 
@@ -33,21 +36,23 @@ def to_python(expression: Expression) -> Callable[[Mapping[str, object], Clock],
 class FusedRules:
     """Many conditions in one function; `text` is its source, to look at."""
 
-    __slots__ = ("_function", "names", "text")
+    __slots__ = ("_everyone", "_function", "names", "text")
 
     def __init__(self, names: tuple[str, ...], function: Callable[..., object], text: str) -> None:
         self.names = names
         self.text = text
         self._function = function
+        self._everyone = (1 << len(names)) - 1
 
-    def __call__(self, values: Sequence[object], clock: Clock) -> int:
+    def __call__(self, values: Sequence[object], clock: Clock, among: int | None = None) -> int:
         """Return a mask whose bit i is set where condition i of `names` is TRUE for a profile.
 
         Args:
             values: The profile's values by slot, None for NULL; types as `types` tells, instants naive UTC.
             clock: What NOW() and TODAY() mean.
+            among: The mask of the conditions that are asked for; the bits of others are 0.
         """
-        mask = self._function(values, clock)
+        mask = self._function(values, self._everyone if among is None else among, clock)
         assert isinstance(mask, int)
         return mask
 
@@ -72,13 +77,19 @@ def fuse(conditions: Mapping[str, Expression], slots: Mapping[str, int]) -> Fuse
     coder = Coder(lambda name: f"values[{slots[name]}]")
     everyone = (1 << len(conditions)) - 1
     indexed, single = _grouped(_needs(conditions.values()))
-    for node in _shared(single, indexed):
-        coder.variable(node)
-    body = [f"mask = {everyone}"]
-    body += [f"mask &= {write_index(coder, *group, everyone)}" for group in indexed.items()]
+    uses = _uses((*single, *indexed))
+    for node, count in uses.items():
+        if isinstance(node, Name) and count == 1:
+            coder.known[node] = coder.load(node.name)  # where it is used
+        elif isinstance(node, Call) and count > 1:
+            coder.variable(node)
+    body: list[str] = []
+    for subject, needs in indexed.items():
+        found = write_index(coder, subject, needs, everyone)
+        body.append(f"if mask & {reduce(or_, needs.values())}: mask &= {found}")
     for condition, mask in sorted(single.items(), key=lambda item: -item[1].bit_count()):
         body.append(f"if mask & {mask} and not {coder.is_true(condition)}: mask &= {everyone & ~mask}")
-    function, text = coder.function([*body, "return mask"], "values")
+    function, text = coder.function([*body, "return mask"], "values, mask")
     return FusedRules(tuple(conditions), function, text)
 
 
@@ -113,18 +124,18 @@ def _grouped(needs: Mapping[Node, int]) -> tuple[dict[Node, dict[Node, int]], di
     return groups, single
 
 
-def _shared(single: Mapping[Node, int], indexed: Mapping[Node, object]) -> Iterator[Node]:
-    """Yield the calls that are used in more than one place, innermost first, to be computed once."""
+def _uses(nodes: Iterable[Node]) -> dict[Node, int]:
+    """Return in how many places each name and call is used, innermost first."""
     uses: Counter[Node] = Counter()
     order: dict[Node, None] = {}
 
     def visit(node: Node) -> None:
         uses[node] += 1
-        if uses[node] == 1 and isinstance(node, Call):
-            for arg in node.args:
+        if uses[node] == 1:
+            for arg in node.args if isinstance(node, Call) else ():
                 visit(arg)
             order[node] = None
 
-    for node in (*single, *indexed):
+    for node in nodes:
         visit(node)
-    return (node for node in order if uses[node] > 1)
+    return {node: uses[node] for node in order}

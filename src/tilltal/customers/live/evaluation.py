@@ -84,7 +84,7 @@ class Evaluation:
         self._workspace, self._inputs, self._nodes = workspace, inputs, nodes
         self.scope = scope = Scope(nodes, names)
         self.audiences = scope.audiences
-        self._width = len(scope.inputs)
+        self._width, self._concerned = len(scope.inputs), scope.concerned
         self._facets = Facets(scope.inputs, inputs)
         self._days = scope.inputs.index(_DAYS) if _DAYS in scope.inputs else None
         self.frames = Frames(
@@ -164,11 +164,12 @@ class Evaluation:
             state.inputs = [None] * self._width
         if facets & Facet.LIFECYCLE:
             self._settle_lifecycle(state, whole, frame.clock)
-        is_changed = self._read(state, watched, whole, frame)
-        is_changed |= self.scope.is_moving or state.seen != (state.is_known, state.lookalikes)
-        if is_changed or facets:
+        among = self._read(state, watched, whole, frame)
+        if facets or self.scope.is_moving or state.seen != (state.is_known, state.lookalikes):
+            among = -1
+        if among:
             self._facets.fill(state.inputs, facets, whole, frame.clock, state)
-            found, state.audiences = self.scope.evaluated(state.inputs, frame.clock, state)
+            found, state.audiences = self.scope.evaluated(state.inputs, frame.clock, state, among)
             if self._stage is not None:
                 state.stage = found[self._stage]
             if self._persona is not None:
@@ -187,20 +188,20 @@ class Evaluation:
         if plan is not None:
             state.standing = plan.standing(whole.traits, whole.holdings, clock)
 
-    def _read(self, state: ProfileState, watched: Sequence[Watched], whole: Whole, frame: Frame) -> bool:
-        """Read traits, and the days of the stage; return whether anything is not what it was."""
-        values, is_changed = state.inputs, False
+    def _read(self, state: ProfileState, watched: Sequence[Watched], whole: Whole, frame: Frame) -> int:
+        """Read traits, and the days of the stage; return which audiences read anything that changed."""
+        values, among = state.inputs, 0
         if watched:
             traits = whole.traits
             for slot, reader, _ in watched:
                 before = values[slot]
                 values[slot] = found = reader.value(traits, frame)
                 if found != before or type(found) is not type(before):
-                    is_changed = True
+                    among |= self._concerned[slot]
         if self._days is not None:
             before, values[self._days] = values[self._days], days_in_stage(state.standing, frame.today)
-            is_changed |= values[self._days] != before
-        return is_changed
+            among |= 0 if values[self._days] == before else self._concerned[self._days]
+        return among
 
     def _due(
         self, state: ProfileState, whole: Whole, frame: Frame, watched: Sequence[Watched], facets: int

@@ -181,6 +181,7 @@ class Scope:
         inputs: the names that fragments tell, in the order of their slots, which are the first.
         slots: each name's place among the values.
         audiences: names of the audiences among them, without prefix; bit i of a mask is the i-th.
+        concerned: for each input, the audiences that it may change, as a mask.
         expressions: all that is evaluated.
         direct: names that are read otherwise than by an expression.
         is_moving: whether something may change with the clock though all inputs stay as they are.
@@ -202,20 +203,31 @@ class Scope:
         )
         self.audiences: tuple[str, ...] = ()
         self._steps = tuple(self._step(nodes, layer) for layer in _layers(nodes, order))
+        self.concerned = self._concerned(nodes, given)
 
-    def evaluated(self, inputs: Sequence[Any], clock: Clock, state: ProfileState) -> tuple[list[Any], int]:
+    def evaluated(
+        self, inputs: Sequence[Any], clock: Clock, state: ProfileState, among: int = -1
+    ) -> tuple[list[Any], int]:
         """Return the values by slot and the mask of audiences.
 
         Args:
             inputs: the values of `inputs`.
             clock: what NOW() and TODAY() mean.
             state: of the customer; it is read only.
+            among: the audiences to be found anew, as a mask; as to others, the state's own are taken over.
         """
         values = [*inputs, *self._blank]
         mask = 0
         for step in self._steps:
-            mask |= step(values, clock, state)
+            mask |= step(values, clock, state, among)
         return values, mask
+
+    def _concerned(self, nodes: Nodes, given: frozenset[str]) -> tuple[int, ...]:
+        masks = dict.fromkeys(self.inputs, 0)
+        for bit, audience in enumerate(self.audiences):
+            for name in nodes.needed([PREFIX + audience], given)[0] & masks.keys():
+                masks[name] |= 1 << bit
+        return tuple(masks.values())
 
     def _step(self, nodes: Nodes, layer: Sequence[str]) -> Step:
         first = nodes.by_name[layer[0]]
@@ -255,7 +267,7 @@ def _expression_trait(name: str, expression: Expression) -> Node:
     def compiled(slots: Slots) -> Step:
         compute, target = compute_of(expression, slots), slots[name]
 
-        def step(values: list[Any], clock: Clock, state: ProfileState) -> int:
+        def step(values: list[Any], clock: Clock, state: ProfileState, among: int) -> int:
             values[target] = compute(values, clock)
             return 0
 
@@ -267,7 +279,7 @@ def _expression_trait(name: str, expression: Expression) -> Node:
 def _lookalike_step(name: str, slots: Slots) -> Step:
     target = slots[PREFIX + name]
 
-    def step(values: list[Any], clock: Clock, state: ProfileState) -> int:
+    def step(values: list[Any], clock: Clock, state: ProfileState, among: int) -> int:
         is_held = name in state.lookalikes
         values[target] = is_held if state.is_known else None  # a refresh compares known customers only
         return int(is_held and state.is_known)
@@ -276,7 +288,7 @@ def _lookalike_step(name: str, slots: Slots) -> Step:
 
 
 def _shifted(step: Step, shift: int) -> Step:
-    return lambda values, clock, state: step(values, clock, state) << shift
+    return lambda values, clock, state, among: step(values, clock, state, among) << shift
 
 
 def _audiences_step(
@@ -285,9 +297,11 @@ def _audiences_step(
     """Return what finds the members among audiences; only those that others `read` are put in their slots."""
     rules = fuse(conditions, slots)
     targets = [(slots[name], 1 << bit) for bit, name in enumerate(conditions) if name in read]
+    everyone = (1 << len(conditions)) - 1
 
-    def step(values: list[Any], clock: Clock, state: ProfileState) -> int:
-        mask = rules(values, clock)
+    def step(values: list[Any], clock: Clock, state: ProfileState, among: int) -> int:
+        anew = among >> shift & everyone
+        mask = rules(values, clock, anew) | state.audiences >> shift & everyone & ~anew
         for slot, bit in targets:
             values[slot] = bool(mask & bit)
         return mask << shift

@@ -23,8 +23,11 @@ from tilltal.workspace.definitions.segments import Value
 
 Slots = Mapping[str, int]
 Compute = Callable[[Sequence[object], Clock], Any]
-Step = Callable[[list[Any], Clock, ProfileState], int]
-"""Works on the values of a customer by slot; returns the bits of the audiences that it finds to hold them."""
+Step = Callable[[list[Any], Clock, ProfileState, int], int]
+"""Works on the values of a customer by slot; returns the bits of the audiences that hold them.
+
+It is told which audiences are to be found anew, as a mask; the customer's state knows the others.
+"""
 
 
 class Reads(Protocol):
@@ -68,7 +71,7 @@ def value_step(
     income, affinity = (compute_of(axis, slots) for axis in axes)
     targets = [slots.get(name) for name in ("value.segment", "value.income", "value.affinity")]
 
-    def step(values: list[Any], clock: Clock, state: ProfileState) -> int:
+    def step(values: list[Any], clock: Clock, state: ProfileState, among: int) -> int:
         if borders is not None:
             found = standing_of(value, borders, income(values, clock), affinity(values, clock))
             for slot, each in zip(targets, (found.segment, found.income, found.affinity), strict=True):
@@ -143,7 +146,7 @@ def persona_step(
     target = slots.get("persona.name")
     shares = [] if place is None else [slots.get(f"persona.{name}") for name in place.names]
 
-    def step(values: list[Any], clock: Clock, state: ProfileState) -> int:
+    def step(values: list[Any], clock: Clock, state: ProfileState, among: int) -> int:
         if place is None or (is_within is not None and is_within(values, clock) is not True):
             return 0
         distances = place.distances([compute(values, clock) for compute in computes])
@@ -167,7 +170,7 @@ def score_step(name: str, scorer: Scorer | None, types: Mapping[str, Type], slot
     target = slots[name]
     plain, untyped = _names_of_kinds(scorer, types, slots)
 
-    def step(values: list[Any], clock: Clock, state: ProfileState) -> int:
+    def step(values: list[Any], clock: Clock, state: ProfileState, among: int) -> int:
         if scorer is not None and state.is_known:
             row = {each: values[slot] for each, slot in plain}
             for each, slot in untyped:
