@@ -28,9 +28,8 @@ from tests.properties.test_live_facts_parity import (
     typed,
 )
 
-from tilltal.core.instants import micros
 from tilltal.core.names import quote
-from tilltal.core.time import utc_naive
+from tilltal.core.time import local_date, utc_naive
 from tilltal.customers.lifecycle.plan import lifecycle_steps
 from tilltal.customers.live.facts.holding_facts import HoldingFact, HoldingPlan, HoldingState
 from tilltal.customers.live.relation.plan import LifecyclePlan, LiveStanding
@@ -256,8 +255,8 @@ class Watched:
             changed = self.living.held.add(self.holdings, fact) and self.living.plan.reads_holdings
         else:
             mask = self.living.traits.add(self.traits, fact)
-            today = clock.today.toordinal()
-            changed = self.living.plan.may_change(self.standing, mask, micros(fact.at), today)
+            day, today = local_date(fact.at, ZONE).toordinal(), clock.today.toordinal()
+            changed = self.living.plan.may_change(self.standing, mask, day, today)
         if changed:
             self.standing = self.fresh(clock)
 

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from tilltal.core.errors import WorkspaceError
-from tilltal.core.instants import micros
+from tilltal.core.time import local_date
 from tilltal.customers.lifecycle.stage import Stage
 from tilltal.customers.live.facts.holding_facts import HoldingFact, HoldingPlan, HoldingState
 from tilltal.customers.live.relation.plan import LifecyclePlan, LiveStanding
@@ -75,8 +75,8 @@ class Customer:
     def is_touched(self, day: str, by: Event) -> bool:
         """Say whether an event of the day bears on the standing of that day."""
         standing = self.standing(day)
-        today = clock(day).today.toordinal()
-        return self.plan.may_change(standing, self.happened(by), micros(by.at), today)
+        happened, today = local_date(by.at, ZONE).toordinal(), clock(day).today.toordinal()
+        return self.plan.may_change(standing, self.happened(by), happened, today)
 
 
 def shopper(*days: str) -> Customer:

@@ -247,8 +247,8 @@ class Evaluation:
         It is all there is to know: what else the window of days holds leaves when it always would.
         """
         found = [] if state.due is None else [state.due]
-        for changed, at in state.fresh:
-            leaving = self._leaving(changed, self._inputs.days.day(at))
+        for changed, day in state.fresh:
+            leaving = self._leaving(changed, day)
             place = bisect_right(leaving, now)
             found += leaving[place : place + 1]
         return found

@@ -143,10 +143,11 @@ class Inputs:
         """
         if isinstance(fact, Event):
             at, received = instants
-            changed = self.traits.add_at(self.traits_in(fragment), fact, at, received)
+            day = self.days.day(at)
+            changed = self.traits.add_on(self.traits_in(fragment), fact, day, at, received)
             state.changed |= changed
-            state.fresh.append((changed, at))
-            if self._may_turn(state, changed, at, today):
+            state.fresh.append((changed, day))
+            if self._may_turn(state, changed, day, today):
                 state.facets |= Facet.LIFECYCLE
         elif isinstance(fact, RecordFact):
             if self._records.add(records_in(fragment), fact):
@@ -159,12 +160,12 @@ class Inputs:
             if self.lifecycle is not None and self.lifecycle.reads_holdings:
                 state.facets |= Facet.LIFECYCLE
 
-    def _may_turn(self, state: ProfileState, changed: int, at: int, today: int) -> bool:
+    def _may_turn(self, state: ProfileState, changed: int, day: int, today: int) -> bool:
         """True if an event may have changed the stage, and nothing before it has."""
         plan = self.lifecycle
         if plan is None or state.is_stale or state.facets & Facet.LIFECYCLE:
             return False
-        return plan.may_change(state.standing, changed, at, today)
+        return plan.may_change(state.standing, changed, day, today)
 
     def traits_in(self, fragment: Fragment) -> TraitState:
         """Return a fragment's state of traits, opened from now on."""

@@ -57,7 +57,7 @@ class ProfileState(msgspec.Struct, eq=False):
         inputs: The values found last of the names that audiences need and fragments tell.
         changed: The families of traits that have changed since, as a mask.
         facets: What else has changed since, as a mask of `Facet`.
-        fresh: The events added since: the families each counts in, and when it happened.
+        fresh: The events added since: the families each counts in, and its day (ordinal).
         standing: Where it stands in its lifecycle.
         is_stale: Whether all must be evaluated again.
         seen: `is_known` and `lookalikes` as they were when it was evaluated last.

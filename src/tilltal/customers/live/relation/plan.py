@@ -122,18 +122,18 @@ class LifecyclePlan:
         days = days_in_stage(standing, clock.today.toordinal())
         return dict(zip(_NAMES, (stage, since, days, opened), strict=True))
 
-    def may_change(self, standing: LiveStanding, changed: int, at: int, today: int) -> bool:
+    def may_change(self, standing: LiveStanding, changed: int, day: int, today: int) -> bool:
         """True if an event may have changed a standing that holds today.
 
         Args:
-            standing: as it was before the event, for this day.
+            standing: as it was before the event, for today.
             changed: the mask of the families that the event counts in.
-            at: when the event happened, in microseconds.
-            today: the ordinal of the day.
+            day: when the event happened, as an ordinal.
+            today: likewise.
         """
         if not changed & self.mask:
             return False
-        return self._bearing.may_change(standing.stage, changed, self._days.day(at), today)
+        return self._bearing.may_change(standing.stage, changed, day, today)
 
     def _readings(self, traits: TraitState, opened: date, clock: Clock) -> list[Entry]:
         engagement = self._lifecycle.engagement

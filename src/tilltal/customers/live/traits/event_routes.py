@@ -9,7 +9,6 @@ from zoneinfo import ZoneInfo
 
 from tilltal.customers.live.traits.buckets import BEFORE, Layout, TraitState
 from tilltal.customers.live.traits.families import Family
-from tilltal.customers.live.traits.local_days import LocalDays
 from tilltal.customers.live.traits.partials import flat
 from tilltal.customers.traits.online import Event
 from tilltal.customers.traits.schema import EventType, Schemas, common_fields, field_type
@@ -31,17 +30,13 @@ def condition_of(family: Family, schemas: Schemas) -> Expression | None:
 class EventRoutes:
     """Adds events to states."""
 
-    def __init__(self, layouts: Sequence[Layout], schemas: Schemas, days: LocalDays) -> None:
-        self._days = days
-        self._routes = {name: _routes_of(name, layouts, schemas, days.zone) for name in schemas}
+    def __init__(self, layouts: Sequence[Layout], schemas: Schemas, zone: ZoneInfo) -> None:
+        self._routes = {name: _routes_of(name, layouts, schemas, zone) for name in schemas}
 
-    def add(self, state: TraitState, event: Event, at: int, received: int) -> int:
-        """Add an event of which the instants are given; return the mask of the families it counts in."""
-        routes = self._routes.get(event.type)
-        if not routes:
-            return 0
-        day, changed = self._days.day(at), 0
-        for route in routes:
+    def add(self, state: TraitState, event: Event, day: int, at: int, received: int) -> int:
+        """Add an event of which day and instants are given; return the mask of the families it counts in."""
+        changed = 0
+        for route in self._routes.get(event.type, ()):
             if route.matches is None or route.takes(event.fields):
                 for writer in route.writers:
                     changed |= writer.add(state, event, day, at, received)

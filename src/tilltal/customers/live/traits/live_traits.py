@@ -47,7 +47,7 @@ class LiveTraits:
         families: What is kept. Bit i of a mask stands for the i-th.
         fingerprint: Stored states may be read with these traits only if it is the same as when they were
             written.
-        add_at: As `add`, given also when the event happened and arrived in microseconds.
+        add_on: As `add`, given also the day of the event, and when it happened and arrived in microseconds.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class LiveTraits:
         self._schemas = schemas
         self._layouts = [Layout(family) for family in self.families]
         self._days = LocalDays(zone)
-        self.add_at = EventRoutes(self._layouts, schemas, self._days).add
+        self.add_on = EventRoutes(self._layouts, schemas, zone).add
         self._frames = Frames(
             sorted({window for each in self.families for window in each.windows}), self._days
         )
@@ -93,7 +93,8 @@ class LiveTraits:
 
     def add(self, state: TraitState, event: Event) -> int:
         """Add an event that has happened and was not added before; return the mask of changed families."""
-        return self.add_at(state, event, micros(event.at), micros(event.received))
+        at = micros(event.at)
+        return self.add_on(state, event, self._days.day(at), at, micros(event.received))
 
     def merged(self, states: Sequence[TraitState]) -> TraitState:
         """Return several fragments as one, to read only."""
