@@ -17,7 +17,7 @@ from tilltal.core.operational import ApiKey, State, Writes
 from tilltal.engines.operational import rows, sqlite_reads
 
 PORTION = 10_000  # log rows that one call removes: a few tens of milliseconds
-_LENGTHS = (256, 64, 16, 4, 1)
+_MOST, _STEP = 256, 16  # rows of one statement: a few lengths, so that SQLite prepares each text once
 _TOKENS = "SELECT position, printf('%x', token) FROM log WHERE position"
 _FORGET = """
     DELETE FROM changes WHERE position <= ? AND position < (
@@ -38,12 +38,12 @@ def _values(head: str, width: int, count: int, tail: str) -> str:
 def put(connection: sqlite3.Connection, head: str, items: Sequence[rows.Row], tail: str = "") -> int:
     """Insert rows: `head` VALUES ... `tail`; returns how many rows were inserted or changed."""
     done = begin = 0
-    for length in _LENGTHS:
-        while len(items) - begin >= length:
-            chunk = items[begin : begin + length]
-            text = _values(head, len(chunk[0]), length, tail)
-            done += connection.execute(text, list(chain.from_iterable(chunk))).rowcount
-            begin += length
+    while left := len(items) - begin:
+        length = min(left - left % _STEP or left, _MOST)
+        chunk = items[begin : begin + length]
+        text = _values(head, len(chunk[0]), length, tail)
+        done += connection.execute(text, list(chain.from_iterable(chunk))).rowcount
+        begin += length
     return done
 
 
