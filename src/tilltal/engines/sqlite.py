@@ -9,10 +9,7 @@ read or written lately stay in memory (`operational.recent`).
 from __future__ import annotations
 
 import asyncio
-import os
 import sqlite3
-import sys
-import threading
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -56,13 +53,12 @@ from tilltal.engines.operational.sqlite_transaction import StoreNext, Writing, W
 
 READERS = 3
 FOLD_ROWS = 10_000  # changed rows after which the WAL is folded into the file wholly, and begins anew
-FOLD_SECONDS = 0.2  # how often it is folded in the background: of little at a time nobody notices
+FOLD_SECONDS = 0.05  # how often it is folded in the background: of little at a time nobody notices
 SOME_ROWS = 100
 MEMORY_MB = 64  # of customers that a store keeps in memory, unless it is told otherwise
 _LOOK_SECONDS = 0.002  # so long nobody looks again whether another process has committed
 _WARMED = 500  # customers that are read at a time before anybody asks for them
 _SIEVED = 10_000  # ids of messages that are read at a time
-_HUMBLE = 10  # by how much what happens in the background is less urgent to the system
 
 
 class SQLiteStore(Questions):
@@ -95,7 +91,7 @@ class SQLiteStore(Questions):
         self._fold_at = 0.0
         self._writing = ThreadPoolExecutor(1, "tilltal-writer")
         self._reading = ThreadPoolExecutor(READERS, "tilltal-reader")
-        self._leisure = ThreadPoolExecutor(1, "tilltal-leisure", _be_humble)
+        self._leisure = ThreadPoolExecutor(1, "tilltal-leisure")
 
     async def _ask(
         self, question: Question[Given, Answer], *args: Given.args, **kwargs: Given.kwargs
@@ -324,13 +320,6 @@ class SQLiteStore(Questions):
                 await asyncio.to_thread(pool.shutdown)
             for connection in (*self._readers, self._writer):
                 await asyncio.to_thread(connection.close)
-
-
-def _be_humble() -> None:
-    """Let other threads go first, where a thread can say so."""
-    if sys.platform == "linux":
-        me = threading.get_native_id()
-        os.setpriority(os.PRIO_PROCESS, me, os.getpriority(os.PRIO_PROCESS, me) + _HUMBLE)
 
 
 def _begun(connection: sqlite3.Connection) -> int:

@@ -20,6 +20,8 @@ _log = logging.getLogger("tilltal.server")
 T = TypeVar("T")
 
 _GATHERING_SECONDS = 0.005  # at most so long a group waits for those whose requests are being read
+_MANY = 20  # pieces that wait: as many again are about to come, once those of the last group were answered
+_MOMENT_SECONDS = 0.001
 
 
 class Weighed(Protocol):
@@ -146,11 +148,16 @@ class GroupCommit(Generic[W, T]):
             await self._do(self._next())
 
     async def _gather(self) -> None:
-        """Let whoever is about to come join the group: while each look at the network brings somebody."""
+        """Let whoever is about to come join the group: while each look at the network brings somebody.
+
+        Where many wait already, more are about to come: then while every moment brings somebody.
+        """
         before, deadline = 0, asyncio.get_running_loop().time() + _GATHERING_SECONDS
         while before < self._weight < self._most and asyncio.get_running_loop().time() < deadline:
             before = self._weight
             await asyncio.sleep(0)
+            if before == self._weight and len(self._waiting) >= _MANY:
+                await asyncio.sleep(_MOMENT_SECONDS)
 
     def _next(self) -> list[tuple[W, asyncio.Future[T]]]:
         group = [self._waiting.popleft()]
