@@ -184,10 +184,6 @@ class Writes(msgspec.Struct, kw_only=True):
     adaptive: dict[str, bytes] = {}
     marks: dict[str, bytes] = {}
 
-    def all_seen(self) -> list[bytes]:
-        """Return the ids of all messages, those without a row of the log after the others."""
-        return [*(item.event_id for item in self.log), *self.seen]
-
 
 class Reads(Protocol):
     """What may be asked, inside a transaction (as of its writes) or outside (as of the last commit)."""

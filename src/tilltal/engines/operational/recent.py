@@ -11,6 +11,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 
 from tilltal.core.operational import Owned, State, Writes
+from tilltal.engines.operational.rows import all_seen
 
 _STATE_BYTES = 300  # of a state beside its data, of whose token it is, and of their places
 _OWNER_BYTES, _LEAST_OWNERS = 200, 1000
@@ -32,7 +33,7 @@ class Touched:
         self.states.update(dict.fromkeys(writes.gone))
         self.states.update((state.profile, state) for state in writes.states)
         self.owners.update((token, _always(spans)) for token, spans in writes.owners.items())
-        self.seen += writes.all_seen()
+        self.seen += all_seen(writes)
 
 
 class Recent:

@@ -77,9 +77,14 @@ def logged(row: Row) -> Logged:
     )
 
 
+def all_seen(writes: Writes) -> list[bytes]:
+    """Return the ids of all messages of a batch, those without a row of the log after the others."""
+    return [*(item.event_id for item in writes.log), *writes.seen]
+
+
 def seen_rows(writes: Writes) -> list[Row]:
     """The ids of all messages of a batch, those without a row of the log among them."""
-    return [(event_id,) for event_id in sorted(writes.all_seen())]
+    return [(event_id,) for event_id in sorted(all_seen(writes))]
 
 
 def change_row(change: Change) -> Row:

@@ -10,6 +10,7 @@ from typing import Protocol, cast
 from tilltal.core.operational import ApiKey, State, Transaction, Writes
 from tilltal.engines.operational import making, sqlite_reads, sqlite_writes
 from tilltal.engines.operational.recent import Recent, Touched
+from tilltal.engines.operational.rows import all_seen
 from tilltal.engines.operational.sieve import Sieve
 from tilltal.engines.operational.sqlite_questions import LAST, Answer, Given, Question, Questions
 
@@ -88,7 +89,7 @@ class Writing(Questions):
 
     async def write(self, writes: Writes) -> None:
         """Write everything of a batch."""
-        unsure = self._unsure(writes.all_seen())
+        unsure = self._unsure(all_seen(writes))
         self.touched.add(writes)
         await self._ask(sqlite_writes.write, writes, self._known_due, unsure)
 

@@ -64,7 +64,7 @@ def write(
     Raises:
         EngineError: E531 if a message was accepted before.
     """
-    seen = writes.all_seen()
+    seen = rows.all_seen(writes)
     if len(set(seen)) < len(seen) or sqlite_reads.known_ids(connection, unsure):
         raise EngineError.of("E531", "A message was accepted at the same time.", hint="Try again.")
     _put_identities(connection, writes)
