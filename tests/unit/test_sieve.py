@@ -51,5 +51,18 @@ def test_of_new_ids_one_in_eighty_passes_where_layers_are_full(layers: int) -> N
     assert len(sieve.passing(asked)) / len(asked) == pytest.approx(least, abs=bound)
 
 
+def test_anew_has_room_for_as_many_in_one_layer() -> None:
+    rng = random.Random(9)
+    sieve, room = whole(), (1 << 20) // 10
+    for _ in range(3):
+        sieve.add([rng.randbytes(16) for _ in range(room)])
+    again = sieve.anew()
+    assert list(again.passing([bytes(16)])) == [bytes(16)]  # not yet whole
+    again.is_whole = True
+    again.add([rng.randbytes(16) for _ in range(3 * room)])
+    asked = [rng.randbytes(16) for _ in range(20_000)]
+    assert len(again.passing(asked)) < len(sieve.passing(asked)) / 2
+
+
 def test_nothing_passes_an_empty_one() -> None:
     assert list(whole(1000).passing([bytes(16)])) == []

@@ -73,7 +73,7 @@ class SQLiteStore(Questions):
     ) -> None:
         self._path = path
         self.recent = Recent(memory_mb * 1_000_000)
-        self.sieve = Sieve()
+        self.sieve = Sieve(sqlite_reads.seen(writer))
         self._sieving: asyncio.Task[None] | None = None
         self._writer = writer
         self._readers = readers
@@ -238,7 +238,7 @@ class SQLiteStore(Questions):
         if version != self._seen_writing:
             self._seen_writing = version
             self.recent.clear()
-            self.sieve = Sieve(self.sieve.count)
+            self.sieve = self.sieve.anew()
 
     def _sieve_if_not_whole(self) -> None:
         if self._sieving is None and not self.sieve.is_whole:

@@ -50,6 +50,10 @@ class Sieve:
         self._layers: list[_Layer] = []
         self._room = 0
 
+    def anew(self) -> Sieve:
+        """Return an empty one with room for as many."""
+        return Sieve(max(self._expected, self.count))
+
     def add(self, ids: Sequence[bytes]) -> None:
         """Add ids."""
         if not ids:

@@ -66,6 +66,12 @@ def known_ids(connection: sqlite3.Connection, ids: Sequence[bytes]) -> set[bytes
     return {bytes.fromhex(name) for (name,) in connection.execute(query, (asked,))}
 
 
+def seen(connection: sqlite3.Connection) -> int:
+    """Return how many messages were accepted."""
+    (count,) = connection.execute("SELECT value FROM counters WHERE name = 'seen'").fetchone()
+    return int(count)
+
+
 def ids_after(connection: sqlite3.Connection, term: str, limit: int) -> list[str]:
     """Return ids of accepted messages after one, in order, as hexadecimal digits."""
     query = "SELECT term FROM seen_terms WHERE term > ? ORDER BY term LIMIT ?"
