@@ -214,6 +214,13 @@ def test_an_index_of_points_knows_what_is_none_of_them() -> None:
     assert list(answers.values()) == [("both",), ("both",), ("neither",), ("unknown",)]
 
 
+def test_rules_that_ask_only_whether_there_is_a_value_fuse() -> None:
+    texts = ("spend IS NULL", "spend IS NOT NULL", "spend < NULL", "(spend <> NULL) IS NOT TRUE")
+    rules = fuse({text: expression(text) for text in texts}, {"spend": 0})
+    assert rules.true_names(rules([None], CLOCK)) == ("spend IS NULL", "(spend <> NULL) IS NOT TRUE")
+    assert rules.true_names(rules([1.0], CLOCK)) == ("spend IS NOT NULL", "(spend <> NULL) IS NOT TRUE")
+
+
 def test_fused_rules_compute_what_they_share_once() -> None:
     conditions = {
         "a": expression("LOWER(city) = 'oslo' AND age > 1"),

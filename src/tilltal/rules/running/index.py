@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -18,6 +18,7 @@ from tilltal.rules.tree import Call, Literal, Node, Value
 from tilltal.rules.types import Type
 
 _ORDERING = frozenset(("<", "<=", ">", ">=", "BETWEEN"))
+_OTHER: Any = object()  # a value that is none of those a condition asks for
 
 
 def subject_of(condition: Node) -> Node | None:
@@ -51,10 +52,11 @@ def write_index(coder: Coder, subject: Node, needs: Mapping[Node, int], everyone
     name = coder.variable(subject)
     values = {value for condition in needs for value in _literals(condition, subject)}
     absent = [None] if is_nullable(subject) else []
-    if subject.type is Type.BOOLEAN or all(_is_pointwise(condition, subject) for condition in needs):
+    is_pointwise = all(_is_pointwise(condition, subject) for condition in needs)
+    if is_pointwise or subject.type is Type.BOOLEAN or not values:
         points = [True, False] if subject.type is Type.BOOLEAN else [*values]
         table = {value: survivors(value) for value in (*points, *absent)}
-        return f"{coder.constant(table)}.get({name}, {survivors(_other(values)) if values else everyone})"
+        return f"{coder.constant(table)}.get({name}, {survivors(_OTHER)})"
     cuts = sorted(values | {after for value in values if (after := _after(value)) is not None})
     masks = coder.constant([survivors(_before(cuts[0])), *map(survivors, cuts)])
     coder.scope["region"] = bisect_right
@@ -128,9 +130,3 @@ def _before(value: Any) -> Any:
         return value - timedelta(days=1)
     except OverflowError:
         return value
-
-
-def _other(values: Collection[Any]) -> Any:
-    """Return a value that is none of these."""
-    neighbours = (neighbour for value in values for neighbour in (_after(value), _before(value)))
-    return next(neighbour for neighbour in neighbours if neighbour is not None and neighbour not in values)
