@@ -21,6 +21,8 @@ from tilltal.rules.running.index import subject_of, write_index
 from tilltal.rules.tree import Call, Literal, Name, Node
 from tilltal.rules.types import Type
 
+_TOGETHER = 4  # look-ups for which it is asked once whether a rule that needs one is alive
+
 
 def to_python(expression: Expression) -> Callable[[Mapping[str, object], Clock], object]:
     """Compile an expression to a function of named values and the clock.
@@ -79,16 +81,19 @@ def fuse(conditions: Mapping[str, Expression], slots: Mapping[str, int]) -> Fuse
     indexed, single = _grouped(_needs(conditions.values()))
     uses = _uses((*single, *indexed))
     for node, count in uses.items():
-        if isinstance(node, Name) and count == 1:
+        if isinstance(node, Name) and count == 1 and node not in indexed:
             coder.known[node] = coder.load(node.name)  # where it is used
         elif isinstance(node, Call) and count > 1:
             coder.variable(node)
     body: list[str] = []
-    for subject, needs in indexed.items():
-        found = write_index(coder, subject, needs, everyone)
-        body.append(f"if mask & {reduce(or_, needs.values())}: mask &= {found}")
+    groups = list(indexed.items())
+    for first in range(0, len(groups), _TOGETHER):
+        together = groups[first : first + _TOGETHER]
+        found = [write_index(coder, subject, needs, everyone) for subject, needs in together]
+        concerned = reduce(or_, (mask for _, needs in together for mask in needs.values()))
+        body.append(f"if mask & {concerned:#x}: mask &= {' & '.join(found)}")
     for condition, mask in sorted(single.items(), key=lambda item: -item[1].bit_count()):
-        body.append(f"if mask & {mask} and not {coder.is_true(condition)}: mask &= {everyone & ~mask}")
+        body.append(f"if mask & {mask:#x} and not {coder.is_true(condition)}: mask &= {everyone & ~mask:#x}")
     function, text = coder.function([*body, "return mask"], "values, mask")
     return FusedRules(tuple(conditions), function, text)
 

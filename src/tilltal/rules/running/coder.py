@@ -94,7 +94,7 @@ class Coder:
         if node in self.known:
             return self.known[node]
         if isinstance(node, Literal):
-            return self._literal(node)
+            return self.literal(node.value)
         if isinstance(node, Name):
             return self.keep(node, self.load(node.name))
         if node.form is not None:
@@ -102,10 +102,11 @@ class Coder:
             return _unless_null(checks, node.form.python.format(*atoms))
         return self._by_rule(node)
 
-    def _literal(self, node: Literal) -> str:
-        if isinstance(node.value, date):
-            return self.constant(node.value)
-        text = repr(node.value)
+    def literal(self, value: object) -> str:
+        """Return code for a constant."""
+        text = repr(value)
+        if isinstance(value, date) or text in ("inf", "-inf"):
+            return self.constant(value)
         return f"({text})" if text.startswith("-") else text
 
     def _atoms(self, nodes: Sequence[Node]) -> tuple[list[str], list[str]]:

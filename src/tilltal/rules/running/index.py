@@ -1,4 +1,4 @@
-"""An index of conditions on one subject: look the value up once, learn which rules survive.
+"""An index of conditions on one subject: ask once where the value lies, learn which rules survive.
 
 Conditions that compare one subject (a trait, or any scalar expression) with literals change their answer only
 at those literals. Between two neighbouring cuts all values answer alike, so each region's answer is found
@@ -8,8 +8,7 @@ beforehand, by evaluating the conditions themselves on one value of it.
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -32,11 +31,20 @@ def subject_of(condition: Node) -> Node | None:
             subjects = {subject_of(arg) for arg in condition.args}
             return subjects.pop() if len(subjects) == 1 else None
         case "IS NULL":
-            return None if isinstance(condition.args[0], Literal) else condition.args[0]
+            return None if isinstance(condition.args[0], Literal) else _behind(condition.args[0])
         case "=" | "<>" | "<" | "<=" | ">" | ">=" | "IN" | "BETWEEN":
             compared = [arg for arg in condition.args if not isinstance(arg, Literal)]
-            return compared[0] if len(compared) == 1 else None  # a < a asks more than where a lies
-    return condition if condition.op in ("CASE", "COALESCE", "NULLIF") else None
+            return _behind(compared[0]) if len(compared) == 1 else None  # a < a asks more than where a lies
+    return _behind(condition) if condition.op in ("CASE", "COALESCE", "NULLIF") else None
+
+
+def _behind(node: Node) -> Node:
+    """Return what a node shows or, where that is NULL, literals instead: its answers too follow from that."""
+    if isinstance(node, Call) and node.op == "COALESCE":
+        shown, *others = node.args
+        if not isinstance(shown, Literal) and all(isinstance(other, Literal) for other in others):
+            return _behind(shown)
+    return node
 
 
 def write_index(coder: Coder, subject: Node, needs: Mapping[Node, int], everyone: int) -> str:
@@ -56,12 +64,25 @@ def write_index(coder: Coder, subject: Node, needs: Mapping[Node, int], everyone
     if is_pointwise or subject.type is Type.BOOLEAN or not values:
         points = [True, False] if subject.type is Type.BOOLEAN else [*values]
         table = {value: survivors(value) for value in (*points, *absent)}
-        return f"{coder.constant(table)}.get({name}, {survivors(_OTHER)})"
+        return f"{coder.constant(table)}.get({name}, {survivors(_OTHER):#x})"
     cuts = sorted(values | {after for value in values if (after := _after(value)) is not None})
-    masks = coder.constant([survivors(_before(cuts[0])), *map(survivors, cuts)])
-    coder.scope["region"] = bisect_right
-    found = f"{masks}[region({coder.constant(cuts)}, {name})]"
-    return f"({survivors(None)} if {name} is None else {found})" if absent else found
+    first, borders = survivors(_before(cuts[0])), list[tuple[Any, int]]()
+    for cut in cuts:
+        mask = survivors(cut)
+        if mask != (borders[-1][1] if borders else first):
+            borders.append((cut, mask))
+    found = _region(name, first, [(coder.literal(cut), mask) for cut, mask in borders])
+    return f"({survivors(None):#x} if {name} is None else {found})" if absent else found
+
+
+def _region(name: str, first: int, borders: Sequence[tuple[str, int]]) -> str:
+    """Return code for the mask of the last border that a value has reached, or the first mask: by halves."""
+    if not borders:
+        return hex(first)
+    middle = len(borders) // 2
+    cut, mask = borders[middle]
+    below, above = _region(name, first, borders[:middle]), _region(name, mask, borders[middle + 1 :])
+    return f"({below} if {name} < {cut} else {above})"
 
 
 def _survivors(subject: Node, needs: Mapping[Node, int], everyone: int) -> Callable[[Value], int]:
