@@ -92,8 +92,10 @@ def fuse(conditions: Mapping[str, Expression], slots: Mapping[str, int]) -> Fuse
         found = [write_index(coder, subject, needs, everyone) for subject, needs in together]
         concerned = reduce(or_, (mask for _, needs in together for mask in needs.values()))
         body.append(f"if mask & {concerned:#x}: mask &= {' & '.join(found)}")
+    line, lives = coder.octets("mask", len(conditions), len(single))
+    body.append(line)
     for condition, mask in sorted(single.items(), key=lambda item: -item[1].bit_count()):
-        body.append(f"if mask & {mask:#x} and not {coder.is_true(condition)}: mask &= {everyone & ~mask:#x}")
+        body.append(f"if {lives(mask)} and not {coder.is_true(condition)}: mask &= {everyone & ~mask:#x}")
     function, text = coder.function([*body, "return mask"], "values, mask")
     return FusedRules(tuple(conditions), function, text)
 

@@ -228,11 +228,16 @@ class Worths:
         self.lawful = _mask(options) & ~sum(
             mask for _, value, mask in needs if isinstance(value, float) and not math.isfinite(value)
         )
+        width = len(plan.actions)
         expressions = [
-            (number, value, mask) for number, value, mask in needs if isinstance(value, Expression)
+            (number, value, mask & (1 << width) - 1)
+            for number, value, mask in needs
+            if isinstance(value, Expression)
         ]
         self.plain = None if expressions else Numbers(self._constants, self._at)
-        self._compute = _compiled(expressions, float(plan.arbitration.defaults.value), slots)
+        self._compute = _compiled(
+            expressions, float(plan.arbitration.defaults.value), slots, width, len(self._at)
+        )
 
     def known(self, values: Values, clock: Clock, options: int) -> Numbers:
         """Return all constants and the values that the options of a mask need."""
@@ -377,19 +382,29 @@ def _value_key(option: Option) -> object:
 
 
 def _compiled(
-    expressions: Iterable[tuple[int, Expression, int]], default: float, slots: Mapping[str, int]
+    expressions: Sequence[tuple[int, Expression, int]],
+    default: float,
+    slots: Mapping[str, int],
+    width: int,
+    size: int,
 ) -> Callable[[Values, int, Floats, Clock], object]:
     """Compile value expressions to one function: it puts those numbers in place whose options are asked.
 
-    A name is read once; NULL is the default.
+    A name is read once; NULL is the default. Each expression comes with the mask of its actions, of `width`
+    that have `size` options.
     """
     coder = Coder(lambda name: f"values[{slots[name]}]")
+    line, has = coder.octets("actions", width, len(expressions))
+    options = " | ".join(f"options >> {first}" for first in range(0, size, max(width, 1)))
     body = [
-        f"if options & {mask}: found[{number}] = "
+        f"if {has(mask)}: found[{number}] = "
         f"({default!r} if (worth := {coder.value(value.tree)}) is None else worth)"
         for number, value, mask in expressions
     ]
-    function, _ = coder.function([*body, "return None"], "values, options, found")
+    everyone = (1 << width) - 1
+    function, _ = coder.function(
+        [f"actions = ({options or 0}) & {everyone:#x}", line, *body, "return None"], "values, options, found"
+    )
     return function
 
 

@@ -66,6 +66,23 @@ class Coder:
         assert callable(function)
         return function, text
 
+    def octets(self, mask: str, bits: int, tests: int) -> tuple[str, Callable[[int], str]]:
+        """Take a mask of so many bits apart: an octet of it is sooner asked, where so many tests do.
+
+        Returns:
+            The line that does so, and what writes code that is true where the mask has one of some bits.
+        """
+        letter, size = self._fresh("o"), (bits + 7) // 8
+        is_apart = tests > size
+        names = ", ".join(f"{letter}_{place}" for place in range(size))
+
+        def has(some: int) -> str:
+            place = ((some & -some).bit_length() - 1) // 8
+            octet = some >> 8 * place
+            return f"{letter}_{place} & {octet}" if is_apart and octet < 256 else f"{mask} & {some:#x}"
+
+        return f"{names}, = {mask}.to_bytes({size}, 'little')" if is_apart else "pass", has
+
     def _fresh(self, letter: str = "t") -> str:
         """Return a variable's name not used before."""
         self.count += 1
