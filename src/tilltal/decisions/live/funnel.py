@@ -54,7 +54,7 @@ class Funnel:
         self._once_each = sum(1 << position * self.width for position in range(most))
         self._consents, caps = _checks(plan, slots)
         self._caps = tuple(cap for cap in caps if not _is_sparse(cap))
-        self._sparse = tuple(cap for cap in caps if _is_sparse(cap))
+        self._sparse = tuple(sorted(cap for cap in caps if _is_sparse(cap)))
         self._counters = _getter([slot for slot, _, _ in self._sparse])
 
     def pass_through(
@@ -193,6 +193,8 @@ def _count(value: object) -> int:
 
 
 def _getter(slots: Sequence[int]) -> Callable[[Sequence[object]], Sequence[object]]:
+    if slots and [*slots] == [*range(slots[0], slots[0] + len(slots))]:
+        return itemgetter(slice(slots[0], slots[0] + len(slots)))
     if len(slots) > 1:
         return itemgetter(*slots)
     return lambda values: [values[slot] for slot in slots]
