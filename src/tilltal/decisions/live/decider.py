@@ -311,7 +311,9 @@ class _Given(msgspec.Struct, frozen=True, gc=False):
 
 def _is_moderate(worths: Floats) -> bool:
     """True if there is no infinity, and nothing beyond `_MOST`."""
-    return not worths.size or bool(worths.max() < _MOST and worths.min() > -_MOST)
+    if not worths.size:
+        return True
+    return worths.item(worths.argmax()) < _MOST and worths.item(worths.argmin()) > -_MOST
 
 
 def _limits(plan: DecisionPlan) -> tuple[Limit, ...]:

@@ -151,13 +151,12 @@ def best(products: Products, count: int) -> Best:
     options, floats, dearest = products.options, products.floats, products.dearest
     if products.is_extreme:
         return _exactly(products, options.tolist())
+    order = floats.argsort()[::-1]
     if 0 < count < len(floats):
-        partly = floats.copy()
-        partly.partition(-count)
-        last = partly.item(-count)
-        near = (floats >= last - _margin(last, dearest)).nonzero()[0]
-        options, floats = options.take(near), floats.take(near)
-    pairs = sorted(zip(floats.tolist(), options.tolist(), strict=True), reverse=True)
+        last, beyond = floats[order[count - 1 : count + 1]].tolist()
+        least = last - _margin(last, dearest)
+        order = order[: count if beyond < least else np.count_nonzero(floats >= least)]
+    pairs = list(zip(floats[order].tolist(), options[order].tolist(), strict=True))
     if _are_apart(pairs, dearest):
         return pairs
     if not all(is_certain(product, dearest) for product, _ in pairs):
@@ -189,7 +188,7 @@ def _are_apart(pairs: Best, dearest: float) -> bool:
         return True
     before, widest = math.inf, _margin(max(abs(pairs[0][0]), abs(pairs[-1][0])), dearest)
     for product, _ in pairs:
-        if not (before - product > widest and abs(product) > widest):
+        if not (before - product > widest and (product > widest or product < -widest)):
             return False
         before = product
     return True
