@@ -100,6 +100,30 @@ def fuse(conditions: Mapping[str, Expression], slots: Mapping[str, int]) -> Fuse
     return FusedRules(tuple(conditions), function, text)
 
 
+def fuse_values(
+    expressions: Mapping[int, tuple[Expression, int]], default: float, slots: Mapping[str, int], bits: int
+) -> Callable[..., object]:
+    """Compile expressions to one function of a profile's values, a mask, an array of numbers and the clock.
+
+    It puts each number in its place in the array if the mask has one of its bits.
+
+    Args:
+        expressions: Place → expression of a number, and its bits.
+        default: What NULL is.
+        slots: Where each name of the expressions lies among the values.
+        bits: How many the mask has.
+    """
+    coder = Coder(lambda name: f"values[{slots[name]}]")
+    line, has = coder.octets("mask", bits, len(expressions))
+    body = [
+        f"if {has(mask)}: found[{place}] = "
+        f"{default!r} if (number := {coder.value(each.tree)}) is None else number"
+        for place, (each, mask) in expressions.items()
+    ]
+    function, _ = coder.function([line, *body, "return None"], "values, mask, found")
+    return function
+
+
 def _needs(expressions: Iterable[Expression]) -> dict[Node, int]:
     """Return each distinct condition that some rule needs, with the mask of those rules."""
     needs: dict[Node, int] = {}

@@ -7,7 +7,7 @@ tell.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from types import MappingProxyType
 
@@ -30,7 +30,7 @@ from tilltal.models.adaptive.recalibration import recalibrated
 from tilltal.models.calibration import Platt
 from tilltal.rules.clock import Clock
 from tilltal.rules.expression import Expression
-from tilltal.rules.running.coder import Coder
+from tilltal.rules.python import fuse_values
 from tilltal.workspace.definitions.actions import Learned
 from tilltal.workspace.definitions.policies import ContextRule
 
@@ -213,7 +213,7 @@ class Worths:
     `plain` is all there is to know where no expression is computed, else None.
     """
 
-    __slots__ = ("_at", "_compute", "_constants", "lawful", "plain")
+    __slots__ = ("_at", "_compute", "_constants", "_everyone", "_shifts", "lawful", "plain")
 
     def __init__(self, plan: DecisionPlan, slots: Mapping[str, int], options: Sequence[Option]) -> None:
         distinct = {_value_key(option): option.action.value for option in options}
@@ -229,22 +229,23 @@ class Worths:
             mask for _, value, mask in needs if isinstance(value, float) and not math.isfinite(value)
         )
         width = len(plan.actions)
-        expressions = [
-            (number, value, mask & (1 << width) - 1)
+        self._shifts, self._everyone = range(width, len(self._at), max(width, 1)), (1 << width) - 1
+        expressions = {
+            number: (value, mask & self._everyone)
             for number, value, mask in needs
             if isinstance(value, Expression)
-        ]
+        }
         self.plain = None if expressions else Numbers(self._constants, self._at)
-        self._compute = _compiled(
-            expressions, float(plan.arbitration.defaults.value), slots, width, len(self._at)
-        )
+        self._compute = fuse_values(expressions, float(plan.arbitration.defaults.value), slots, width)
 
     def known(self, values: Values, clock: Clock, options: int) -> Numbers:
         """Return all constants and the values that the options of a mask need."""
         if self.plain is not None:
             return self.plain
-        found = self._constants.copy()
-        self._compute(values, options, found, clock)
+        found, actions = self._constants.copy(), options
+        for shift in self._shifts:
+            actions |= options >> shift
+        self._compute(values, actions & self._everyone, found, clock)
         return Numbers(found, self._at)
 
 
@@ -379,33 +380,6 @@ def _table(at: Mapping[int, int]) -> Places:
 def _value_key(option: Option) -> object:
     value = option.action.value
     return repr(value) if isinstance(value, float) else value.tree
-
-
-def _compiled(
-    expressions: Sequence[tuple[int, Expression, int]],
-    default: float,
-    slots: Mapping[str, int],
-    width: int,
-    size: int,
-) -> Callable[[Values, int, Floats, Clock], object]:
-    """Compile value expressions to one function: it puts those numbers in place whose options are asked.
-
-    A name is read once; NULL is the default. Each expression comes with the mask of its actions, of `width`
-    that have `size` options.
-    """
-    coder = Coder(lambda name: f"values[{slots[name]}]")
-    line, has = coder.octets("actions", width, len(expressions))
-    options = " | ".join(f"options >> {first}" for first in range(0, size, max(width, 1)))
-    body = [
-        f"if {has(mask)}: found[{number}] = "
-        f"({default!r} if (worth := {coder.value(value.tree)}) is None else worth)"
-        for number, value, mask in expressions
-    ]
-    everyone = (1 << width) - 1
-    function, _ = coder.function(
-        [f"actions = ({options or 0}) & {everyone:#x}", line, *body, "return None"], "values, options, found"
-    )
-    return function
 
 
 def _mask(options: Iterable[Option]) -> int:
