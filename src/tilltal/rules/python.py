@@ -116,8 +116,7 @@ def fuse_values(
     coder = Coder(lambda name: f"values[{slots[name]}]")
     line, has = coder.octets("mask", bits, len(expressions))
     body = [
-        f"if {has(mask)}: found[{place}] = "
-        f"{default!r} if (number := {coder.value(each.tree)}) is None else number"
+        f"if {has(mask)}: found[{place}] = {coder.value_or(each.tree, default)}"
         for place, (each, mask) in expressions.items()
     ]
     function, _ = coder.function([line, *body, "return None"], "values, mask, found")

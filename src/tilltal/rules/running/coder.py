@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Sequence
 from datetime import date
 
+from tilltal.rules.catalog.forms import FINITE
 from tilltal.rules.running import arithmetic, patterns
 from tilltal.rules.tree import Call, Literal, Name, Node
 
@@ -115,9 +116,13 @@ class Coder:
         if isinstance(node, Name):
             return self.keep(node, self.load(node.name))
         if node.form is not None:
-            checks, atoms = self._atoms(node.args)
-            return _unless_null(checks, node.form.python.format(*atoms))
+            return _unless_null(*self._checked(node))
         return self._by_rule(node)
+
+    def value_or(self, node: Node, default: float) -> str:
+        """Return code for the value, a default for NULL."""
+        checks, text = self._checked(node)
+        return f"({default!r} if {' or '.join(checks)} else {text})" if checks else text
 
     def literal(self, value: object) -> str:
         """Return code for a constant."""
@@ -131,15 +136,32 @@ class Coder:
         checks: list[str] = []
         names: list[str] = []
         for node in nodes:
-            text = self.value(node)
-            if text != "None" and (text.isidentifier() or isinstance(node, Literal)):
+            found, text = self._checked(node)
+            checks += found
+            if text.isidentifier() or isinstance(node, Literal):
                 names.append(text)
-                if is_nullable(node):
-                    checks.append(f"{text} is None")
             else:
                 names.append(self._fresh())
                 checks.append(f"({names[-1]} := {text}) is None")
         return checks, names
+
+    def _checked(self, node: Node) -> tuple[list[str], str]:
+        """Return checks, each true where the node is NULL, and code for its value after them."""
+        if not isinstance(node, Call) or node.form is None or node in self.known:
+            text = self.value(node)
+            if text != "None" and (text.isidentifier() or isinstance(node, Literal)):
+                return [f"{text} is None"] if is_nullable(node) else [], text
+            return self._named([], text, "({} := {}) is None")
+        if node.form is FINITE:
+            return self._named(*self._checked(node.args[0]), "({0} := {1}) - {0} != 0.0")
+        checks, names = self._atoms(node.args)
+        text = node.form.python.format(*names)
+        return self._named(checks, text, "({} := {}) is None") if node.form.is_partial else (checks, text)
+
+    def _named(self, checks: list[str], text: str, check: str) -> tuple[list[str], str]:
+        """Add a check that gives the value a name."""
+        name = self._fresh()
+        return [*checks, check.format(name, text)], name
 
     def _by_rule(self, node: Call) -> str:
         match node.op:
@@ -346,5 +368,11 @@ def _unless_null(checks: Sequence[str], text: str) -> str:
 
 
 def _if_known(checks: Sequence[str], text: str) -> str:
-    known = [check.removesuffix(" is None") + " is not None" for check in checks]
-    return f"({' and '.join([*known, text])})"
+    return f"({' and '.join([*map(_opposite, checks), text])})"
+
+
+def _opposite(check: str) -> str:
+    """Return code that is true where a check for NULL is not."""
+    if check.endswith(" is None"):
+        return check.removesuffix(" is None") + " is not None"
+    return check.removesuffix(" != 0.0") + " == 0.0"
