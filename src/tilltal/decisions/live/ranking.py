@@ -18,6 +18,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from decimal import Decimal
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -71,7 +72,7 @@ class Products(msgspec.Struct, frozen=True):
         )
 
 
-class Limit(msgspec.Struct, frozen=True):
+class Limit(NamedTuple):
     """At most `most` of a kind are shown; `kinds` holds the kind of each action, told apart from others'."""
 
     most: int
@@ -132,17 +133,19 @@ class Slots(msgspec.Struct, frozen=True):
 
     def _take(self, taken: Best, products: Products, ordered: Best, floor: Floor) -> Best:
         found, count, width, limits, clear = taken.copy(), self.count, self.width, self.limits, floor.clear
-        held = [limit.kinds[option % width] for _, option in found for limit in limits]
+        held = [kinds[option % width] for _, option in found for _, kinds in limits]
         for pair in ordered:
-            if len(found) >= count or (pair[0] <= clear and floor.refuses(products, *pair)):
+            priority, option = pair
+            if len(found) >= count or (priority <= clear and floor.refuses(products, priority, option)):
                 break
-            action = pair[1] % width
-            for limit in limits:
-                if held.count(limit.kinds[action]) >= limit.most:
+            action = option % width
+            for most, kinds in limits:
+                if held.count(kinds[action]) >= most:
                     break
             else:
                 found.append(pair)
-                held += [limit.kinds[action] for limit in limits]
+                for _, kinds in limits:
+                    held.append(kinds[action])
         return found
 
 
