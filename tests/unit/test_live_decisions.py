@@ -19,7 +19,7 @@ from tilltal.decisions.arbitration import factors_of
 from tilltal.decisions.live.decider import LiveDecider, LiveDecision
 from tilltal.decisions.live.factors import bare
 from tilltal.decisions.live.funnel import Members
-from tilltal.decisions.live.ranking import is_certain
+from tilltal.decisions.live.ranking import is_certain, nearest
 from tilltal.decisions.plan import DecisionPlan, Policies, plan_decisions
 from tilltal.decisions.single import decide
 from tilltal.rules.clock import Clock
@@ -187,7 +187,7 @@ def test_a_certain_product_rounds_as_the_exact_one(p: float, v: float, c: float,
     factored = factors_of(msgspec.structs.replace(bare(plan.actions[0]), propensity=p, value=v), policy, {})
     product = float(factored.L * factored.C) * p * v
     if is_certain(product):
-        assert Decimal(repr(round(product, 9))) == factored.priority
+        assert Decimal(repr(nearest(product))) == factored.priority
 
 
 @settings(max_examples=300, deadline=None)
@@ -204,7 +204,14 @@ def test_what_is_left_after_a_cost_rounds_as_the_exact_rest_where_that_is_certai
     given_ = msgspec.structs.replace(bare(plan.actions[0]), propensity=p, value=v, cost=cost)
     rest = p * v - cost
     if is_certain(rest, cost):
-        assert Decimal(repr(round(rest, 9))) == factors_of(given_, Arbitration(), {}).priority
+        assert Decimal(repr(nearest(rest))) == factors_of(given_, Arbitration(), {}).priority
+
+
+@settings(max_examples=1000, deadline=None)
+@given(st.one_of(st.floats(-4e6, 4e6), st.floats(-1e-8, 1e-8), st.decimals(-99, 99, places=10).map(float)))
+def test_a_certain_number_is_rounded_as_python_rounds(product: float) -> None:
+    if is_certain(product):
+        assert repr(nearest(product)) == repr(round(product, 9))
 
 
 def test_an_uplift_below_zero_is_a_probability_of_zero_alone_and_compiled() -> None:

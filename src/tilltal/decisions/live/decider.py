@@ -270,7 +270,7 @@ class LiveDecider:
         return factors.priority
 
     def _described(self, shown: Best, given: _Given) -> tuple[Shown, ...]:
-        on, width = self._policy.factors, self._width
+        on, width, weights = self._policy.factors, self._width, given.weights
         found = []
         for rank, (priority, option) in enumerate(shown, start=1):
             name, channel, pair, cost = self._faces[option]
@@ -282,9 +282,9 @@ class LiveDecider:
                     channel,
                     priority,
                     given.shares.of(option) if on.P else 1.0,
-                    given.weights.context[action],
+                    weights.context[action],
                     given.worths.of(option) if on.V else 1.0,
-                    given.weights.lever_of(action),
+                    weights.lever_of(action),
                     pair,
                     *cost,
                 )

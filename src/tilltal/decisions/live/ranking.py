@@ -56,7 +56,7 @@ class Products(msgspec.Struct, frozen=True):
             return [(float(self.exact(option)), option) for _, option in found]
         dearest = self.dearest
         return [
-            (round(near, 9) if is_certain(near, dearest) else float(self.exact(option)), option)
+            (nearest(near) if is_certain(near, dearest) else float(self.exact(option)), option)
             for near, option in found
         ]
 
@@ -156,15 +156,16 @@ def best(products: Products, count: int) -> Best:
         return _exactly(products, options.tolist())
     order = floats.argsort()[::-1]
     if 0 < count < len(floats):
-        last, beyond = floats[order[count - 1 : count + 1]].tolist()
+        last = floats.item(order.item(count - 1))
         least = last - _margin(last, dearest)
-        order = order[: count if beyond < least else np.count_nonzero(floats >= least)]
+        is_clear = floats.item(order.item(count)) < least
+        order = order[: count if is_clear else np.count_nonzero(floats >= least)]
     pairs = list(zip(floats[order].tolist(), options[order].tolist(), strict=True))
     if _are_apart(pairs, dearest):
         return pairs
     if not all(is_certain(product, dearest) for product, _ in pairs):
         return _exactly(products, [option for _, option in pairs])
-    found = sorted((-round(product, 9), option % products.width, option) for product, option in pairs)
+    found = sorted((-nearest(product), option % products.width, option) for product, option in pairs)
     return [(-negative, option) for negative, _, option in found]
 
 
@@ -174,6 +175,14 @@ def is_certain(product: float, dearest: float = 0.0) -> bool:
     if size >= _LARGEST:
         return False
     return abs(size * _PLACE % 1.0 - 0.5) > (size + dearest) * _PLACE * _FLOAT
+
+
+def nearest(product: float) -> float:
+    """Return what `round` makes of nine decimals of a certain product, sooner; 0 keeps its sign.
+
+    The number of its billionths is whole and below 2⁵³, so that dividing it rounds once, as reading it does.
+    """
+    return math.floor(product * _PLACE + 0.5) / _PLACE or round(product, 9)
 
 
 def _margin(product: float, dearest: float) -> float:
