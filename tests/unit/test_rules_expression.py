@@ -180,6 +180,13 @@ RULES = [
     "NOT (city LIKE 'O%')",
     "COALESCE(age, 0) < 18",
     "COALESCE(age, 0) >= 18",
+    "COALESCE(age, 30) BETWEEN 20 AND 40",
+    "COALESCE(age, spend, 30) > 18",
+    "COALESCE(COALESCE(spend, NULL), 7.5) > 5",
+    "COALESCE(spend, NULL) IS NULL",
+    "COALESCE(city, 'Oslo') = 'Oslo'",
+    "COALESCE(flag, TRUE)",
+    "NOT COALESCE(flag, TRUE)",
     "IF(flag, age, 0) > 17",
     "(age >= 18) IS NOT FALSE",
 ]
