@@ -53,6 +53,21 @@ def test_a_body_is_not_waited_for_without_the_right_key(
         assert answer.startswith(f"HTTP/1.1 {status} ".encode())
 
 
+@pytest.mark.parametrize("path", ["/v1/decide", "/v1/decide/", "/v1/track"])
+def test_a_key_that_ended_while_the_body_came_opens_nothing(
+    server: Listening, service: FakeService, path: str
+) -> None:
+    scope = "collect" if path == "/v1/track" else "decide"
+    head = f"POST {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer key-{scope}\r\n"
+    with socket.create_connection(("127.0.0.1", server.port), timeout=5) as found:
+        found.sendall(f"{head}content-length: {len(DECIDE)}\r\n\r\n".encode() + DECIDE[:-1])
+        assert post(server, "/v1/responses", "key-decide", b"[]") == 200  # the head was read before
+        del service.secrets[f"key-{scope}"]
+        found.sendall(DECIDE[-1:])
+        assert found.recv(65_536).startswith(b"HTTP/1.1 401 ")
+    assert (service.calls, service.decided) == (0, [])
+
+
 @pytest.mark.parametrize("path", ["/v1/decide", "/v1/responses", "/v1/keys", "/nothing"])
 def test_a_body_without_a_key_is_waited_for_by_the_collector_alone(server: Listening, path: str) -> None:
     with half_sent(server, path, None, 500) as answer:

@@ -108,3 +108,53 @@ def test_what_fails_fails_as_it_does() -> None:
         await asyncio.sleep(SHORT)  # nobody is cancelled later
 
     asyncio.run(main())
+
+
+def test_what_need_not_wait_has_no_limit_and_what_waits_has_one() -> None:
+    async def main() -> None:
+        limits = Limits()
+
+        async def gives(seconds: float, *more: float) -> int:
+            for each in (seconds, *more):
+                if each:
+                    await asyncio.sleep(each)
+            return len(more)
+
+        assert await limits.done(gives(0), 1e-9) == (0, False)
+        assert await limits.done(gives(0, SHORT, SHORT), LONG) == (2, True)
+        with pytest.raises(TimeoutError):
+            await limits.done(gives(SHORT, LONG), 2 * SHORT)
+
+    asyncio.run(main())
+
+
+def test_what_is_waited_for_hears_of_its_end() -> None:
+    async def main() -> None:
+        limits, came = Limits(), asyncio.Event()
+        heard: list[str] = []
+
+        async def waits() -> str:
+            try:
+                await asyncio.sleep(LONG)
+            except asyncio.CancelledError:
+                heard.append("cancelled")
+                raise
+            finally:
+                heard.append("over")
+            return "never"
+
+        async def fails() -> str:
+            await came.wait()
+            raise KeyError("a")
+
+        task, failing = (asyncio.create_task(limits.done(each, LONG)) for each in (waits(), fails()))
+        await asyncio.sleep(0)
+        task.cancel()
+        came.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert heard == ["cancelled", "over"]
+        with pytest.raises(KeyError):
+            await failing
+
+    asyncio.run(main())

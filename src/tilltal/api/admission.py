@@ -46,6 +46,6 @@ class Admission:
         key_of(self._service, headers, exchange.scope)
         return self._rooms[exchange.room]
 
-    async def body(self, scope: HTTPScope, receive: Receive, room: Room) -> bytes:
-        """Read a request's body into its room; raises as `BodyReader.read`."""
+    async def body(self, scope: HTTPScope, receive: Receive, room: Room) -> tuple[bytes, bool]:
+        """Read a request's body into its room; returns and raises as `BodyReader.read`."""
         return await self._bodies.read(scope["headers"], receive, room)

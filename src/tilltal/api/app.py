@@ -15,7 +15,7 @@ from tilltal.api.collector.exchanges import collector_exchanges
 from tilltal.api.description import description, exchange_operation, taking
 from tilltal.api.errors import Problem, reply_to
 from tilltal.api.exchange import Exchange
-from tilltal.api.front import Front
+from tilltal.api.front import Framework, Front
 from tilltal.api.routes.changes import ChangeStreams, change_routes
 from tilltal.api.routes.contacts import contact_exchanges, contact_routes
 from tilltal.api.routes.customers import customer_routes
@@ -63,6 +63,7 @@ class LiveApp(Litestar):
         self._front = front
         self._streams = streams
         self._access_log = access_log
+        self._behind = cast("Framework", super().__call__)
         super().__init__(
             handlers,
             exception_handlers={Exception: _told},
@@ -81,7 +82,7 @@ class LiveApp(Litestar):
         """Serve one connection of ASGI."""
         if scope["type"] == ScopeType.HTTP:
             http = cast("HTTPScope", scope)
-            await self._front.serve(http, cast("Receive", receive), cast("Send", send), super().__call__)
+            await self._front.serve(http, cast("Receive", receive), cast("Send", send), self._behind)
         else:
             await super().__call__(scope, receive, send)
 

@@ -21,6 +21,7 @@ _GZIP = 31  # zlib's window bits for a gzip header
 _STRINGS = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _OPENING = b"[{"
+_PLAIN = (b"", b"identity")
 
 
 class Room:
@@ -53,8 +54,10 @@ class BodyReader:
         self._timeout_seconds = timeout_seconds
         self._limits = Limits()
 
-    async def read(self, headers: Headers, receive: Receive, room: Room) -> bytes:
-        """Return the body, decompressed. Who calls this lets it go when the request is done.
+    async def read(self, headers: Headers, receive: Receive, room: Room) -> tuple[bytes, bool]:
+        """Return the body, decompressed, and whether it had to be waited for.
+
+        Who calls this lets it go when the request is done.
 
         Raises:
             ApiError: 408 too slow, 413 too large, 415 unknown encoding, 400 broken gzip.
@@ -67,12 +70,11 @@ class BodyReader:
         if room.held_bytes + length > room.limit_bytes:
             raise Busy
         try:
-            with self._limits.within(self._timeout_seconds):
-                body = await _receive(receive, room)
+            body, is_late = await self._limits.done(_receive(receive, room), self._timeout_seconds)
         except TimeoutError:
             seconds = self._timeout_seconds
             raise api_error(408, "H608", f"the request did not arrive within {seconds:g} s") from None
-        return body if encoding in (b"", b"identity") else _decompress(encoding, body, room)
+        return (body if encoding in _PLAIN else _decompress(encoding, body, room)), is_late
 
 
 async def _receive(receive: Receive, room: Room) -> bytes:

@@ -11,11 +11,10 @@ from typing import Generic, Literal, TypeVar
 
 import msgspec
 
-from tilltal.api.auth import key_of
 from tilltal.api.bodies import Headers, decode
 from tilltal.api.errors import Reply
 from tilltal.api.settings import ApiSettings
-from tilltal.runtime.live.contract import LiveService, Scope
+from tilltal.runtime.live.contract import Scope
 
 Answer = Callable[[Headers, bytes], Awaitable[Reply]]
 
@@ -25,8 +24,9 @@ T = TypeVar("T")
 class Exchange(msgspec.Struct, frozen=True, kw_only=True):
     """A busy route: where, what it does, what it takes and gives (for the description), and the function.
 
-    `room` says with which others it shares the memory for bodies; `is_key_in_body`: where headers state no
-    key, the body may.
+    A key in the headers was looked at, for `scope`, before the function is called. `room` says with which
+    others it shares the memory for bodies; `is_key_in_body`: where headers state no key, the body may, and
+    the function looks at it.
     """
 
     path: str
@@ -47,25 +47,20 @@ class Asked(Generic[T]):
 
     def __init__(
         self,
-        service: LiveService,
         settings: ApiSettings,
-        scope: Scope,
         decoder: msgspec.json.Decoder[T],
         run: Callable[[T], Awaitable[object]],
     ) -> None:
-        self._service = service
-        self._scope: Scope = scope
         self._depth_limit = settings.depth_limit
         self._decoder = decoder
         self._run = run
 
-    async def __call__(self, headers: Headers, body: bytes) -> Reply:
+    async def __call__(self, _: Headers, body: bytes) -> Reply:
         """Answer one request.
 
         Raises:
-            ApiError: 401, 403 for the key, 400 for the body; and what the function raises.
+            ApiError: 400 for the body; and what the function raises.
         """
-        key_of(self._service, headers, self._scope)
         asked = decode(body, self._decoder, self._depth_limit)
         return Reply(200, _ENCODER.encode(await self._run(asked)))
 

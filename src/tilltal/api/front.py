@@ -70,9 +70,11 @@ class Front:
         """Answer a busy route; another spelling of its address goes through the framework."""
         scope["path_template"] = exchange.path
         room = self._admission.room_for(scope, exchange)
-        body = await self._admission.body(scope, receive, room)
+        body, is_late = await self._admission.body(scope, receive, room)
         sent.body_bytes = len(body)
         try:
+            if is_late:  # the key may have ended meanwhile
+                self._admission.room_for(scope, exchange)
             if scope["path"] == exchange.path:
                 await sent.reply(await exchange.answer(scope["headers"], body))
             else:

@@ -52,7 +52,7 @@ def contact_exchanges(service: LiveService, settings: ApiSettings) -> tuple[Exch
             tag="decide",
             takes=ContactRequest,
             gives=ContactAnswer,
-            answer=Asked(service, settings, "decide", msgspec.json.Decoder(ContactRequest), one),
+            answer=Asked(settings, msgspec.json.Decoder(ContactRequest), one),
         ),
         Exchange(
             path="/v1/contacts/batch",
@@ -62,7 +62,7 @@ def contact_exchanges(service: LiveService, settings: ApiSettings) -> tuple[Exch
             tag="decide",
             takes=Annotated[list[ContactRequest], msgspec.Meta(max_length=most)],
             gives=ContactAnswers,
-            answer=Asked(service, settings, "decide", msgspec.json.Decoder(list[ContactRequest]), several),
+            answer=Asked(settings, msgspec.json.Decoder(list[ContactRequest]), several),
         ),
         Exchange(
             path="/v1/contacts/outcomes",
@@ -72,7 +72,7 @@ def contact_exchanges(service: LiveService, settings: ApiSettings) -> tuple[Exch
             tag="decide",
             takes=ContactOutcome,
             gives=ContactStep,
-            answer=Asked(service, settings, "decide", msgspec.json.Decoder(ContactOutcome), outcome),
+            answer=Asked(settings, msgspec.json.Decoder(ContactOutcome), outcome),
             more_statuses=(404,),
         ),
     )

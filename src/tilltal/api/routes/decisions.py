@@ -70,7 +70,7 @@ def decision_exchanges(service: LiveService, settings: ApiSettings) -> tuple[Exc
             tag="decide",
             takes=DecideRequest,
             gives=DecideAnswer,
-            answer=Asked(service, settings, "decide", msgspec.json.Decoder(DecideRequest), service.decide),
+            answer=Asked(settings, msgspec.json.Decoder(DecideRequest), service.decide),
             room="decide",
         ),
         Exchange(
@@ -81,7 +81,7 @@ def decision_exchanges(service: LiveService, settings: ApiSettings) -> tuple[Exc
             tag="decide",
             takes=Response | Annotated[list[Response], msgspec.Meta(max_length=settings.responses_limit)],
             gives=Outcomes,
-            answer=Asked(service, settings, "decide", _RESPONSES, respond),
+            answer=Asked(settings, _RESPONSES, respond),
         ),
     )
 

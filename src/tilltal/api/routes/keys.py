@@ -61,7 +61,7 @@ def key_exchanges(service: LiveService, settings: ApiSettings) -> tuple[Exchange
             tag="admin",
             takes=KeyRequest,
             gives=NewKey,
-            answer=Asked(service, settings, "admin", msgspec.json.Decoder(KeyRequest), create),
+            answer=Asked(settings, msgspec.json.Decoder(KeyRequest), create),
         ),
         Exchange(
             path="/v1/keys/rotate",
@@ -71,7 +71,7 @@ def key_exchanges(service: LiveService, settings: ApiSettings) -> tuple[Exchange
             tag="admin",
             takes=Rotation,
             gives=NewKey,
-            answer=Asked(service, settings, "admin", msgspec.json.Decoder(Rotation), rotate),
+            answer=Asked(settings, msgspec.json.Decoder(Rotation), rotate),
             more_statuses=(404,),
         ),
     )

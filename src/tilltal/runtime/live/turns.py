@@ -28,16 +28,16 @@ class Turns:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
         if not self._waiting:
-            loop.call_soon(self._do)
+            loop.call_soon(self._do, loop)
         self._waiting.append((work, future))
         return await future
 
-    def _do(self) -> None:
+    def _do(self, loop: asyncio.AbstractEventLoop) -> None:
         """Do a portion; the rest is done after what else the loop has to do."""
         waiting = self._waiting
         portion = [waiting.popleft() for _ in range(min(self._most, len(waiting)))]
         if waiting:
-            asyncio.get_running_loop().call_soon(self._do)
+            loop.call_soon(self._do, loop)
         while portion:
             portion = [one for one in portion if _has_more(*one)]
 
