@@ -9,7 +9,8 @@ from __future__ import annotations
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: no i, l, o, u to misread
 _VALUES = {letter: value for value, letter in enumerate(_ALPHABET)}
 _LENGTH = 13
-_SHIFTS = range(5 * (_LENGTH - 1), -1, -5)
+_PAIRS = tuple(one + other for one in _ALPHABET for other in _ALPHABET)
+_SHIFTS = range(10 * (_LENGTH // 2 - 1), -1, -10)  # of pairs; one letter goes before them
 
 
 def profile_text(profile: int) -> str:
@@ -18,7 +19,8 @@ def profile_text(profile: int) -> str:
     >>> profile_text(0)
     'p0000000000000'
     """
-    return "p" + "".join([_ALPHABET[(profile >> shift) & 31] for shift in _SHIFTS])
+    pairs = "".join([_PAIRS[(profile >> shift) & 1023] for shift in _SHIFTS])
+    return f"p{_ALPHABET[(profile >> 60) & 31]}{pairs}"
 
 
 def parse_profile(text: str) -> int:

@@ -64,7 +64,7 @@ class Pacing:
 
     def concerns(self, shown: Sequence[Shown]) -> bool:
         """True if the moment of any shown action is chosen."""
-        return any(self.sender.plans(one.channel) for one in shown)
+        return bool(self.sender.channels) and any(self.sender.plans(one.channel) for one in shown)
 
     def plans(self, shown: Sequence[Shown], moment: Moment, habit: Habit) -> Plans:
         """Return when each shown action is sent whose moment is chosen."""

@@ -281,11 +281,8 @@ def _made(
     yield
     decision = fitted.decision
     cases = force.learning.cases(decision.shown, answers, at)
-    scored = {
-        shown.action: found
-        for shown in decision.shown
-        if not is_fallback and (found := force.recalibrating.scored(shown.action, values)) is not None
-    }
+    actions = [shown.action for shown in decision.shown]
+    scored = {} if is_fallback else force.recalibrating.scores(actions, values)
     language = force.language_of(row)
     pacing = force.contacts.pacing
     habit = allowed.habit() if pacing.concerns(decision.shown) else None

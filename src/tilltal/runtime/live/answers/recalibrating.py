@@ -9,7 +9,7 @@ counts at once, since no silence ever counts there.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
 
 import msgspec
@@ -93,6 +93,13 @@ class Recalibrating:
         if model is None or not isinstance(score, int | float) or not 0 <= score <= 1:
             return None
         return Scored(model, self._editions[model], float(score))
+
+    def scores(self, actions: Iterable[str], values: Sequence[object]) -> dict[str, Scored]:
+        """Return what the models of actions said, by action; without those that are not followed."""
+        if not self._models:
+            return {}
+        found = ((action, self.scored(action, values)) for action in actions)
+        return {action: score for action, score in found if score is not None}
 
     def catch_up(self, stored: Mapping[str, bytes]) -> None:
         """Take up what others taught the stored models meanwhile: another process, or earlier definitions."""
