@@ -110,8 +110,9 @@ class DecideRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     `identity`: namespace → value, several are one person's. `placement` (where it is shown), `channel`: None
     = any. `context` is what is known of the moment. `count` is the most actions wanted and `budget_ms` the
-    milliseconds after which the declared fallback is answered; None = as the workspace says. `reserve`: are
-    the contacts shown to be reserved? None = as the contact policy says of their channels.
+    milliseconds after which the declared fallback is answered; None = as the workspace says. The budget
+    stands still while the decisions that a request shares a portion with are made. `reserve`: are the
+    contacts shown to be reserved? None = as the contact policy says of their channels.
     """
 
     identity: Annotated[dict[str, _Text], msgspec.Meta(max_length=20)]
