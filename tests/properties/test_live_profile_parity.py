@@ -14,6 +14,8 @@ from tests.live_bank import ZONE, Arrival, Handover, History, World, instant, li
 from tilltal.customers.audiences import PREFIX
 from tilltal.customers.live.profile import Moved, ProfileProgram, ProfileState, Reference
 from tilltal.rules.clock import Clock
+from tilltal.workspace.definitions.profile import Trait
+from tilltal.workspace.definitions.segments import Audience
 from tilltal.workspace.workspace import Workspace
 
 TICK = timedelta(microseconds=1)
@@ -180,6 +182,26 @@ def quiet(workspace: Workspace) -> Workspace:
 
 def test_days_leave_their_windows_though_nobody_looks_every_day(quiet: Workspace) -> None:
     assert _check(quiet, SPRING, 301, days=4, profiles=20, probes=3) > 500
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        "NOW() >= TIMESTAMP '2026-03-28 12:30:00'",
+        "NOW() > TIMESTAMP '2026-03-29 02:30:00'",  # which summer time skips
+        "YEARS_BETWEEN(TODAY(), last_due) < 0",
+    ],
+)
+def test_the_clock_turns_an_audience_on_time(workspace: Workspace, condition: str) -> None:
+    audiences = {"turning": Audience(condition=condition)}
+    turning = msgspec.structs.replace(workspace, audiences=audiences, traits=_without_audiences(workspace))
+    assert _check(turning, SPRING, 7, days=4, profiles=8, probes=12) > 500
+
+
+def _without_audiences(workspace: Workspace) -> dict[str, Trait]:
+    return {
+        name: trait for name, trait in workspace.traits.items() if "audience." not in (trait.expression or "")
+    }
 
 
 @pytest.mark.parametrize("start", [SPRING, AUTUMN], ids=["spring", "autumn"])

@@ -116,17 +116,22 @@ def _compared(name: str, parent: Call) -> list[float] | None:
 class _Turn(msgspec.Struct, frozen=True):
     """When a call that reads TODAY() may give another value: never while one of some inputs is NULL.
 
-    With `is_yearly` only on the anniversaries of its only input.
+    With `is_yearly` only on the anniversaries of its only input; with `is_after` on the days after them, as
+    where it counts years from TODAY() on.
     """
 
     slots: tuple[int, ...]
     is_yearly: bool
+    is_after: bool = False
 
     def days(self, values: Sequence[Any], today: int) -> int | None:
         """Return in how many days that is."""
         if any(values[slot] is None for slot in self.slots):
             return None
-        return _anniversary(values[self.slots[0]], today) - today if self.is_yearly else 1
+        if not self.is_yearly:
+            return 1
+        day = values[self.slots[0]]
+        return _anniversary(_following(day) if self.is_after else day, today) - today
 
 
 def _turn(parent: Call | None, places: Mapping[str, int]) -> _Turn:
@@ -135,7 +140,8 @@ def _turn(parent: Call | None, places: Mapping[str, int]) -> _Turn:
         return _Turn((), is_yearly=False)
     named = [arg.name for arg in parent.args if isinstance(arg, Name)]
     slots = tuple(places[name] for name in named if name in places)
-    return _Turn(slots, is_yearly=parent.op == "YEARS_BETWEEN" and len(slots) == 1)
+    is_yearly = parent.op == "YEARS_BETWEEN" and len(slots) == 1
+    return _Turn(slots, is_yearly, is_after=is_yearly and isinstance(parent.args[1], Name))
 
 
 def _todays(tree: Node) -> Iterator[Call | None]:
@@ -154,6 +160,20 @@ def _anniversary(day: date, today: int) -> int:
     if (day.month, day.day) == (2, 29) and not calendar.isleap(year):
         return date(year, 3, 1).toordinal()
     return date(year, day.month, day.day).toordinal()
+
+
+def _following(day: date) -> date:
+    """Return the day after a day and month, 29 February included, in whatever year."""
+    return date(2000, day.month, day.day) + timedelta(days=1)
+
+
+def _instants(tree: Node, clock: Clock) -> Iterator[datetime]:
+    """Yield the constant instants in an expression; a clock time is one of the clock's zone."""
+    if isinstance(tree, Literal) and isinstance(tree.value, datetime):
+        yield tree.value
+    elif isinstance(tree, Call):
+        for instant in (found for arg in tree.args for found in _instants(arg, clock)):
+            yield clock.instant_of(instant) if tree.op == "LOCAL" else instant
 
 
 class ClockWake:
@@ -176,11 +196,9 @@ class ClockWake:
         self._slots = [
             slot for slot, name in enumerate(inputs) if reads_now and types[name] is Type.TIMESTAMP
         ]
+        anytime = Clock(EPOCH, days.zone)
         self._literals = [
-            _micros(node.value)
-            for each in expressions
-            for node in walk(each.tree)
-            if reads_now and isinstance(node, Literal) and isinstance(node.value, datetime)
+            _micros(at) for each in expressions if reads_now for at in _instants(each.tree, anytime)
         ]
         self.reads_clock = any((self._is_daily, self._turns, self._is_hourly, self._slots, self._literals))
 
