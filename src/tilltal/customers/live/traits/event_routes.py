@@ -1,15 +1,19 @@
-"""What an event changes: for each event type, the families it counts in and how it is read for them."""
+"""What an event changes: for each event type one function, written for the families it counts in.
+
+As `rules.python` does for conditions. Names of a definition stand in the text as literals; whatever the text
+calls lies in its scope.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 from zoneinfo import ZoneInfo
 
 from tilltal.customers.live.traits.buckets import BEFORE, Layout, TraitState
 from tilltal.customers.live.traits.families import Family
-from tilltal.customers.live.traits.partials import flat
+from tilltal.customers.live.traits.partials import WORDS_SCOPE, flat, lift_words
 from tilltal.customers.traits.online import Event
 from tilltal.customers.traits.schema import EventType, Schemas, common_fields, field_type
 from tilltal.rules.clock import Clock
@@ -18,6 +22,7 @@ from tilltal.rules.python import to_python
 from tilltal.rules.types import Type
 
 Read = Callable[[Any], Any]
+Adder = Callable[[TraitState, Event, int, int, int], int]
 
 
 def condition_of(family: Family, schemas: Schemas) -> Expression | None:
@@ -31,101 +36,91 @@ class EventRoutes:
     """Adds events to states."""
 
     def __init__(self, layouts: Sequence[Layout], schemas: Schemas, zone: ZoneInfo) -> None:
-        self._routes = {name: _routes_of(name, layouts, schemas, zone) for name in schemas}
+        self._adders = {
+            name: _Writer(kind, schemas, zone).adder(name, layouts) for name, kind in schemas.items()
+        }
 
     def add(self, state: TraitState, event: Event, day: int, at: int, received: int) -> int:
         """Add an event of which day and instants are given; return the mask of the families it counts in."""
-        changed = 0
-        for route in self._routes.get(event.type, ()):
-            if route.matches is None or route.takes(event.fields):
-                for writer in route.writers:
-                    changed |= writer.add(state, event, day, at, received)
-        return changed
-
-
-class _Route:
-    """The families of one event type that share a condition."""
-
-    def __init__(
-        self, writers: Sequence[_Writer], reads: Mapping[str, Read], matches: _Condition | None
-    ) -> None:
-        self.writers = tuple(writers)
-        self._reads = tuple(reads.items())
-        self.matches = matches
-
-    def takes(self, fields: Mapping[str, object]) -> bool:
-        """True where an event fulfils the condition."""
-        if self.matches is None:
-            return True
-        return self.matches({name: read(fields.get(name)) for name, read in self._reads}) is True
-
-
-_Condition = Callable[[Mapping[str, object]], object]
+        adder = self._adders.get(event.type)
+        return 0 if adder is None else adder(state, event, day, at, received)
 
 
 class _Writer:
-    """Adds events of one type to one family."""
+    """Writes the function that adds events of one type."""
 
-    def __init__(self, index: int, layout: Layout, kind: EventType, schemas: Schemas) -> None:
+    def __init__(self, kind: EventType, schemas: Schemas, zone: ZoneInfo) -> None:
+        self._kind, self._schemas = kind, schemas
+        self._clock = Clock(datetime(1970, 1, 1, tzinfo=UTC), zone)  # of conditions that read none
+        self._scope: dict[str, object] = dict(WORDS_SCOPE)
+
+    def adder(self, event_type: str, layouts: Sequence[Layout]) -> Adder:
+        """Return the function: it adds to each family whose condition an event fulfils."""
+        lines = ["find, event_id, changed = event.fields.get, event.event_id, 0"]
+        groups: dict[tuple[tuple[str, ...], str, bool], list[tuple[int, Layout]]] = {}
+        for index, layout in enumerate(layouts):
+            family = layout.family
+            if event_type in family.types:
+                groups.setdefault((family.types, family.where, family.is_whole), []).append((index, layout))
+        for group in groups.values():
+            added = [line for index, layout in group for line in self._added(index, layout)]
+            test = self._test(group[0][1].family)
+            lines += added if test is None else [f"if {test} is True:", *_indented(added)]
+        text = "\n".join(
+            ["def add(state, event, day, at, received):", *_indented([*lines, "return changed"])]
+        )
+        exec(compile(text, "<event>", "exec"), self._scope)  # noqa: S102  # names stand in it as literals
+        return cast("Adder", self._scope["add"])
+
+    def _test(self, family: Family) -> str | None:
+        """Return the words that are True where an event fulfils a family's condition; None: all do."""
+        condition = condition_of(family, self._schemas)
+        if condition is None or condition.functions & {"NOW", "TODAY"}:
+            return None
+        types = [self._schemas[name] for name in family.types]
+        fields = [
+            f"{name!r}: {self._read(name, _reader(name, self._kind, types))}"
+            for name in sorted(condition.names)
+        ]
+        return f"{self._name(to_python(condition))}({{{', '.join(fields)}}}, {self._name(self._clock)})"
+
+    def _added(self, index: int, layout: Layout) -> Iterator[str]:
+        """Yield the lines that add an event to a family, unless it lacks the measured field."""
         family = layout.family
-        types = [schemas[name] for name in family.types]
-        self._index, self._bit, self._layout = index, 1 << index, layout
-        self._of = family.of
-        self._read = flat if family.divisor is not None else _flat_reader(family.of or "", kind, types)
-        self._fields = [(name, _flat_reader(name, kind, types)) for name in family.fields]
-        self._has_days, self._is_daily = family.has_days, family.is_daily
-        self._has_occurrences, self._has_stamps = family.has_occurrences, family.has_stamps
+        types = [self._schemas[name] for name in family.types]
+        fields = [self._read(name, _flat_reader(name, self._kind, types)) for name in family.fields]
+        lines = [f"buckets = {self._name(layout.opened)}(state, {index})"]
+        if family.has_days:
+            day = "day" if family.is_daily else str(BEFORE)
+            lines.append(f"{self._name(layout.add_day)}(buckets, {day}, [{', '.join(lift_words(family))}])")
+        if family.has_occurrences:
+            stamps = ["received", "event_id"] if family.has_stamps else []
+            kept = ", ".join([*stamps, *(["value"] if family.of is not None else []), *fields])
+            lines.append(f"{self._name(layout.add_occurrence)}(buckets, at, [{kept}])")
+        lines.append(f"changed |= {1 << index}")
+        if family.of is None:
+            yield "value = None"
+            yield from lines
+        else:
+            read = flat if family.divisor is not None else _flat_reader(family.of, self._kind, types)
+            yield f"value = {self._read(family.of, read)}"
+            yield "if value is not None:"
+            yield from _indented(lines)
 
-    def add(self, state: TraitState, event: Event, day: int, at: int, received: int) -> int:
-        """Add an event that fulfils the condition; return the family's bit, or 0 where it does not count."""
-        value = None
-        if self._of is not None:
-            value = self._read(event.fields.get(self._of))
-            if value is None:
-                return 0
-        layout = self._layout
-        buckets = layout.opened(state, self._index)
-        if self._has_days:
-            lifted = [lift(value, at, received, event.event_id) for lift in layout.lifts]
-            layout.add_day(buckets, day if self._is_daily else BEFORE, lifted)
-        if self._has_occurrences:
-            layout.add_occurrence(buckets, at, self._kept(event, received, value))
-        return self._bit
+    def _read(self, field: str, read: Read) -> str:
+        """Return the words for a field of the event as it is seen."""
+        found = f"find({field!r})"
+        return found if read is _as_it_is else f"{self._name(read)}({found})"
 
-    def _kept(self, event: Event, received: int, value: object) -> list[object]:
-        kept = [received, event.event_id] if self._has_stamps else []
-        if self._of is not None:
-            kept.append(value)
-        return [*kept, *(read(event.fields.get(name)) for name, read in self._fields)]
-
-
-def _routes_of(
-    event_type: str, layouts: Sequence[Layout], schemas: Schemas, zone: ZoneInfo
-) -> tuple[_Route, ...]:
-    groups: dict[tuple[tuple[str, ...], str, bool], list[_Writer]] = {}
-    families: dict[tuple[tuple[str, ...], str, bool], Family] = {}
-    for index, layout in enumerate(layouts):
-        family = layout.family
-        if event_type in family.types:
-            key = (family.types, family.where, family.is_whole)
-            families.setdefault(key, family)
-            writer = _Writer(index, layout, schemas[event_type], schemas)
-            groups.setdefault(key, []).append(writer)
-    return tuple(
-        _route(families[key], writers, schemas[event_type], schemas, zone) for key, writers in groups.items()
-    )
+    def _name(self, value: object) -> str:
+        """Put a value into the scope, and return its name there."""
+        name = f"k{len(self._scope)}"
+        self._scope[name] = value
+        return name
 
 
-def _route(
-    family: Family, writers: Sequence[_Writer], kind: EventType, schemas: Schemas, zone: ZoneInfo
-) -> _Route:
-    condition = condition_of(family, schemas)
-    if condition is None or condition.functions & {"NOW", "TODAY"}:
-        return _Route(writers, {}, None)
-    types = [schemas[name] for name in family.types]
-    rule, clock = to_python(condition), Clock(datetime(1970, 1, 1, tzinfo=UTC), zone)
-    reads = {name: _reader(name, kind, types) for name in sorted(condition.names)}
-    return _Route(writers, reads, lambda values: rule(values, clock))
+def _indented(lines: Sequence[str]) -> list[str]:
+    return [f"    {line}" for line in lines]
 
 
 def _reader(name: str, kind: EventType, types: Sequence[EventType]) -> Read:
@@ -135,7 +130,11 @@ def _reader(name: str, kind: EventType, types: Sequence[EventType]) -> Read:
         return lambda value: float(value) / divisor if isinstance(value, int) else value
     if field_type(name, types) is Type.NUMBER:
         return lambda value: float(value) if type(value) is int else value
-    return lambda value: value
+    return _as_it_is
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
 
 
 def _flat_reader(name: str, kind: EventType, types: Sequence[EventType]) -> Read:

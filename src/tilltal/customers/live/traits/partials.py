@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
+from functools import cache
 from operator import add
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -82,70 +83,49 @@ def key_of_any(value: object) -> object:
     return value
 
 
+def lift_words(family: Family) -> tuple[str, ...]:
+    """Return how each need of a family begins with one occurrence, as Python's words.
+
+    They know its `value`, `at`, `received` and `event_id`, and what `WORDS_SCOPE` holds.
+    """
+    words = {**_LIFT, **_LIFT_ANY} if family.of_type is Type.ANY else _LIFT
+    return tuple(words[need] for need in family.needs)
+
+
 def lifts_of(family: Family) -> tuple[Lift, ...]:
-    """Return how each need of a family begins with one occurrence."""
-    lifts = {**_LIFT, **_LIFT_ANY} if family.of_type is Type.ANY else _LIFT
-    return tuple(lifts[need] for need in family.needs)
+    """Return the functions that `lift_words` tells."""
+    return tuple(_lift(words) for words in lift_words(family))
 
 
-def _one(value: object, at: int, received: int, event_id: str) -> int:
-    return 1
+@cache
+def _lift(words: str) -> Lift:
+    text = f"lambda value, at, received, event_id: {words}"
+    return cast("Lift", eval(text, dict(WORDS_SCOPE)))  # noqa: S307  # words of this file
 
 
-def _itself(value: Any, at: int, received: int, event_id: str) -> Any:
-    return value
+def _numbers(value: object) -> list[float]:
+    return numbers_in((value,), as_floats=True)
 
 
-def _stamped(value: object, at: int, received: int, event_id: str) -> list[object]:
-    return [at, received, event_id, value]
-
-
-def _at(value: object, at: int, received: int, event_id: str) -> int:
-    return at
-
-
-def _key(value: object, at: int, received: int, event_id: str) -> dict[object, None]:
-    return {value: None}
-
-
-def _quarter(value: object, at: int, received: int, event_id: str) -> dict[int, None]:
-    return {at // QUARTER: None}
-
-
-def _number(value: object, at: int, received: int, event_id: str) -> float | None:
-    return next(iter(numbers_in((value,), as_floats=True)), None)
-
-
-def _one_number(value: object, at: int, received: int, event_id: str) -> int:
-    return len(numbers_in((value,), as_floats=True))
-
-
-def _number_or_0(value: object, at: int, received: int, event_id: str) -> float:
-    return sum(numbers_in((value,), as_floats=True))
-
-
-def _key_of_any(value: object, at: int, received: int, event_id: str) -> dict[object, None]:
-    return {key_of_any(value): None}
-
-
-_LIFT: Mapping[Need, Lift] = {
-    "count": _one,
-    "numbers": _one,
-    "sum": _itself,
-    "least": _itself,
-    "most": _itself,
-    "first": _stamped,
-    "last": _stamped,
-    "latest": _at,
-    "keys": _key,
-    "quarters": _quarter,
+WORDS_SCOPE: Mapping[str, object] = {"QUARTER": QUARTER, "numbers": _numbers, "key_of_any": key_of_any}
+_LIFT: Mapping[Need, str] = {
+    "count": "1",
+    "numbers": "1",
+    "sum": "value",
+    "least": "value",
+    "most": "value",
+    "first": "[at, received, event_id, value]",
+    "last": "[at, received, event_id, value]",
+    "latest": "at",
+    "keys": "{value: None}",
+    "quarters": "{at // QUARTER: None}",
 }
-_LIFT_ANY: Mapping[Need, Lift] = {
-    "numbers": _one_number,
-    "sum": _number_or_0,
-    "least": _number,
-    "most": _number,
-    "keys": _key_of_any,
+_LIFT_ANY: Mapping[Need, str] = {
+    "numbers": "len(numbers(value))",
+    "sum": "sum(numbers(value))",
+    "least": "next(iter(numbers(value)), None)",
+    "most": "next(iter(numbers(value)), None)",
+    "keys": "{key_of_any(value): None}",
 }
 
 
