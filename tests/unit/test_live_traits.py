@@ -219,6 +219,7 @@ def test_days_of_instants_are_those_of_the_zone(zone: str) -> None:
         start = days.start(day)
         skipped = (zone, date.fromordinal(day)) == ("Pacific/Apia", date(2011, 12, 30))  # never was
         assert days.day(start) == day + skipped
+        assert days.day(start + 3_600_000_000) == day + skipped  # as the one before
         assert days.day(start - 1) < day
 
 

@@ -32,11 +32,20 @@ class LocalDays:
         self._starts = lru_cache(maxsize=8192)(self._starts_around)
         self.start = lru_cache(maxsize=8192)(self._start)
         self.first_day = lru_cache(maxsize=1024)(self._first_day)
+        self._last = (0, 0, 0)  # a day's first instant, its end, and the day: most are asked of the same
 
     def day(self, at: int) -> int:
         """Return the day of an instant."""
+        first, end, day = self._last
+        if first <= at < end:
+            return day
         near = at // _DAY_US
-        return near + _EPOCH_DAY - 2 + bisect_right(self._starts(near), at)
+        starts = self._starts(near)
+        place = bisect_right(starts, at)
+        day = near + _EPOCH_DAY - 2 + place
+        if 0 < place < len(starts):
+            self._last = starts[place - 1], starts[place], day
+        return day
 
     def _starts_around(self, near: int) -> tuple[int, ...]:
         """Return the starts of the local days that may share an instant with a day of UTC."""

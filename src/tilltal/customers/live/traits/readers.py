@@ -81,8 +81,15 @@ class ClockCondition:
         return self._rule(values, clock) is True
 
 
+Value = Callable[[TraitState, Frame], object]
+
+
 class TraitReader:
-    """Reads one trait from the family at `index`."""
+    """Reads one trait from the family at `index`.
+
+    Attributes:
+        value: returns the trait's value, given the state and the frame of a clock.
+    """
 
     def __init__(
         self,
@@ -99,16 +106,7 @@ class TraitReader:
         self._window = None if trait.window is None else trait.window.suffix
         self._needs = [(layout.family.needs.index(need), FOLD[need]) for need in NEEDS[trait.measure]]
         self._finish, self._days = _finish(trait, days), days
-        self._read = self._of_days() if self.reads_days else self._of_occurrences
-
-    def value(self, state: TraitState, frame: Frame) -> object:
-        """Return the trait's value as of a frame."""
-        slot = state.slots[self.index]
-        if type(slot) is not Buckets:
-            if slot == b"":
-                return self._none
-            slot = self.layout.opened(state, self.index)
-        return self._read(slot, frame)
+        self.value = self._of_days() if self.reads_days else self._of_occurrences()
 
     def first_row(self, buckets: Buckets, frame: Frame) -> int:
         """Return the row where the trait's window begins: a day, or an occurrence where those are read."""
@@ -119,37 +117,55 @@ class TraitReader:
             return bisect_left(buckets.days, start)
         return bisect_left(buckets.ats, start if self.window.unit.is_elapsed else self._days.start(start))
 
-    def _of_days(self) -> Callable[[Buckets, Frame], object]:
-        window, finish, none = self._window, self._finish, self._none
+    def _of_days(self) -> Value:
+        index, opened, window = self.index, self.layout.opened, self._window
+        none, finish = self._none, self._finish
         (need, fold), *others = self._needs
 
-        def read(buckets: Buckets, frame: Frame) -> object:
-            days, parts = buckets.days, buckets.parts
-            row = 0 if window is None else bisect_left(days, frame.starts[window])
-            if row >= len(days):
+        def of_one_need(state: TraitState, frame: Frame) -> object:
+            slot = state.slots[index]
+            if type(slot) is not Buckets:
+                if slot == b"":
+                    return none
+                slot = opened(state, index)
+            row = 0 if window is None else bisect_left(slot.days, frame.starts[window])
+            column = slot.parts[need]
+            if row:
+                column = column[row:]
+            if not column:
                 return none
-            folded = fold(parts[need][row:] if row else parts[need])
-            return finish(frame, folded, *[also(parts[other][row:]) for other, also in others])
+            return fold(column) if finish is _itself else finish(frame, fold(column))
 
-        def read_one(buckets: Buckets, frame: Frame) -> object:
-            days = buckets.days
-            row = 0 if window is None else bisect_left(days, frame.starts[window])
-            if row >= len(days):
+        def of_needs(state: TraitState, frame: Frame) -> object:
+            slot = state.slots[index]
+            if type(slot) is not Buckets:
+                if slot == b"":
+                    return none
+                slot = opened(state, index)
+            row = 0 if window is None else bisect_left(slot.days, frame.starts[window])
+            parts = slot.parts
+            column = parts[need][row:]
+            if not column:
                 return none
-            column = buckets.parts[need]
-            return finish(frame, fold(column[row:] if row else column))
+            return finish(frame, fold(column), *[also(parts[other][row:]) for other, also in others])
 
-        return read if others else read_one
+        return of_needs if others else of_one_need
 
-    def _of_occurrences(self, buckets: Buckets, frame: Frame) -> object:
-        rows: Sequence[int] = range(self.first_row(buckets, frame), len(buckets.ats))
-        if self.condition is not None:
-            matches, clock = self.condition.matches, frame.clock
-            rows = [row for row in rows if matches(buckets, row, clock)]
-        if not rows:
-            return self._none
-        lifted = self.layout.lifted
-        return self._finish(frame, *[fold(lifted(buckets, rows, need)) for need, fold in self._needs])
+    def _of_occurrences(self) -> Value:
+        def value(state: TraitState, frame: Frame) -> object:
+            if state.slots[self.index] == b"":
+                return self._none
+            buckets = self.layout.opened(state, self.index)
+            rows: Sequence[int] = range(self.first_row(buckets, frame), len(buckets.ats))
+            if self.condition is not None:
+                matches, clock = self.condition.matches, frame.clock
+                rows = [row for row in rows if matches(buckets, row, clock)]
+            if not rows:
+                return self._none
+            lifted = self.layout.lifted
+            return self._finish(frame, *[fold(lifted(buckets, rows, need)) for need, fold in self._needs])
+
+        return value
 
 
 def reader_of(
@@ -162,22 +178,25 @@ def reader_of(
 
 def _finish(trait: CompiledTrait, days: LocalDays) -> Callable[..., object]:
     """Return how a trait's value is made of its folded needs."""
-    major = _major(trait.divisor)
     match trait.measure:
         case "exists":
             return lambda frame, count: count > 0
         case "count" | "distinct":
-            return lambda frame, count: count
+            return _itself
         case "recency":
             return _recency(trait.unit, days)
         case "first" | "last":
-            return lambda frame, stamped: major(restored(stamped[3], trait.of_type))
+            return _stamped(trait)
         case "sum":
-            return lambda frame, numbers, total: major(total) if numbers else None
+            return _total(trait.divisor)
         case "avg":
-            return lambda frame, numbers, total: major(float(total) / numbers) if numbers else None
+            return _mean(trait.divisor)
         case _:
-            return lambda frame, number: major(number)
+            return _major(trait.divisor)
+
+
+def _itself(frame: Frame, folded: object) -> object:
+    return folded
 
 
 def _recency(unit: Unit, days: LocalDays) -> Callable[[Frame, int], int]:
@@ -187,7 +206,24 @@ def _recency(unit: Unit, days: LocalDays) -> Callable[[Frame, int], int]:
     return lambda frame, latest: (frame.now - latest) // length
 
 
-def _major(divisor: int | None) -> Callable[[Any], Any]:
+def _stamped(trait: CompiledTrait) -> Callable[[Frame, Sequence[Any]], object]:
+    major, kind = _major(trait.divisor), trait.of_type
+    return lambda frame, stamped: major(frame, restored(stamped[3], kind))
+
+
+def _total(divisor: int | None) -> Callable[[Frame, int, float], float | None]:
     if divisor is None:
-        return lambda value: value
-    return lambda value: None if value is None else float(value) / divisor
+        return lambda frame, numbers, total: total if numbers else None
+    return lambda frame, numbers, total: float(total) / divisor if numbers else None
+
+
+def _mean(divisor: int | None) -> Callable[[Frame, int, float], float | None]:
+    if divisor is None:
+        return lambda frame, numbers, total: float(total) / numbers if numbers else None
+    return lambda frame, numbers, total: float(float(total) / numbers) / divisor if numbers else None
+
+
+def _major(divisor: int | None) -> Callable[[Frame, Any], Any]:
+    if divisor is None:
+        return _itself
+    return lambda frame, value: None if value is None else float(value) / divisor
