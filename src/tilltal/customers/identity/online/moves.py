@@ -60,20 +60,18 @@ def changes(before: Spans, after: Spans) -> Moves:
         before: spans as they were, of all tokens that were known; others may be there too.
         after: spans as they are now, of every token of the component.
     """
+    owners = {token: spans for token, spans in after.items() if before.get(token) != spans}
     whole: list[Move] = []
     passages: list[Passage] = []
-    for token in after:
-        if token in before and before[token] != after[token]:
-            moved, passed = _compared(token, before[token], after[token])
+    known = owners.keys() & before.keys()
+    for token in owners:
+        if token in known:
+            moved, passed = _compared(token, before[token], owners[token])
             whole += moved
             passages += passed
-    return Moves(
-        owners={token: spans for token, spans in after.items() if before.get(token) != spans},
-        whole=tuple(whole),
-        passages=tuple(passages),
-        gone=(_profiles(before[token] for token in after if token in before) - _profiles(after.values()))
-        & after.keys(),
-    )
+    lost = _profiles(before[token] for token in known)
+    gone = lost - _profiles(after.values()) if lost else lost
+    return Moves(owners=owners, whole=tuple(whole), passages=tuple(passages), gone=gone & after.keys())
 
 
 def _profiles(owners: Iterable[Sequence[Owned]]) -> frozenset[int]:

@@ -88,7 +88,8 @@ class Applier:
         fresh = await _fresh(tx, messages)
         if not fresh:
             return Applied(fresh=frozenset(), profiles=0)
-        seen = [observed for one in fresh if (observed := one.observed) is not None]
+        together = [one for one in fresh if len(one.ids) > 1]
+        seen = [observed for one in together if (observed := one.observed) is not None]
         writes = Writes(observations=seen, identities=list(dict.fromkeys(identities)))
         resolved = await self._resolved(tx, fresh, writes)
         writes.log = [one.logged for one in fresh]
@@ -210,16 +211,17 @@ class Applier:
 
     def _is_clear(self, one: Incoming, found: _Resolved) -> bool:
         """True if a message needs no settling; a token seen for the first time, alone, is noted."""
-        at, observed = one.logged.at, one.observed
-        namespace, token = one.ids[0]
-        if observed is None and token not in found.owners:
+        ids, at = one.ids, one.logged.at
+        namespace, token = ids[0]
+        if len(ids) == 1 and token not in found.owners:
             span = self._identity.alone(namespace, token, at)
             if span is not None and span.profile is not None:
                 found.owners[token] = (span,)
                 found.is_known[span.profile] = namespace in self._people
             return span is not None
-        if self._identity.plain(found.owners, one.ids, at) is not None:
+        if self._identity.plain(found.owners, ids, at) is not None:
             return True
+        observed = one.observed
         stretched = None if observed is None else self._identity.stretched(found.owners, observed)
         found.owners.update(stretched or {})
         return stretched is not None
@@ -245,11 +247,12 @@ class Applier:
         What is given is written with them: last, so that processes wait for each other's log only then.
         """
         moves = resolved.moves
-        rows: dict[int, list[Incoming]] = defaultdict(list)
+        rows: dict[int, list[Logged]] = defaultdict(list)
         for one in fresh:
-            owner = owner_at(resolved.owners[one.logged.token], one.logged.at)
+            row = one.logged
+            owner = owner_at(resolved.owners[row.token], row.at)
             if owner is not None:
-                rows[owner].append(one)
+                rows[owner].append(row)
         touched = rows.keys() | moves.profiles
         stored = await self._locked(tx, touched | resolved.is_known.keys() | resolved.nobody)
         gone = resolved.nobody & stored.keys()
@@ -265,10 +268,13 @@ class Applier:
         for profile in sorted(touched):  # one from beginning to end: it stays in the processor's cache
             state = states.pop(profile, None) or self._opened(stored, profile)
             state.is_known = resolved.is_known.get(profile, state.is_known)
-            for one in rows.get(profile, ()):
-                if not remade or (one.logged.token, profile) not in remade:
-                    self._add(state, one.logged, clock)
-            await self._finish(tx, profile, state, writes, clock)
+            for row in rows.get(profile, ()):
+                if not remade or (row.token, profile) not in remade:
+                    self._add(state, row, clock)
+            if state.is_untold:
+                await self._finish(tx, profile, state, writes, clock)
+            else:
+                self._bring_up(profile, state, writes, clock)
         await tx.write(writes)
         return len(touched)
 
@@ -333,13 +339,19 @@ class Applier:
         self, tx: Transaction, profile: int, state: ProfileState, writes: Writes, clock: Clock
     ) -> None:
         """Bring a state up to the clock and note what that changes."""
+        is_told_now = state.is_untold and not self._is_making
+        self._bring_up(profile, state, writes, clock)
+        if is_told_now:
+            note(profile, await self._turned(tx, profile, state, clock), writes)
+
+    def _bring_up(self, profile: int, state: ProfileState, writes: Writes, clock: Clock) -> None:
+        """Bring a state up to the clock; note what that changes, if anybody was told of it before."""
+        program = self._program
         is_untold, state.is_untold = state.is_untold, self._is_making
-        for moved in self._program.advance(state, clock):
+        for moved in program.advance(state, clock):
             if not is_untold:
                 note(profile, moved, writes)
-        if is_untold and not self._is_making:
-            note(profile, await self._turned(tx, profile, state, clock), writes)
-        writes.states.append(State(profile, self._program.encode(state), state.due))
+        writes.states.append(State(profile, program.encode(state), state.due))
 
     async def _turned(self, tx: Transaction, profile: int, state: ProfileState, clock: Clock) -> Moved:
         """Return what is otherwise with a customer who was made anew."""

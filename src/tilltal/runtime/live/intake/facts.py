@@ -8,6 +8,7 @@ from __future__ import annotations
 from binascii import hexlify
 from collections.abc import Mapping
 from datetime import date
+from functools import lru_cache
 from struct import Struct
 from types import GenericAlias, new_class
 from typing import Final, TypeAlias, TypedDict
@@ -27,6 +28,7 @@ from tilltal.workspace.workspace import Workspace
 
 Fact: TypeAlias = Event | RecordFact | ConsentFact | HoldingFact
 
+_received = lru_cache(maxsize=64)(instant_of)  # messages that come together arrive together
 _groups = Struct("8s4s4s4s12s").unpack  # the digits of a UUID
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(tuple[str, dict[str, object]]).decode
@@ -108,10 +110,11 @@ def _uuid(event_id: bytes) -> str:
 
 
 def _event(row: Logged, reading: _Reading) -> Event:
+    received = _received(row.received)
     return Event(
         type=row.name,
-        at=instant_of(row.at),
-        received=instant_of(row.received),
+        at=received if row.at == row.received else instant_of(row.at),
+        received=received,
         event_id=_uuid(row.event_id),
         fields=reading.fields(row.body),
     )
