@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -20,7 +20,7 @@ from tilltal.customers.live.evaluation import Evaluation, Reading
 from tilltal.customers.live.facts.pending import Fact, instants_of, packed, unpacked
 from tilltal.customers.live.inputs import Inputs
 from tilltal.customers.live.program import Nodes, Reference
-from tilltal.customers.live.state import Fragment, ProfileState, Stored
+from tilltal.customers.live.state import NOBODY, Fragment, ProfileState, Stored, names_in
 from tilltal.customers.live.traits.families import Family
 from tilltal.customers.live.traits.live_traits import Occurrence
 from tilltal.customers.live.traits.partials import Partial
@@ -86,6 +86,7 @@ class ProfileProgram:
         self.audience_names = self._evaluation.audiences
         self._bits = {name: 1 << bit for bit, name in enumerate(self.audience_names)}
         self._held = lru_cache(maxsize=65536)(self._names_of)
+        self._flat_audiences = lru_cache(maxsize=65536)(self._flat_audiences_of)
         self._mask = lru_cache(maxsize=65536)(self._mask_of)
         self._reading = lru_cache(maxsize=256)(self._reading_of)
 
@@ -105,31 +106,34 @@ class ProfileProgram:
             raise SupersededError.of(
                 "E531", "Customers were made anew by other definitions.", hint="Try again."
             )
-        state = ProfileState(
-            stored.is_known,
-            frozenset(stored.lookalikes),
+        is_known, lookalikes = stored.is_known, frozenset(stored.lookalikes)
+        is_current = stored.edition == self.edition
+        return ProfileState(
+            is_known,
+            lookalikes,
             stored.persona,
             stored.stage,
-            self._mask(stored.audiences),
+            self._mask(bytes(stored.flat_audiences)),
             stored.until,
             stored.due,
             stored.waiting,
-            dict(stored.fragments),
-            is_untold=stored.is_untold,
+            cast("dict[int, bytes | Fragment]", stored.fragments),
+            self._evaluation.restored(stored.inputs) if is_current else [],
+            0,
+            0,
+            [],
+            not is_current,
+            stored.standing if is_current else NOBODY,
+            (is_known, lookalikes) if is_current else (False, frozenset()),
+            stored.is_untold,
         )
-        if stored.edition == self.edition:
-            state.is_stale = False
-            state.inputs = self._evaluation.restored(stored.inputs)
-            state.standing = stored.standing
-            state.seen = state.is_known, state.lookalikes
-        return state
 
     def encode(self, state: ProfileState) -> bytes:
         """Return a state as it is stored."""
         is_current = _is_settled(state)
         fragments = state.fragments.copy()
         for token, each in fragments.items():
-            if isinstance(each, Fragment):
+            if type(each) is Fragment:
                 fragments[token] = self._inputs.closed(each)
         stored = (
             self.edition if is_current else "",
@@ -140,7 +144,7 @@ class ProfileProgram:
             state.stage,
             state.standing,
             state.persona,
-            self._held(state.audiences),
+            self._flat_audiences(state.audiences),
             tuple(state.lookalikes),
             self._evaluation.flat(state.inputs) if is_current else [],
             fragments,
@@ -209,12 +213,12 @@ class ProfileProgram:
         First every due instant on the way is looked at, as of that instant, then the clock's. A clock that
         lies before the last evaluation counts as that.
         """
-        frame = self._evaluation.frames.at(clock)
-        if state.until is not None and frame.now < state.until:
-            frame = self._frame(state.until)
+        frame, until = self._evaluation.frames.at(clock), state.until
+        if until is not None and frame.now < until:
+            frame = self._frame(until)
         moved: list[Moved] = []
-        while not state.is_stale and state.due is not None and state.due < frame.now:
-            self._step(state, self._frame(state.due), moved)
+        while (due := state.due) is not None and due < frame.now and not state.is_stale:
+            self._step(state, self._frame(due), moved)
         self._step(state, frame, moved)
         return tuple(moved)
 
@@ -266,9 +270,9 @@ class ProfileProgram:
 
     def _step(self, state: ProfileState, frame: Frame, moved: list[Moved]) -> None:
         """Evaluate a customer as of an instant, not before the last one."""
-        now = frame.now
-        is_full = state.is_stale or (state.due is not None and state.due <= now)
-        if state.waiting is not None and (state.waiting <= now or state.is_stale):
+        now, due, waiting = frame.now, state.due, state.waiting
+        is_full = state.is_stale or (due is not None and due <= now)
+        if waiting is not None and (waiting <= now or state.is_stale):
             self._release(state, frame)
         if not is_full and _is_settled(state):
             state.until = now
@@ -305,7 +309,7 @@ class ProfileProgram:
 
     def _fragments(self, state: ProfileState) -> list[Fragment]:
         return [
-            each if isinstance(each, Fragment) else self._opened(state, token)
+            each if type(each) is Fragment else self._opened(state, token)
             for token, each in state.fragments.items()
         ]
 
@@ -318,8 +322,11 @@ class ProfileProgram:
     def _names_of(self, mask: int) -> tuple[str, ...]:
         return tuple(name for name, bit in self._bits.items() if mask & bit)
 
-    def _mask_of(self, names: tuple[str, ...]) -> int:
-        return sum(self._bits.get(name, 0) for name in names)
+    def _flat_audiences_of(self, mask: int) -> msgspec.Raw:
+        return msgspec.Raw(_encode(self._held(mask)))
+
+    def _mask_of(self, flat_audiences: bytes) -> int:
+        return sum(self._bits.get(name, 0) for name in names_in(flat_audiences))
 
 
 def _is_settled(state: ProfileState) -> bool:

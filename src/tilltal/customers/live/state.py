@@ -83,10 +83,14 @@ class ProfileState(msgspec.Struct, eq=False):
     is_untold: bool = False
 
 
+names_in = msgspec.msgpack.Decoder(tuple[str, ...]).decode
+
+
 class Stored(msgspec.Struct, array_like=True):
     """A customer as bytes hold it.
 
     `edition` tells what `inputs` were found with; empty where stale. `made`: what fragments were made by.
+    Sets of audiences are met again and again, so they stay bytes, to be known as a whole.
     """
 
     edition: str
@@ -97,9 +101,14 @@ class Stored(msgspec.Struct, array_like=True):
     stage: str | None
     standing: LiveStanding
     persona: str | None
-    audiences: tuple[str, ...]
+    flat_audiences: msgspec.Raw
     lookalikes: tuple[str, ...]
     inputs: list[Any]
     fragments: dict[int, bytes]
     made: str = ""
     is_untold: bool = False
+
+    @property
+    def audiences(self) -> tuple[str, ...]:
+        """The names of the audiences that hold it."""
+        return names_in(self.flat_audiences)
