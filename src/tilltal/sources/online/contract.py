@@ -7,7 +7,7 @@ the JSON document of a message instead of a line of a JSON Lines file.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator
 from datetime import date, timedelta
 from typing import Literal, TypeAlias, cast
 
@@ -93,32 +93,22 @@ _CONSENT = "{'purpose': purpose, 'channel': '*' if channel is None else channel,
 
 
 class OnlineContract:
-    """The contract of one source of the collector, made ready to read many messages."""
+    """The contract of one source of the collector, made ready to read many messages.
+
+    Attributes:
+        read: returns the message as the source keeps it, or every reason why it is turned away. A row states
+            at least one identifier; whether any is usable, its normalised form has to tell: see `nobody`.
+            It is given the message as a JSON decoder gives it, where a time may be an aware datetime, such as
+            `timestamp` once it is corrected for the sender's clock; and when it arrived, in microseconds: no
+            time may lie more than five minutes after it.
+    """
 
     def __init__(self, name: str, source: Source, context: Context, identity: Identity) -> None:
         self.name = name
         self.source = source
         self._context = context
         self._identity = identity
-        self._read = self._written()
-
-    def read(self, document: Document, arrival: int) -> Row | Rejected:
-        """Return the message as the source keeps it, or every reason why it is turned away.
-
-        A row states at least one identifier; whether any is usable, its normalised form has to tell: see
-        `nobody`.
-
-        Args:
-            document: the message as a JSON decoder gives it; a time may be an aware datetime, such as
-                `timestamp` once it is corrected for the sender's clock.
-            arrival: when it arrived, in microseconds; no time may lie more than five minutes after it.
-        """
-        if type(document) is not dict and not isinstance(document, Mapping):
-            return self._rejected([Reason(code="S326")])
-        try:
-            return self._read(document, arrival)
-        except (UnicodeEncodeError, RecursionError):  # half a surrogate pair, endless nesting: no JSON
-            return self._rejected([Reason(code="S326")])
+        self.read: Read = self._written()
 
     def nobody(self) -> Rejected:
         """Return the rejection of a row none of whose identifiers is usable."""
@@ -152,7 +142,7 @@ class OnlineContract:
             "event_id.update(id.encode())",
             f"return Row({_row(self.name, self.source, roles, fields)})",
         ]
-        return cast("Read", writer.function())
+        return cast("Read", writer.function(otherwise="no_json()"))
 
     def _scope(self) -> dict[str, object]:
         """Return what the text of the function calls and compares with."""
@@ -161,6 +151,7 @@ class OnlineContract:
         return {
             "Row": Row,
             "refused": self._refused,
+            "no_json": lambda: self._rejected([Reason(code="S326")]),
             "head": hashlib.md5((self.name + SEPARATOR).encode(), usedforsecurity=False).copy,
             "plain": frozenset(filter(is_name, known_values(source.event))),
             "is_name": is_name,

@@ -10,7 +10,12 @@ from collections.abc import Callable, Mapping
 
 from tilltal.sources.inputs import Input
 from tilltal.sources.online.casts import Ways
-from tilltal.sources.online.cells import step_into
+from tilltal.sources.online.cells import SPACES, step_into
+from tilltal.sources.online.quick import text_cell
+
+_TEXT_CELL = (
+    "raw.strip(SPACES) or None if type(raw) is str and raw.isascii() else None"  # as the function says
+)
 
 
 class Writer:
@@ -21,7 +26,8 @@ class Writer:
 
     def __init__(self, scope: Mapping[str, object]) -> None:
         self.lines = ["find, reasons = document.get, []"]
-        self._scope = {"step_into": step_into, **scope}
+        self._heads: dict[str, str] = {}
+        self._scope = {"step_into": step_into, "SPACES": SPACES, "Mapping": Mapping, **scope}
 
     def name(self, value: object) -> str:
         """Put a value into the scope, and return its name there."""
@@ -39,17 +45,40 @@ class Writer:
         head, *rest = one.column.split(".")
         self.lines.append(f"raw = find({one.column!r})")
         if rest:
-            self.lines += ["if raw is None:", f"    raw = find({head!r})"]
-            self.lines += [
-                f"    raw = raw.get({step!r}) if type(raw) is dict else step_into(raw, {step!r})"
-                for step in rest
-            ]
-        self.lines.append(f"{into} = {self.name(short)}(raw)")
+            found = self._head(head)
+            self.lines.append("if raw is None:")
+            for step in rest:
+                step_in = f"{found}.get({step!r}) if type({found}) is dict else step_into({found}, {step!r})"
+                self.lines.append(f"    raw = {step_in}")
+                found = "raw"
+        self.lines.append(f"{into} = {_TEXT_CELL if short is text_cell else f'{self.name(short)}(raw)'}")
         self.lines.append(f"if {into} is None: {into} = {self.name(slow)}(raw, reasons)")
 
-    def function(self) -> Callable[..., object]:
-        """Compile what was written: a function of a message and the instant of its arrival."""
-        text = "def read(document, arrival):\n" + "".join(f"    {line}\n" for line in self.lines)
+    def _head(self, key: str) -> str:
+        """Return the variable of a key that paths begin with; it is found once."""
+        if key not in self._heads:
+            self._heads[key] = f"head{len(self._heads)}"
+            self.lines.append(f"{self._heads[key]} = find({key!r})")
+        return self._heads[key]
+
+    def function(self, otherwise: str) -> Callable[..., object]:
+        """Compile what was written: a function of a message and the instant of its arrival.
+
+        Args:
+            otherwise: the words of what it returns for what is no JSON object, such as half a surrogate pair
+                or endless nesting.
+        """
+        text = "\n".join(
+            [
+                "def read(document, arrival):",
+                "    if type(document) is not dict and not isinstance(document, Mapping):",
+                f"        return {otherwise}",
+                "    try:",
+                *(f"        {line}" for line in self.lines),
+                "    except (UnicodeEncodeError, RecursionError):",
+                f"        return {otherwise}",
+            ]
+        )
         exec(compile(text, "<contract>", "exec"), self._scope)  # noqa: S102  # names stand in it as literals
         function = self._scope["read"]
         assert callable(function)

@@ -86,9 +86,22 @@ class Desk:
         if not usable:
             return False
         ids = tuple(usable)
+        leading = ids[0][1]
         if row.personal:
-            self._note_personal(row, ids[0][1], made)
-        made.messages.append(_incoming(row, ids))
+            self._note_personal(row, leading, made)
+        at, received = row.at, row.received
+        logged = Logged(
+            event_id=row.event_id,
+            token=leading,
+            ids=(leading,) if len(ids) == 1 else tuple([token for _, token in ids]),
+            kind=row.kind,
+            name=row.name,
+            source=row.source,
+            at=at if at < received else received,  # a clock that is a little ahead means now
+            received=received,
+            body=body_of(row.message_id, row.fields),
+        )
+        made.messages.append(Incoming(logged=logged, ids=ids, message_id=row.message_id))
         return True
 
     def keep_secrets(self, made: Pseudonymised) -> None:
@@ -112,18 +125,3 @@ class Desk:
 def _written(at: int) -> str:
     """Return an instant as the vault compares it: the text of a naive UTC timestamp."""
     return str(instant_of(at).replace(tzinfo=None))
-
-
-def _incoming(row: Row, ids: tuple[tuple[str, int], ...]) -> Incoming:
-    logged = Logged(
-        event_id=row.event_id,
-        token=ids[0][1],
-        ids=tuple([token for _, token in ids]),
-        kind=row.kind,
-        name=row.name,
-        source=row.source,
-        at=row.at if row.at < row.received else row.received,  # a clock that is a little ahead means now
-        received=row.received,
-        body=body_of(row.message_id, row.fields),
-    )
-    return Incoming(logged=logged, ids=ids, message_id=row.message_id)
