@@ -6,6 +6,7 @@ calls lies in its scope.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, cast
@@ -13,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 from tilltal.customers.live.traits.buckets import BEFORE, Layout, TraitState
 from tilltal.customers.live.traits.families import Family
-from tilltal.customers.live.traits.partials import WORDS_SCOPE, flat, lift_words
+from tilltal.customers.live.traits.partials import MERGE, WORDS_SCOPE, flat, lift_words
 from tilltal.customers.traits.online import Event
 from tilltal.customers.traits.schema import EventType, Schemas, common_fields, field_type
 from tilltal.rules.clock import Clock
@@ -52,7 +53,7 @@ class _Writer:
     def __init__(self, kind: EventType, schemas: Schemas, zone: ZoneInfo) -> None:
         self._kind, self._schemas = kind, schemas
         self._clock = Clock(datetime(1970, 1, 1, tzinfo=UTC), zone)  # of conditions that read none
-        self._scope: dict[str, object] = dict(WORDS_SCOPE)
+        self._scope: dict[str, object] = {**WORDS_SCOPE, "bisect_left": bisect_left}
 
     def adder(self, event_type: str, layouts: Sequence[Layout]) -> Adder:
         """Return the function: it adds to each family whose condition an event fulfils."""
@@ -92,7 +93,7 @@ class _Writer:
         lines = [f"buckets = {self._name(layout.opened)}(state, {index})"]
         if family.has_days:
             day = "day" if family.is_daily else str(BEFORE)
-            lines.append(f"{self._name(layout.add_day)}(buckets, {day}, [{', '.join(lift_words(family))}])")
+            lines += self._into_day(family, day)
         if family.has_occurrences:
             stamps = ["received", "event_id"] if family.has_stamps else []
             kept = ", ".join([*stamps, *(["value"] if family.of is not None else []), *fields])
@@ -106,6 +107,20 @@ class _Writer:
             yield f"value = {self._read(family.of, read)}"
             yield "if value is not None:"
             yield from _indented(lines)
+
+    def _into_day(self, family: Family, day: str) -> Iterator[str]:
+        """Yield the lines that do what `Layout.add_day` does, for this family's needs."""
+        needs = list(enumerate(zip(family.needs, lift_words(family), strict=True)))
+        yield "days, parts = buckets.days, buckets.parts"
+        yield f"row = bisect_left(days, {day})"
+        yield f"if row < len(days) and days[row] == {day}:"
+        for place, (need, words) in needs:
+            yield f"    column = parts[{place}]"
+            yield f"    column[row] = {self._name(MERGE[need])}(column[row], {words})"
+        yield "else:"
+        yield f"    days.insert(row, {day})"
+        for place, (_, words) in needs:
+            yield f"    parts[{place}].insert(row, {words})"
 
     def _read(self, field: str, read: Read) -> str:
         """Return the words for a field of the event as it is seen."""
