@@ -15,6 +15,50 @@ from tilltal.api.errors import api_error, reply_to
 from tilltal.api.serving.gate import Gate
 
 _HEAD_LIMIT = 64 * 1024  # bytes of a request's line and headers; llhttp itself has none
+_AT_ONCE = 64 * 1024  # bytes that wait for nothing
+
+
+class Together:
+    """A transport that sends together what is written in one turn of the loop.
+
+    uvicorn writes the head of an answer and its body one after the other, and uvloop would send each at once:
+    two packets, and two visits to the kernel.
+    """
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._held: list[bytes] = []
+
+    def write(self, data: bytes) -> None:
+        """Take bytes to be sent at the end of this turn."""
+        if not self._held:
+            self._loop.call_soon(self._send)
+        self._held.append(data)
+        if len(data) > _AT_ONCE:  # whoever sends much has to be told when it is too much
+            self._send()
+
+    def _send(self) -> None:
+        if self._held:
+            self._transport.write(b"".join(self._held))
+            self._held.clear()
+
+    def close(self) -> None:
+        """Close once all is sent."""
+        self._send()
+        self._transport.close()
+
+    def abort(self) -> None:
+        """Close at once."""
+        self._transport.abort()
+
+    def is_closing(self) -> bool:
+        """True if it is being closed."""
+        return self._transport.is_closing()
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        """Give the connection to another protocol."""
+        self._transport.set_protocol(protocol)
 
 
 class PatientProtocol(HttpToolsProtocol):
@@ -37,6 +81,7 @@ class PatientProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Let the connection in."""
         super().connection_made(cast("asyncio.Transport", transport))
+        self.transport = cast("asyncio.Transport", Together(self.transport, self.loop))
         self.gate.enter(self, time.monotonic())
 
     def connection_lost(self, exc: Exception | None) -> None:
