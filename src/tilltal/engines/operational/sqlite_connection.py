@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tilltal.core.errors import EngineError
 from tilltal.engines.operational import sqlite_writes
+from tilltal.engines.operational.rows import decision_number
 from tilltal.engines.operational.steps import VERSION, VERSION_TABLE, missing_steps
 
 BUSY_MS = 10_000
@@ -21,6 +22,7 @@ def connected(path: Path, *, cache_mb: int) -> sqlite3.Connection:
     connection = sqlite3.connect(
         path, timeout=BUSY_MS / 1000, isolation_level=None, check_same_thread=False, cached_statements=512
     )
+    connection.create_function("decision_number", 1, decision_number, deterministic=True)
     for pragma in (
         "journal_mode = WAL",
         "synchronous = FULL",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import cache
+from itertools import islice
 
 import msgspec
 
@@ -254,9 +255,23 @@ def decisions_after(
     connection: sqlite3.Connection, after: bytes, limit: int, profile: int | None
 ) -> list[Decided]:
     """Return decisions after an id, of one profile if it is given."""
-    of, given = ("", (after, limit)) if profile is None else ("profile = ? AND ", (profile, after, limit))
-    query = f"SELECT {rows.DECISION} FROM decisions WHERE {of}id > ? ORDER BY id LIMIT ?"
-    return [rows.decided(row) for row in connection.execute(query, given)]
+    if profile is not None:
+        return list(islice(_decisions_of(connection, profile, after), limit))
+    query = f"SELECT {rows.DECISION} FROM decisions WHERE id > ? ORDER BY id LIMIT ?"
+    return [rows.decided(row) for row in connection.execute(query, (after, limit))]
+
+
+def _decisions_of(connection: sqlite3.Connection, profile: int, after: bytes) -> Iterator[Decided]:
+    """Return decisions of one profile after an id; a number may be that of others too."""
+    numbers = """
+        SELECT rowid FROM decision_profiles
+        WHERE decision_profiles MATCH printf('%x', ?) AND rowid >= ? ORDER BY rowid"""
+    query = f"""
+        SELECT {rows.DECISION} FROM decisions
+        WHERE id > ? AND id >= ? AND id < ? AND profile = ? ORDER BY id"""
+    for (number,) in connection.execute(numbers, (profile, rows.decision_number(after))):
+        first, end = rows.numbered_from(number), rows.numbered_from(number + 1)
+        yield from map(rows.decided, connection.execute(query, (after, first, end, profile)))
 
 
 def responses(connection: sqlite3.Connection, decision_id: bytes) -> list[Answered]:

@@ -19,6 +19,7 @@ from tilltal.engines.operational import rows, sqlite_reads
 PORTION = 10_000  # log rows that one call removes: a few tens of milliseconds
 _MOST, _STEP = 256, 16  # rows of one statement: a few lengths, so that SQLite prepares each text once
 _TOKENS = "SELECT position, printf('%x', token) FROM log WHERE position"
+_WORD = 2**64 - 1  # as SQLite prints a number in hexadecimal digits
 _FORGET = """
     DELETE FROM changes WHERE position <= ? AND position < (
       SELECT coalesce(min(position) FILTER (WHERE at >= ?), max(position) + 1)
@@ -73,7 +74,7 @@ def write(
     changes = _numbered(connection, "changes", [rows.change_row(change) for change in writes.changes])
     put(connection, f"INSERT INTO changes (position, {rows.CHANGE})", changes)
     terms = [(event_id.hex(),) for event_id in seen]
-    put(connection, "INSERT INTO seen_ids (rowid, id)", _numbered(connection, "seen", terms))
+    _list(connection, "seen_ids", "id", _numbered(connection, "seen", terms))
     _log(connection, [rows.log_row(item) for item in writes.log])
 
 
@@ -82,6 +83,22 @@ def _log(connection: sqlite3.Connection, items: Sequence[rows.Row]) -> None:
         numbered = _numbered(connection, "log", items)
         put(connection, f"INSERT INTO log (position, {rows.LOG})", numbered)
         connection.execute(f"INSERT INTO log_tokens (rowid, token) {_TOKENS} >= ?", numbered[0][:1])
+        _merge(connection, "log_tokens", len(items))
+
+
+def _list(connection: sqlite3.Connection, table: str, column: str, items: Sequence[rows.Row]) -> None:
+    """Put numbers and their terms into a table of FTS5."""
+    if items:
+        put(connection, f"INSERT INTO {table} (rowid, {column})", items)
+        _merge(connection, table, len(items))
+
+
+def _merge(connection: sqlite3.Connection, table: str, count: int) -> None:
+    """Merge segments of a table of FTS5, about as much as that many more terms make due.
+
+    Left to itself FTS5 merges nothing for a while, and then tens of milliseconds within one commit.
+    """
+    connection.execute(f"INSERT INTO {table} ({table}, rank) VALUES ('merge', ?)", (8 + count // 8,))
 
 
 def _numbered(connection: sqlite3.Connection, counter: str, items: Sequence[rows.Row]) -> list[rows.Row]:
@@ -132,6 +149,9 @@ def _put_states(
 def _put_answers(connection: sqlite3.Connection, writes: Writes) -> None:
     decisions = [rows.decision_row(item) for item in writes.decisions]
     put(connection, f"INSERT INTO decisions ({rows.DECISION})", decisions, "ON CONFLICT DO NOTHING")
+    terms = [(rows.decision_number(one.id), one.profile) for one in writes.decisions]
+    found = sorted((number, f"{of & _WORD:x}") for number, of in terms if of is not None)
+    _list(connection, "decision_profiles", "profile", found)
     responses = [rows.response_row(item) for item in writes.responses]
     put(connection, f"INSERT INTO responses ({rows.RESPONSE})", responses)
     waits, over = rows.last_waiting(writes.waiting)
@@ -180,6 +200,11 @@ def forget(connection: sqlite3.Connection, before: int, changes: int, told: int,
         f"DELETE FROM {table} WHERE {column} IN ({old})"
         for table, column in (("responses", "decision"), ("waiting", "decision"), ("decisions", "id"))
     ]
+    unlist = f"""
+        INSERT INTO decision_profiles (decision_profiles, rowid, profile)
+        SELECT 'delete', decision_number(id), printf('%x', profile) FROM decisions
+        WHERE id IN ({old}) AND profile IS NOT NULL"""
+    connection.execute(unlist, (before, PORTION))
     gone = sum(connection.execute(query, (before, PORTION)).rowcount for query in queries)
     if contacts is not None:
         gone += connection.execute(_FORGET_CONTACTS, (contacts, PORTION)).rowcount
