@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+from pathlib import Path
+
+import pytest
+
 from tilltal.core.operational import Owned, State, Writes
-from tilltal.engines.operational.recent import Recent, Touched
+from tilltal.engines.operational import sqlite_reads
+from tilltal.engines.operational.recent import Lately, Recent, Touched
+from tilltal.engines.sqlite import open_sqlite
 
 ALWAYS = 0
 
@@ -28,11 +35,28 @@ def test_a_state_is_found_by_the_first_token_that_is_its_profile_s_at_all_times(
 
 def test_the_oldest_in_use_goes_first() -> None:
     recent = Recent(4_000)
-    for profile in (1, 2, 3):
+    for profile in (1, 2, 3, 4):
         recent.keep(state(profile), profile)
-    assert recent.whose([1]) is not None
-    recent.keep(state(4), 4)
-    assert [profile for profile in (1, 2, 3, 4) if recent.state(profile)] == [1, 3, 4]
+    assert recent.whose([1]) is None
+    assert recent.whose([2]) is not None
+    recent.keep(state(5), 5)
+    assert [profile for profile in range(1, 6) if recent.state(profile)] == [2, 4, 5]
+
+
+def test_what_was_used_since_the_young_became_the_old_outlives_what_was_not() -> None:
+    lately: Lately[str] = Lately()
+    for key in range(6):
+        assert lately.put(key, str(key)) is None
+    assert lately.pop_oldest() == "0"
+    assert lately.get(1) == "1"
+    assert lately.put(3, "three") == "3"
+    lately.put(6, "6")
+    assert lately.pop(2) == "2"
+    assert (len(lately), 2 in lately, 5 in lately, lately.get(2)) == (5, False, True, None)
+    assert [lately.pop_oldest() for _ in range(5)] == ["4", "5", "1", "three", "6"]
+    assert len(lately) == 0
+    with pytest.raises(KeyError):
+        lately.pop_oldest()
 
 
 def test_memory_is_held_within_its_bytes_whatever_replaces_what() -> None:
@@ -109,3 +133,19 @@ def test_reading_ahead_pushes_nobody_out() -> None:
     recent.end_reading([(state(profile), profile) for profile in range(2, 10)])
     assert recent.whose([1]) is not None
     assert recent.is_full
+
+
+def test_while_we_write_memory_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        store = await open_sqlite(tmp_path / "live.db")
+        await store.write(Writes(states=[state(1)], owners={7: (Owned(7, ALWAYS, None, 1),)}))
+        assert await store.whose([7], 1) == (1, state(1))
+        with monkeypatch.context() as patched:
+            patched.setattr(sqlite_reads, "whose", None)  # nobody may ask the file
+            async with store.transaction() as tx:
+                await tx.write(Writes(states=[state(1, 20)]))
+                assert await store.whose([7], 1) == (1, state(1))
+            assert await store.whose([7], 1) == (1, state(1, 20))
+        await store.close()
+
+    asyncio.run(main())

@@ -75,7 +75,7 @@ class Owned(msgspec.Struct, frozen=True):
     is_plain: bool = True
 
 
-class State(msgspec.Struct, frozen=True):
+class State(msgspec.Struct, frozen=True, gc=False):
     """A profile's state, and the instant at which it changes without an event (None = never)."""
 
     profile: int

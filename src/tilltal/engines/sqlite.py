@@ -123,32 +123,27 @@ class SQLiteStore(Questions):
         """Return who owns the first of these tokens that is somebody's, and the state."""
         if self._is_closed:
             raise self._closed()
-        is_current = self._is_current()
-        known = self.recent.whose(tokens) if is_current else None
+        self._forget_if_changed()
+        known = self.recent.whose(tokens)
         if known is not None:
             return known.profile, known
         found = self._answer(sqlite_reads.whose, tokens, at)
-        if found.state is not None and is_current:
+        if found.state is not None:
             self.recent.keep(found.state, found.token)
         return found.profile, found.state
 
-    def _is_current(self) -> bool:
-        """True if memory is as what was committed; what another process has changed is forgotten first.
+    def _forget_if_changed(self) -> None:
+        """Forget what is in memory if another process has committed.
 
-        While a commit of our own is under way nobody can tell whose it is that is seen.
+        While we write ourselves nobody else can; whether somebody did before is seen at the end (`_take`).
         """
         now = asyncio.get_running_loop().time()
-        if now - self._looked_at < _LOOK_SECONDS:
-            return True
-        version = self._answer(data_version)
-        if version == self._seen_here:
-            self._looked_at = now
-            return True
-        if self._turn.locked():
-            return False
-        self.recent.clear()
-        self._seen_here = version
-        return True
+        if now - self._looked_at < _LOOK_SECONDS or self._turn.locked():
+            return
+        self._looked_at, version = now, self._answer(data_version)
+        if version != self._seen_here:
+            self._seen_here = version
+            self.recent.clear()
 
     async def warm(self) -> None:
         """Read customers into memory until it is full, as fast as leaves half of a disk to others."""
@@ -203,7 +198,7 @@ class SQLiteStore(Questions):
             except BaseException:
                 await self.on_writer(roll_back)
                 raise
-            await self._committed(tx.touched, self._handed_over(_ended))
+            await self._committed(tx.touched, self._handed_over(commit))
         self._fold_if_long()
 
     async def write(self, writes: Writes) -> None:
@@ -215,7 +210,7 @@ class SQLiteStore(Questions):
             await self._committed(touched, self._handed_over(_write_alone, writes, unsure))
         self._fold_if_long()
 
-    async def _committed(self, touched: Touched, commit: asyncio.Future[int | None]) -> None:
+    async def _committed(self, touched: Touched, commit: asyncio.Future[None]) -> None:
         """Wait for a commit, and take over what it is of, even if whoever waits goes away meanwhile.
 
         That happens before anything that was handed over later goes on.
@@ -223,22 +218,23 @@ class SQLiteStore(Questions):
         commit.add_done_callback(partial(self._take, touched))
         await asyncio.shield(commit)
 
-    def _take(self, touched: Touched, commit: asyncio.Future[int | None]) -> None:
+    def _take(self, touched: Touched, commit: asyncio.Future[None]) -> None:
         self.sieve.add(touched.seen)  # if it fails, one id more may have been seen
         if commit.cancelled() or commit.exception() is not None:
             self.recent.forget(touched)  # who knows
             return
-        if (version := commit.result()) is not None:
-            self._forget_if_other(version)
-        self.recent.take(touched)
-        self._seen_here = data_version(self._here)
+        self._seen_here = self._answer(data_version)  # first, so that whose commit comes between is seen
+        if not self._forget_if_other(data_version(self._writer)):
+            self.recent.take(touched)
 
-    def _forget_if_other(self, version: int) -> None:
-        """Forget everything if another process has committed before our own transaction began."""
-        if version != self._seen_writing:
-            self._seen_writing = version
-            self.recent.clear()
-            self.sieve = self.sieve.anew()
+    def _forget_if_other(self, version: int) -> bool:
+        """Forget everything if another process has committed, before or after a transaction of our own."""
+        if version == self._seen_writing:
+            return False
+        self._seen_writing = version
+        self.recent.clear()
+        self.sieve = self.sieve.anew()
+        return True
 
     def _sieve_if_not_whole(self) -> None:
         if self._sieving is None and not self.sieve.is_whole:
@@ -328,21 +324,14 @@ def _begun(connection: sqlite3.Connection) -> int:
     return data_version(connection)
 
 
-def _ended(connection: sqlite3.Connection) -> int | None:
-    """Commit; what other processes did was asked as it began."""
-    commit(connection)
-    return None
-
-
-def _write_alone(connection: sqlite3.Connection, writes: Writes, unsure: Sequence[bytes]) -> int | None:
-    version = _begun(connection)
+def _write_alone(connection: sqlite3.Connection, writes: Writes, unsure: Sequence[bytes]) -> None:
+    begin(connection)
     try:
         sqlite_writes.write(connection, writes, {}, unsure)
     except BaseException:
         roll_back(connection)
         raise
     commit(connection)
-    return version
 
 
 async def open_sqlite(path: str | Path, memory_mb: int = MEMORY_MB) -> SQLiteStore:
@@ -360,7 +349,7 @@ async def open_sqlite(path: str | Path, memory_mb: int = MEMORY_MB) -> SQLiteSto
 
 def _open(path: Path, memory_mb: int) -> SQLiteStore:
     with explained(path):
-        writer = connected(path, cache_mb=64)
+        writer = connected(path, cache_mb=32)
         try:
             migrate(writer, str(path))
             readers = [connected(path, cache_mb=16) for _ in range(READERS + 1)]

@@ -7,14 +7,77 @@ SQLite's `data_version`, and then all is forgotten.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterable, Sequence
+from typing import Generic, TypeVar
 
 from tilltal.core.operational import Owned, State, Writes
 from tilltal.engines.operational.rows import all_seen
 
 _STATE_BYTES = 300  # of a state beside its data, of whose token it is, and of their places
 _OWNER_BYTES, _LEAST_OWNERS = 200, 1000
+
+V = TypeVar("V")
+
+
+class Lately(Generic[V]):
+    """Values by key, of which those that nobody used for long can be taken out first.
+
+    What is used belongs to the young; when the old are used up, the young are the old. An order of
+    everybody by last use (`OrderedDict`) would take 80 bytes more of each.
+    """
+
+    __slots__ = ("_old", "_order", "_young")
+
+    def __init__(self) -> None:
+        self._young: dict[int, V] = {}
+        self._old: dict[int, V] = {}
+        self._order: list[int] = []  # the old, the oldest last
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self._young) + len(self._old)
+
+    def __contains__(self, key: int) -> bool:
+        """True if a key is there."""
+        return key in self._young or key in self._old
+
+    def get(self, key: int) -> V | None:
+        """Return a value, which is used by that."""
+        found = self._young.get(key)
+        if found is None and self._old:
+            found = self._old.pop(key, None)
+            if found is not None:
+                self._young[key] = found
+        return found
+
+    def put(self, key: int, value: V) -> V | None:
+        """Put a value under a key; returns which was there."""
+        former = self._young.get(key)
+        if former is None and self._old:
+            former = self._old.pop(key, None)
+        self._young[key] = value
+        return former
+
+    def pop(self, key: int) -> V | None:
+        """Take out a value, if it is there."""
+        found = self._young.pop(key, None)
+        return self._old.pop(key, None) if found is None else found
+
+    def pop_oldest(self) -> V:
+        """Take out a value that was not used for long.
+
+        Raises:
+            KeyError: if there is none.
+        """
+        while self._order:
+            found = self._old.pop(self._order.pop(), None)
+            if found is not None:
+                return found
+        if not self._young:
+            raise KeyError("there is none")
+        self._old, self._young = self._young, {}
+        self._order = list(reversed(self._old))
+        return self._old.pop(self._order.pop())
 
 
 class Touched:
@@ -45,15 +108,16 @@ class Recent:
     def __init__(self, most_bytes: int) -> None:
         self._most_bytes = most_bytes
         self._most_owners = max(most_bytes // (10 * _OWNER_BYTES), _LEAST_OWNERS)
-        self._states: OrderedDict[int, State] = OrderedDict()
-        self._owners: OrderedDict[int, int] = OrderedDict()
+        self._states: Lately[State] = Lately()
+        self._owners: Lately[int] = Lately()
         self._bytes = 0
         self._changed: set[int] | None = None
 
     @property
     def is_full(self) -> bool:
         """True if one state more might be one too many."""
-        return self._bytes * 20 > self._most_bytes * 19
+        count = len(self._states)
+        return self._bytes * (count + 2) > self._most_bytes * count
 
     def __len__(self) -> int:
         """How many states are here."""
@@ -66,19 +130,15 @@ class Recent:
 
     def state(self, profile: int) -> State | None:
         """Return a profile's state, if it is known here."""
-        found = self._states.get(profile)
-        if found is not None:
-            self._states.move_to_end(profile)
-        return found
+        return self._states.get(profile)
 
     def keep(self, state: State, token: int | None = None) -> None:
         """Keep what is committed: a state, and that a token is always that profile's."""
         self._put(state)
         if token is not None:
-            self._owners[token] = state.profile
-            self._owners.move_to_end(token)
+            self._owners.put(state.profile if token == state.profile else token, state.profile)  # one number
             if len(self._owners) > self._most_owners:
-                self._owners.popitem(last=False)
+                self._owners.pop_oldest()
 
     def take(self, touched: Touched) -> None:
         """Take over what was committed."""
@@ -89,9 +149,9 @@ class Recent:
             self._changed.update(touched.states, touched.owners)
         for token, profile in touched.owners.items():
             if profile is None:
-                self._owners.pop(token, None)
+                self._owners.pop(token)
             elif token in self._owners:
-                self._owners[token] = profile
+                self._owners.put(token, profile)
         for profile, state in touched.states.items():
             if state is None:
                 self._drop(profile)
@@ -107,8 +167,7 @@ class Recent:
 
     def clear(self) -> None:
         """Forget everything."""
-        self._states.clear()
-        self._owners.clear()
+        self._states, self._owners = Lately(), Lately()
         self._bytes = 0
         self._changed = None  # what is being read may be of before
 
@@ -126,20 +185,15 @@ class Recent:
                 self.keep(state, None if token in changed else token)
 
     def _put(self, state: State) -> None:
-        profile, states = state.profile, self._states
-        former = states.get(profile)
-        states[profile] = state
-        if former is None:
-            self._bytes += len(state.data) + _STATE_BYTES
-        else:
-            states.move_to_end(profile)
-            self._bytes += len(state.data) - len(former.data)
+        former = self._states.put(state.profile, state)
+        self._bytes += (
+            len(state.data) + _STATE_BYTES if former is None else len(state.data) - len(former.data)
+        )
         while self._bytes > self._most_bytes:
-            _, oldest = states.popitem(last=False)
-            self._bytes -= len(oldest.data) + _STATE_BYTES
+            self._bytes -= len(self._states.pop_oldest().data) + _STATE_BYTES
 
     def _drop(self, profile: int) -> None:
-        former = self._states.pop(profile, None)
+        former = self._states.pop(profile)
         if former is not None:
             self._bytes -= len(former.data) + _STATE_BYTES
 
