@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from tilltal.runtime.live.turns import Steps, Turns, done
+from tilltal.runtime.live.turns import _APART_SECONDS, Steps, Turns, done
 
 
 class Diary:
@@ -45,7 +45,35 @@ def test_other_work_has_its_turn_after_each_portion() -> None:
                 await asyncio.sleep(0)
 
         await asyncio.gather(*(turns.take(diary.work(name)) for name in "abcde"), other())
-        assert "".join(diary.steps) == "-a1b1a2b2-c1d1c2d2-e1e2-"
+        assert "".join(diary.steps) == "-a1b1a2b2-c1d1c2d2--e1e2"
+
+    asyncio.run(main())
+
+
+def test_who_comes_with_the_next_look_at_the_network_is_of_the_portion() -> None:
+    async def main() -> None:
+        diary, turns = Diary(), Turns(most=8)
+
+        async def later(name: str) -> None:
+            await asyncio.sleep(0)
+            await turns.take(diary.work(name))
+
+        await asyncio.gather(turns.take(diary.work("a")), later("b"))
+        assert diary.steps == ["a1", "b1", "a2", "b2"]
+
+    asyncio.run(main())
+
+
+def test_a_portion_that_is_not_full_begins_some_time_after_the_last() -> None:
+    async def main() -> None:
+        diary, turns, loop = Diary(), Turns(most=2), asyncio.get_running_loop()
+        begun = loop.time()
+        await turns.take(diary.work("a"))
+        await turns.take(diary.work("b"))
+        assert loop.time() >= begun + _APART_SECONDS - 0.001  # loops count whole milliseconds
+        for _ in range(3):
+            await asyncio.gather(*(turns.take(diary.work(name)) for name in "cd"))
+        assert len(diary.steps) == 16
 
     asyncio.run(main())
 

@@ -1,8 +1,9 @@
 """Short work of many callers, done together: what came at the same time takes each step at the same time.
 
 A processor takes one step for many faster than all steps for one after another: its caches hold the code
-and the tables that the step needs. Nobody waits for others to come, and other work of the loop has its turn
-after each portion.
+and the tables that the step needs. So a portion waits while every look at the network brings somebody, and
+begins a little after the last one did, unless it is full. After a pause nobody waits. Other work of the loop
+has its turn after each portion.
 """
 
 from __future__ import annotations
@@ -15,12 +16,16 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 Steps = Generator[None, None, T]  # work that pauses after each step but the last, and returns what it gives
 
+_APART_SECONDS = 0.003  # between the beginnings of two portions that are not full
+
 
 class Turns:
     """Does work in the order in which it came; `most` pieces of it before the loop may do anything else."""
 
     def __init__(self, most: int) -> None:
         self._most = most
+        self._before = 0  # who waited at the last look
+        self._begun = 0.0
         self._waiting: deque[tuple[Steps[Any], asyncio.Future[Any]]] = deque()
 
     async def take(self, work: Steps[T]) -> T:
@@ -28,16 +33,29 @@ class Turns:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
         if not self._waiting:
-            loop.call_soon(self._do, loop)
+            loop.call_soon(self._look, loop)
         self._waiting.append((work, future))
         return await future
+
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Do a portion, unless more are coming or the last one has only begun."""
+        count, now = len(self._waiting), loop.time()
+        if self._before < count < self._most:
+            self._before = count
+            loop.call_soon(self._look, loop)
+        elif count < self._most and now < self._begun + _APART_SECONDS:
+            self._before = self._most  # they wait long enough
+            loop.call_later(self._begun + _APART_SECONDS - now, self._look, loop)
+        else:
+            self._before, self._begun = 0, now
+            self._do(loop)
 
     def _do(self, loop: asyncio.AbstractEventLoop) -> None:
         """Do a portion; the rest is done after what else the loop has to do."""
         waiting = self._waiting
         portion = [waiting.popleft() for _ in range(min(self._most, len(waiting)))]
         if waiting:
-            loop.call_soon(self._do, loop)
+            loop.call_soon(self._look, loop)
         while portion:
             portion = [one for one in portion if _has_more(*one)]
 

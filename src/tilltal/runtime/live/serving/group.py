@@ -19,8 +19,9 @@ _log = logging.getLogger("tilltal.server")
 
 T = TypeVar("T")
 
-_GATHERING_SECONDS = 0.005  # at most so long a group waits for those whose requests are being read
-_MANY = 20  # pieces that wait: as many again are about to come, once those of the last group were answered
+_GATHERING_SECONDS = 0.001  # at most so long a group waits for those whose requests are being read
+_MANY = 20  # pieces of a group: as many again are about to come, once those were answered
+_GATHERING_MANY_SECONDS = 0.005
 _MOMENT_SECONDS = 0.001
 
 
@@ -75,6 +76,7 @@ class GroupCommit(Generic[W, T]):
         self._came = asyncio.Event()
         self._is_closing = False
         self._task: asyncio.Task[None] | None = None
+        self._last = 0  # pieces of the last group
         self.groups = 0
         self.since: float | None = None  # loop time since which the oldest piece waits
 
@@ -150,13 +152,14 @@ class GroupCommit(Generic[W, T]):
     async def _gather(self) -> None:
         """Let whoever is about to come join the group: while each look at the network brings somebody.
 
-        Where many wait already, more are about to come: then while every moment brings somebody.
+        Where the last group was of many, as many are about to come: then while every moment brings somebody.
         """
-        before, deadline = 0, asyncio.get_running_loop().time() + _GATHERING_SECONDS
-        while before < self._weight < self._most and asyncio.get_running_loop().time() < deadline:
+        is_many, loop = self._last >= _MANY, asyncio.get_running_loop()
+        before, deadline = 0, loop.time() + (_GATHERING_MANY_SECONDS if is_many else _GATHERING_SECONDS)
+        while before < self._weight < self._most and loop.time() < deadline:
             before = self._weight
             await asyncio.sleep(0)
-            if before == self._weight and len(self._waiting) >= _MANY:
+            if before == self._weight and is_many:
                 await asyncio.sleep(_MOMENT_SECONDS)
 
     def _next(self) -> list[tuple[W, asyncio.Future[T]]]:
@@ -166,6 +169,7 @@ class GroupCommit(Generic[W, T]):
             group.append(self._waiting.popleft())
             weight += group[-1][0].weight
         self._weight -= weight
+        self._last = len(group)
         self.since = asyncio.get_running_loop().time() if self._waiting else None
         return group
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import datetime
@@ -34,6 +35,7 @@ from tilltal.runtime.refresh.run import current_or_none
 from tilltal.workspace.check import usable
 from tilltal.workspace.workspace import Workspace
 
+_BREATH_SECONDS = 0.001  # after each folder that is looked at: the event loop needs the interpreter too
 _LOOK_SECONDS = 2.0
 _log = logging.getLogger("tilltal.server")
 
@@ -215,4 +217,5 @@ def _stamps(root: Path) -> _Stamps:
                 elif entry.name.endswith(".yaml"):
                     stat = entry.stat()
                     found.append((entry.path, stat.st_mtime_ns, stat.st_size))
+        time.sleep(_BREATH_SECONDS)
     return frozenset(found)
