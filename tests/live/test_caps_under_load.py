@@ -55,7 +55,7 @@ def test_a_recount_finds_what_is_over() -> None:
 
 
 def test_caps_hold_under_many_clients() -> None:
-    held(hammered(None, 1500))
+    held(hammered(None, 2500))
 
 
 @pytest.mark.slow
