@@ -122,21 +122,7 @@ class TraitReader:
         none, finish = self._none, self._finish
         (need, fold), *others = self._needs
 
-        def of_one_need(state: TraitState, frame: Frame) -> object:
-            slot = state.slots[index]
-            if type(slot) is not Buckets:
-                if slot == b"":
-                    return none
-                slot = opened(state, index)
-            row = 0 if window is None else bisect_left(slot.days, frame.starts[window])
-            column = slot.parts[need]
-            if row:
-                column = column[row:]
-            if not column:
-                return none
-            return fold(column) if finish is _itself else finish(frame, fold(column))
-
-        def of_needs(state: TraitState, frame: Frame) -> object:
+        def value(state: TraitState, frame: Frame) -> object:
             slot = state.slots[index]
             if type(slot) is not Buckets:
                 if slot == b"":
@@ -149,7 +135,7 @@ class TraitReader:
                 return none
             return finish(frame, fold(column), *[also(parts[other][row:]) for other, also in others])
 
-        return of_needs if others else of_one_need
+        return value
 
     def _of_occurrences(self) -> Value:
         def value(state: TraitState, frame: Frame) -> object:
