@@ -133,14 +133,18 @@ class SQLiteStore(Questions):
         return found.profile, found.state
 
     def _forget_if_changed(self) -> None:
-        """Forget what is in memory if another process has committed.
+        """Forget what is in memory if another process has committed; asked now and then.
 
-        While we write ourselves nobody else can; whether somebody did before is seen at the end (`_take`).
+        While we write ourselves nobody else can: that is asked before, and at the end (`_take`).
         """
         now = asyncio.get_running_loop().time()
-        if now - self._looked_at < _LOOK_SECONDS or self._turn.locked():
-            return
-        self._looked_at, version = now, self._answer(data_version)
+        if now - self._looked_at >= _LOOK_SECONDS and not self._turn.locked():
+            self._looked_at = now
+            self._compare()
+
+    def _compare(self) -> None:
+        """Forget what is in memory if another process has committed."""
+        version = self._answer(data_version)
         if version != self._seen_here:
             self._seen_here = version
             self.recent.clear()
@@ -190,6 +194,7 @@ class SQLiteStore(Questions):
         `is_next`: over what is in the making.
         """
         async with self._turn:
+            self._compare()
             self._forget_if_other(await self.on_writer(_begun))
             self._sieve_if_not_whole()
             tx = (WritingNext if is_next else Writing)(self)
@@ -206,6 +211,7 @@ class SQLiteStore(Questions):
         touched = Touched()
         touched.add(writes)
         async with self._turn:
+            self._compare()
             unsure = self.sieve.passing(touched.seen)
             await self._committed(touched, self._handed_over(_write_alone, writes, unsure))
         self._fold_if_long()
