@@ -32,7 +32,7 @@ from pathlib import Path
 
 import msgspec
 from benchmarks.generate import DATA, TYPES
-from benchmarks.load import closed_loop, open_loop, percentile, wait_until_ready
+from benchmarks.load import closed_loop, open_loop, percentile, run, wait_until_ready
 from benchmarks.refresh import write_definitions
 from rich.console import Console
 from rich.progress import track
@@ -262,12 +262,12 @@ def measure(root: Path, secret: str, arguments: argparse.Namespace, console: Con
         console.print(f"Customers in memory after {warmed(pids):.0f} s more: {memory_mb(pids):,.0f} MB.")
         rng = random.Random(arguments.seed)
         bodies = [("/v1/batch", batch_body(rng, profiles, number)) for number in range(arguments.bodies)]
-        places, run = iter(range(10**9)), time.time_ns()
+        places, stamp = iter(range(10**9)), time.time_ns()
 
         def ingest(number: int) -> tuple[str, bytes]:
             path, body = bodies[next(places) % len(bodies)]
             mark = f'"{os.getpid()}-'.encode()
-            return path, body.replace(mark, f'"{run}-{next(places)}-'.encode())
+            return path, body.replace(mark, f'"{stamp}-{next(places)}-'.encode())
 
         def decide(number: int) -> tuple[str, bytes]:
             customer = next(places) * 7919 % profiles
@@ -313,9 +313,9 @@ def one_round(
     """Return things a second, processor time of one, requests refused, and times at half that rate."""
     seconds, width = arguments.seconds, arguments.connections
     used = cpu_seconds(pids)
-    rate, refused = asyncio.run(closed_loop(ports, secret, make, width, seconds))
+    rate, refused = run(closed_loop(ports, secret, make, width, seconds))
     used = cpu_seconds(pids) - used
-    times = asyncio.run(open_loop(ports, secret, make, rate / 2, seconds, width, after))
+    times = run(open_loop(ports, secret, make, rate / 2, seconds, width, after))
     cost = used / max(rate * seconds * each, 1) * 1e6
     return rate * each, cost, refused, percentile(times, 0.5) * 1e3, percentile(times, 0.99) * 1e3
 

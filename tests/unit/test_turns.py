@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from tilltal.runtime.live.turns import _APART_SECONDS, Steps, Turns, done
+from tilltal.runtime.live.turns import Steps, Turns, done
 
 
 class Diary:
@@ -64,16 +64,21 @@ def test_who_comes_with_the_next_look_at_the_network_is_of_the_portion() -> None
     asyncio.run(main())
 
 
-def test_a_portion_that_is_not_full_begins_some_time_after_the_last() -> None:
+def test_a_portion_that_is_not_full_waits_for_nobody_once_a_look_brought_nobody() -> None:
     async def main() -> None:
-        diary, turns, loop = Diary(), Turns(most=2), asyncio.get_running_loop()
-        begun = loop.time()
-        await turns.take(diary.work("a"))
-        await turns.take(diary.work("b"))
-        assert loop.time() >= begun + _APART_SECONDS - 0.001  # loops count whole milliseconds
-        for _ in range(3):
-            await asyncio.gather(*(turns.take(diary.work(name)) for name in "cd"))
-        assert len(diary.steps) == 16
+        diary, turns, rounds = Diary(), Turns(most=8), 0
+
+        async def count() -> None:
+            nonlocal rounds
+            while True:
+                rounds += 1
+                await asyncio.sleep(0)
+
+        counting = asyncio.create_task(count())
+        for name in "abcd":
+            assert await turns.take(diary.work(name)) == name.upper()
+        counting.cancel()
+        assert rounds <= 20  # of the loop; each of the four takes two looks and is told: no time passes
 
     asyncio.run(main())
 

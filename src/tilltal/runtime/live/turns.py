@@ -1,9 +1,8 @@
 """Short work of many callers, done together: what came at the same time takes each step at the same time.
 
 A processor takes one step for many faster than all steps for one after another: its caches hold the code
-and the tables that the step needs. So a portion waits while every look at the network brings somebody, and
-begins a little after the last one did, unless it is full. After a pause nobody waits. Other work of the loop
-has its turn after each portion.
+and the tables that the step needs. So a portion waits while every look at the network brings somebody, until
+it is full. Other work of the loop has its turn after each portion.
 """
 
 from __future__ import annotations
@@ -16,8 +15,6 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 Steps = Generator[None, None, T]  # work that pauses after each step but the last, and returns what it gives
 
-_APART_SECONDS = 0.003  # between the beginnings of two portions that are not full
-
 
 class Turns:
     """Does work in the order in which it came; `most` pieces of it before the loop may do anything else."""
@@ -25,7 +22,6 @@ class Turns:
     def __init__(self, most: int) -> None:
         self._most = most
         self._before = 0  # who waited at the last look
-        self._begun = 0.0
         self._waiting: deque[tuple[Steps[Any], asyncio.Future[Any]]] = deque()
 
     async def take(self, work: Steps[T]) -> T:
@@ -38,16 +34,13 @@ class Turns:
         return await future
 
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Do a portion, unless more are coming or the last one has only begun."""
-        count, now = len(self._waiting), loop.time()
+        """Do a portion, unless more are coming."""
+        count = len(self._waiting)
         if self._before < count < self._most:
             self._before = count
             loop.call_soon(self._look, loop)
-        elif count < self._most and now < self._begun + _APART_SECONDS:
-            self._before = self._most  # they wait long enough
-            loop.call_later(self._begun + _APART_SECONDS - now, self._look, loop)
         else:
-            self._before, self._begun = 0, now
+            self._before = 0
             self._do(loop)
 
     def _do(self, loop: asyncio.AbstractEventLoop) -> None:
