@@ -15,9 +15,12 @@ import msgspec
 from tests.cases.serving import CaseServer
 from tests.live.clients import Clients
 
+from tilltal.runtime.live.contract import Response
+
 START = datetime(2026, 5, 4, 21, 59, tzinfo=UTC)  # a minute before midnight in Stockholm
 LIMITS = {"gift": 25, "call": 30}
 CUSTOMERS = 400
+_ROUND = 50  # times that clients ask while the clock stands still
 _ACTIONS = {"gift": (9, "day", "banner"), "call": (5, "week", "call"), "fund": (1, "", "banner")}
 
 
@@ -54,16 +57,43 @@ def bank(limits: Mapping[str, int] = LIMITS, **contact: object) -> dict[str, obj
 
 
 class Crowd(Clients):
-    """Clients who ask for what is limited, and commit what they get, give it back or let it lapse."""
+    """Clients who ask for what is limited, and commit what they get, give it back or let it lapse.
+
+    A clock of its own stands still while a round of them asks: otherwise a place that was given back just
+    now, and given to somebody who had asked before, would look as if both had it.
+    """
 
     start = START
 
+    def __init__(self, server: CaseServer, seed: int, begun: float | None = None) -> None:
+        super().__init__(server, seed, begun)
+        self._ahead = timedelta()
+        self._late: list[str] = []  # contacts that are committed in the next round
+
+    def run(self, count: int) -> None:
+        """Let clients ask, in rounds if the clock is theirs."""
+        if self._begun is not None:
+            super().run(count)
+            return
+        for _ in range(0, count, _ROUND):
+            super().run(_ROUND)
+            self._server.now += self._ahead
+            self._ahead = timedelta()
+
+    def _go_on_by(self, time_span: timedelta) -> None:
+        if self._begun is None:
+            self._ahead += time_span
+        else:
+            super()._go_on_by(time_span)
+
     async def _ask(self, number: int) -> None:
-        self._go_on_by(timedelta(milliseconds=self._random.choice((0, 1, 100, 800))))
+        while self._late and not self._ahead:
+            await self._step(self._late.pop(), "commit")
+        self._go_on_by(timedelta(milliseconds=self._random.choice((1, 100, 800))))
         customer = {"crm": f"c{self._random.randrange(CUSTOMERS)}"}
         self.seen["asked"] += 1
         if self._random.random() < 0.2:
-            name = f"r{self._seed}.{number}"
+            name = f"r{self._seed}.{self.seen['asked']}"
             body = {"id": name, "identity": customer, "channel": "call", "action": "call"}
             found = await self._post("/v1/contacts", body)
             if found.get("allowed"):
@@ -78,14 +108,21 @@ class Crowd(Clients):
     async def _go_on(self, contact: str, decision: str, action: str) -> None:
         self.seen["given"] += 1
         step = self._random.choices(("commit", "fail", "seen", "late", "lapse"), (25, 15, 10, 5, 45))[0]
-        if step == "late":  # about when it lapses, or long after
-            self._go_on_by(timedelta(seconds=self._random.choice((60, 89, 90, 91, 149, 151))))
         if step == "seen" and decision:
-            body = {"id": f"s{contact}", "decision_id": decision, "action": action, "kind": "impression"}
-            await self._post("/v1/responses", body)
-        elif step in ("commit", "fail", "late"):
-            found = await self._post(f"/v1/contacts/{contact}/{'fail' if step == 'fail' else 'commit'}", {})
-            self.seen[found.get("state", "error")] += 1
+            told = Response(id=f"s{contact}", decision_id=decision, action=action, kind="impression")
+            await self._server.server.respond([told], self._server.now)  # the face knows another clock
+        elif step in ("commit", "fail"):
+            await self._step(contact, step)
+        elif step == "late":  # about when it lapses, or long after
+            self._go_on_by(timedelta(seconds=self._random.choice((60, 89, 90, 91, 149, 151))))
+            if self._begun is None:
+                self._late.append(contact)
+            else:
+                await self._step(contact, "commit")
+
+    async def _step(self, contact: str, step: str) -> None:
+        found = await self._post(f"/v1/contacts/{contact}/{step}", {})
+        self.seen[found.get("state", "error")] += 1
 
 
 def contacts_of(server: CaseServer) -> list[Mapping[str, Any]]:
