@@ -11,6 +11,9 @@ its instant, and its time counts from there, whether the server was ready or not
 reading a trait back. `fsync/s` is a bare append of the same bytes with fsync, for the ratio. Medians of the
 rounds, with least and most. `--workers` are server processes on one PostgreSQL, all on the one core: what one
 event costs then says whether they hinder each other. PostgreSQL itself runs where the load does.
+
+`core` is how fast the server's core was meanwhile, in percent of its best in this run (`benchmarks.pace`):
+on a rented machine somebody else may use the other half of it.
 """
 
 from __future__ import annotations
@@ -33,6 +36,7 @@ from pathlib import Path
 import msgspec
 from benchmarks.generate import DATA, TYPES
 from benchmarks.load import closed_loop, open_loop, percentile, run, wait_until_ready
+from benchmarks.pace import Pace
 from benchmarks.refresh import write_definitions
 from rich.console import Console
 from rich.progress import track
@@ -255,6 +259,7 @@ def measure(root: Path, secret: str, arguments: argparse.Namespace, console: Con
     servers = [served(root, port) for port in ports]
     pids = [server.pid for server in servers]
     os.sched_setaffinity(0, {1})
+    pace = Pace(0)
     gc.disable()  # a pause of the load would count as the server's
     try:
         start_up = max(wait_until_ready(port, secret) for port in ports)
@@ -277,17 +282,21 @@ def measure(root: Path, secret: str, arguments: argparse.Namespace, console: Con
         ingested, decided = [], []
         for _ in track(range(arguments.rounds), "rounds"):
             appends = fsync_appends(2, bodies[0][1], root)
+            pace.mean()  # of the rounds only
             read_back = "/v1/profiles/customer/1?names=spend_30d"
-            found = one_round(pids, ports, secret, ingest, arguments, BATCH, read_back)
+            found = one_round(pids, ports, secret, ingest, arguments, BATCH, pace, read_back)
             ingested.append((*found, appends, memory_mb(pids)))
-            found = one_round(pids, ports, secret, decide, arguments, 1, "")
+            found = one_round(pids, ports, secret, decide, arguments, 1, pace, "")
             decided.append((*found, memory_mb(pids)))
-        common = ("CPU us each", "refused", "half: p50 ms", "half: p99 ms")
+        for rows in (ingested, decided):
+            rows[:] = [(*row[:2], *(100 * pace.best() / one for one in row[2:4]), *row[4:]) for row in rows]
+        common = ("CPU us each", "core %", "half: core %", "refused", "half: p50 ms", "half: p99 ms")
         heads: tuple[str, ...] = ("events/s", *common, "fsync/s", "RSS MB")
         show(console, f"Events in batches of {BATCH}; ready after {start_up:.1f} s", heads, ingested)
         heads = ("decisions/s", *common, "RSS MB")
         show(console, f"Decisions over {ACTIONS} actions", heads, decided)
     finally:
+        pace.stop()
         for server in servers:
             server.send_signal(signal.SIGINT)
         for server in servers:
@@ -308,16 +317,18 @@ def one_round(
     make: Callable[[int], tuple[str, bytes]],
     arguments: argparse.Namespace,
     each: int,
+    pace: Pace,
     after: str,
 ) -> tuple[float, ...]:
-    """Return things a second, processor time of one, requests refused, and times at half that rate."""
+    """Return things a second, processor time of one, the pace; at half that rate the pace, refused, times."""
     seconds, width = arguments.seconds, arguments.connections
     used = cpu_seconds(pids)
     rate, refused = run(closed_loop(ports, secret, make, width, seconds))
-    used = cpu_seconds(pids) - used
+    used, full = cpu_seconds(pids) - used, pace.mean()
     times = run(open_loop(ports, secret, make, rate / 2, seconds, width, after))
     cost = used / max(rate * seconds * each, 1) * 1e6
-    return rate * each, cost, refused, percentile(times, 0.5) * 1e3, percentile(times, 0.99) * 1e3
+    half = (pace.mean(), refused, percentile(times, 0.5) * 1e3, percentile(times, 0.99) * 1e3)
+    return rate * each, cost, full, *half
 
 
 def show(console: Console, title: str, heads: Sequence[str], rows: Sequence[tuple[float, ...]]) -> None:
@@ -343,7 +354,7 @@ def main() -> None:
     parser.add_argument("--connections", type=int, default=64, help="that are open at the same time")
     parser.add_argument("--workers", type=int, default=1, help="more than one need a PostgreSQL")
     arguments = parser.parse_args()
-    console = Console(width=110)
+    console = Console(width=130)
     root = DATA / f"serve-{'postgres-' if arguments.store else ''}{arguments.profiles}"
     secret_file = root / "key"
     if not secret_file.exists():

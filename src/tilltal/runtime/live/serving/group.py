@@ -152,14 +152,15 @@ class GroupCommit(Generic[W, T]):
     async def _gather(self) -> None:
         """Let whoever is about to come join the group: while each look at the network brings somebody.
 
-        Where the last group was of many, as many are about to come: then while every moment brings somebody.
+        Where the last group was of many, as many are about to come: until they are there, then, while every
+        moment brings somebody.
         """
-        is_many, loop = self._last >= _MANY, asyncio.get_running_loop()
-        before, deadline = 0, loop.time() + (_GATHERING_MANY_SECONDS if is_many else _GATHERING_SECONDS)
+        coming, loop = self._last if self._last >= _MANY else 0, asyncio.get_running_loop()
+        before, deadline = 0, loop.time() + (_GATHERING_MANY_SECONDS if coming else _GATHERING_SECONDS)
         while before < self._weight < self._most and loop.time() < deadline:
             before = self._weight
             await asyncio.sleep(0)
-            if before == self._weight and is_many:
+            if before == self._weight and len(self._waiting) < coming:
                 await asyncio.sleep(_MOMENT_SECONDS)
 
     def _next(self) -> list[tuple[W, asyncio.Future[T]]]:

@@ -40,7 +40,7 @@ from tilltal.runtime.live.turns import Turns
 
 _log = logging.getLogger("tilltal.server")
 _NOTHING_BARRED: Mapping[Pair, str] = MappingProxyType({})
-_PORTION = 32  # decisions made in a row: some milliseconds
+_PORTION = 64  # decisions made in a row: some ten milliseconds
 
 
 class InTime:
