@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -14,6 +15,7 @@ from tilltal.engines.operational.rows import decision_number
 from tilltal.engines.operational.steps import VERSION, VERSION_TABLE, missing_steps
 
 BUSY_MS = 10_000
+_PAUSE_SECONDS = 0.01
 _CHECKPOINT_PAGES = 64_000  # 256 MB: if the background does not keep up, the writer itself does it
 
 
@@ -23,8 +25,8 @@ def connected(path: Path, *, cache_mb: int) -> sqlite3.Connection:
         path, timeout=BUSY_MS / 1000, isolation_level=None, check_same_thread=False, cached_statements=512
     )
     connection.create_function("decision_number", 1, decision_number, deterministic=True)
+    _write_ahead(connection)
     for pragma in (
-        "journal_mode = WAL",
         "synchronous = FULL",
         f"wal_autocheckpoint = {_CHECKPOINT_PAGES}",
         f"cache_size = {-1024 * cache_mb}",
@@ -32,6 +34,20 @@ def connected(path: Path, *, cache_mb: int) -> sqlite3.Connection:
     ):
         connection.execute(f"PRAGMA {pragma}")
     return connection
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """Begin to use a WAL; SQLite waits for nobody then who does the same to a new file."""
+    deadline = time.monotonic() + BUSY_MS / 1000
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if not error.sqlite_errorname.startswith("SQLITE_BUSY") or time.monotonic() > deadline:
+                raise
+            time.sleep(_PAUSE_SECONDS)
+        else:
+            return
 
 
 def read_singly(path: Path) -> None:
