@@ -160,6 +160,16 @@ async def test_positions_go_up_by_one_in_the_order_of_writing(store: Operational
     assert await store.log_after(4, 10) == []
 
 
+async def test_the_ends_of_the_log_are_told(store: OperationalStore) -> None:
+    assert await store.log_ends(10) is None
+    await write(store, log=[event(number) for number in range(5)])
+    assert await store.log_ends(10) == (1, 5)
+    assert await store.log_ends(3) == (1, 3)
+    async with store.transaction() as tx:
+        await tx.drop_log(2)
+    assert await store.log_ends(2) == (3, 4)
+
+
 async def test_known_ids_are_told_among_many(store: OperationalStore) -> None:
     await write(store, log=[event(number) for number in range(0, 3000, 3)])
     asked = [number.to_bytes(16, "big") for number in range(1500)]

@@ -13,13 +13,13 @@ from typing import Any, ClassVar
 from tests.cases.serving import CaseServer
 
 _CLIENTS = 32
-_SPEED = timedelta(seconds=60)  # per second
+SPEED = timedelta(seconds=60)  # per second
 
 
 class Clients(ABC):
     """Clients of one server; `seen` counts what became of their requests.
 
-    With `begun`, an instant of the machine's clock, the server's clock goes on with that from `start`, only
+    With `begun`, an instant of `time.monotonic`, the server's clock goes on with that from `start`, only
     faster, as in other processes.
     """
 
@@ -53,7 +53,7 @@ class Clients(ABC):
         if self._begun is None:
             self._server.now += time_span
         else:
-            self._server.now = self.start + (time.time() - self._begun) * _SPEED
+            self._server.now = self.start + (time.monotonic() - self._begun) * SPEED
 
     async def _post(self, url: str, body: object) -> dict[str, Any]:
         answer = await self._server.api.post(url, body)

@@ -6,8 +6,10 @@
 from __future__ import annotations
 
 import sys
+import time
+from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -15,12 +17,13 @@ import msgspec
 from tests.cases.serving import CaseServer
 from tests.live.clients import Clients
 
+from tilltal.core.instants import micros
 from tilltal.runtime.live.contract import Response
 
 START = datetime(2026, 5, 4, 21, 59, tzinfo=UTC)  # a minute before midnight in Stockholm
 LIMITS = {"gift": 25, "call": 30}
 CUSTOMERS = 400
-_ROUND = 50  # times that clients ask while the clock stands still
+_NEVER = 1e18  # seconds
 _ACTIONS = {"gift": (9, "day", "banner"), "call": (5, "week", "call"), "fund": (1, "", "banner")}
 
 
@@ -56,39 +59,45 @@ def bank(limits: Mapping[str, int] = LIMITS, **contact: object) -> dict[str, obj
     return files
 
 
-class Crowd(Clients):
-    """Clients who ask for what is limited, and commit what they get, give it back or let it lapse.
+class Place(msgspec.Struct):
+    """What a client knows of a contact that it got, by the machine's clock.
 
-    A clock of its own stands still while a round of them asks: otherwise a place that was given back just
-    now, and given to somebody who had asked before, would look as if both had it.
+    `got`: it was told so; `given_back`: it began to say that it will not be; `stepped`: it was told what
+    became of that it was made.
     """
+
+    got: float
+    given_back: float = _NEVER
+    stepped: float = _NEVER
+
+
+class Told(msgspec.Struct):
+    """What a process of clients tells at its end."""
+
+    seen: dict[str, int]
+    places: dict[str, Place]
+
+
+class Crowd(Clients):
+    """Clients who ask for what is limited, and commit what they get, give it back or let it lapse."""
 
     start = START
 
     def __init__(self, server: CaseServer, seed: int, begun: float | None = None) -> None:
         super().__init__(server, seed, begun)
-        self._ahead = timedelta()
-        self._late: list[str] = []  # contacts that are committed in the next round
+        self.places: dict[str, Place] = {}
+        self._jumps: list[tuple[int, float]] = []  # of a clock of its own: what it showed from when on
 
-    def run(self, count: int) -> None:
-        """Let clients ask, in rounds if the clock is theirs."""
-        if self._begun is not None:
-            super().run(count)
-            return
-        for _ in range(0, count, _ROUND):
-            super().run(_ROUND)
-            self._server.now += self._ahead
-            self._ahead = timedelta()
+    def reached(self, at: int) -> float:
+        """Return when a clock of its own reached an instant, by the machine's clock."""
+        place = bisect_left(self._jumps, (at, 0.0))
+        return self._jumps[place][1] if place < len(self._jumps) else _NEVER
 
     def _go_on_by(self, time_span: timedelta) -> None:
-        if self._begun is None:
-            self._ahead += time_span
-        else:
-            super()._go_on_by(time_span)
+        super()._go_on_by(time_span)
+        self._jumps.append((micros(self._server.now), time.monotonic()))
 
     async def _ask(self, number: int) -> None:
-        while self._late and not self._ahead:
-            await self._step(self._late.pop(), "commit")
         self._go_on_by(timedelta(milliseconds=self._random.choice((1, 100, 800))))
         customer = {"crm": f"c{self._random.randrange(CUSTOMERS)}"}
         self.seen["asked"] += 1
@@ -107,6 +116,7 @@ class Crowd(Clients):
 
     async def _go_on(self, contact: str, decision: str, action: str) -> None:
         self.seen["given"] += 1
+        self.places[contact] = Place(time.monotonic())
         step = self._random.choices(("commit", "fail", "seen", "late", "lapse"), (25, 15, 10, 5, 45))[0]
         if step == "seen" and decision:
             await self._show(contact, decision, action)
@@ -114,10 +124,7 @@ class Crowd(Clients):
             await self._step(contact, step)
         elif step == "late":  # about when it lapses, or long after
             self._go_on_by(timedelta(seconds=self._random.choice((60, 89, 90, 91, 149, 151))))
-            if self._begun is None:
-                self._late.append(contact)
-            else:
-                await self._step(contact, "commit")
+            await self._step(contact, "commit")
 
     async def _show(self, contact: str, decision: str, action: str) -> None:
         """Tell that it was seen: now, or as of the clock of the machine, which the face knows."""
@@ -126,9 +133,14 @@ class Crowd(Clients):
             await self._server.server.respond([told], self._server.now)
         else:
             await self._post("/v1/responses", msgspec.to_builtins(told))
+        self.places[contact].stepped = time.monotonic()
 
     async def _step(self, contact: str, step: str) -> None:
+        place = self.places[contact]
+        if step == "fail":
+            place.given_back = time.monotonic()
         found = await self._post(f"/v1/contacts/{contact}/{step}", {})
+        place.stepped = time.monotonic()
         self.seen[found.get("state", "error")] += 1
 
 
@@ -141,41 +153,52 @@ def contacts_of(server: CaseServer) -> list[Mapping[str, Any]]:
     return [body for body in bodies if body is not None]
 
 
-def overshoots(
+def recount(
     contacts: Sequence[Mapping[str, Any]],
+    places: Mapping[str, Place],
+    reached: Callable[[int], float],
     limits: Mapping[str, int] = LIMITS,
-    under_way: timedelta = timedelta(),
 ) -> Counter[str]:
     """Count contacts by action and period, and instants at which more were out than there are.
 
-    Whoever was asked for, or committed, is held against all that were out at that instant: asked for by then,
-    and neither released nor lapsed. Where requests are `under_way` for so long while the clock goes on, what
-    was released by then may have been given to somebody who had asked before.
+    All by the machine's clock, which all processes share: a contact is out from when its client was told so
+    until it lapsed or was about to be given back, and from when its client was told that it is made on. In
+    truth it was out sooner and longer, so what is counted was out, whatever was under way.
+
+    Args:
+        contacts: as stored.
+        places: what their clients know of each.
+        reached: tells when the first server's clock reached an instant.
+        limits: how many there are.
     """
-    periods = defaultdict[tuple[str, int], list[Mapping[str, Any]]](list)
+    periods = defaultdict[tuple[str, int], list[tuple[float, int]]](list)
+    found: Counter[str] = Counter()
     for one in contacts:
         action = one["contact"]["action"]
         if action in limits:
             day = (one["at"] + 2 * 3_600_000_000) // 86_400_000_000  # Stockholm in May
-            periods[action, day if action == "gift" else (day + 3) // 7].append(one)
-    found: Counter[str] = Counter()
-    for (action, _), held in periods.items():
-        found[action] += len(held)
-        instants = {one["at"] for one in held} | {one["committed"] for one in held if one["committed"]}
-        for now in instants:
-            out = sum(_is_out(one, now, under_way // timedelta(microseconds=1)) for one in held)
-            found["overshoots"] += out > limits[action]
+            changes = periods[action, day if action == "gift" else (day + 3) // 7]
+            changes += _changes(one, places[one["id"]], reached)
+            found[action] += 1
+    for (action, _), changes in periods.items():
+        out = 0
+        for _, change in sorted(changes):  # at the same instant what ends comes first
+            out += change
+            found["overshoots"] += change > 0 and out > limits[action]
             found[f"most {action}"] = max(found[f"most {action}"], out)
     found["periods"] = len(periods)
     return found
 
 
-def _is_out(one: Mapping[str, Any], now: int, under_way: int) -> bool:
-    if one["at"] > now or (one["released"] is not None and one["released"] <= now + under_way):
-        return False
-    if one["committed"] is not None and one["committed"] <= now:
-        return True
-    return one["expires"] is None or now < one["expires"]
+def _changes(
+    one: Mapping[str, Any], place: Place, reached: Callable[[int], float]
+) -> list[tuple[float, int]]:
+    lapsed = _NEVER if one["expires"] is None else reached(one["expires"])
+    end = min(lapsed, place.given_back)
+    made = place.stepped if one["committed"] is not None and one["released"] is None else _NEVER
+    if made <= end:
+        return [(place.got, 1)]
+    return [(place.got, 1), (max(place.got, end), -1)] + ([(made, 1)] if made < _NEVER else [])
 
 
 def main(place: str, key: str, begun: str, seed: str, count: str) -> None:
@@ -184,7 +207,7 @@ def main(place: str, key: str, begun: str, seed: str, count: str) -> None:
     try:
         crowd = Crowd(server, int(seed), float(begun))
         crowd.run(int(count))
-        print(msgspec.json.encode(crowd.seen).decode())
+        print(msgspec.json.encode(Told(crowd.seen, crowd.places)).decode())
     finally:
         server.close()
 

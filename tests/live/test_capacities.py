@@ -13,12 +13,16 @@ from typing import Any
 import msgspec
 import pytest
 from tests.cases.serving import CaseServer
-from tests.live.rationing import LIMITS, START, Crowd, bank, contacts_of, overshoots
+from tests.live.clients import SPEED
+from tests.live.rationing import LIMITS, START, Crowd, Place, Told, bank, contacts_of, recount
 from tests.postgres_server import PostgresServer, postgres
+
+from tilltal.core.instants import micros
 
 __all__ = ["postgres"]
 _ROOT = Path(__file__).resolve().parents[2]
 ONE = {"gift": 1, "call": 40}
+_SPEED = SPEED / timedelta(microseconds=1)  # of the servers' clocks, in a second
 
 
 def decide(server: CaseServer, customer: str | None = "c1", **more: object) -> dict[str, Any]:
@@ -103,7 +107,9 @@ def test_a_reservation_that_lapsed_is_committed_no_more_once_another_has_its_pla
     assert (late["state"], late["reason"]) == ("refused", "lapsed")
     body = {"id": "s", "decision_id": got["decision_id"], "action": "gift", "kind": "impression"}
     assert server.call("/v1/responses", body)["outcomes"][0]["outcome"] == "accepted"
-    assert overshoots(contacts_of(server), ONE)["overshoots"] == 0
+    earlier, later = sorted(contacts_of(server), key=lambda one: one["at"])
+    assert later["committed"] is None
+    assert earlier["committed"] is None or earlier["committed"] >= later["expires"]
 
 
 def test_nobody_unnamed_and_nobody_in_a_hurry_gets_one(server: CaseServer) -> None:
@@ -232,11 +238,22 @@ def test_what_is_used_up_today_is_not_so_for_what_is_sent_tomorrow() -> None:
 
 
 def test_a_recount_finds_what_is_over() -> None:
-    body = {"contact": {"action": "gift"}, "at": 5, "committed": None, "released": None, "expires": 9}
-    assert overshoots([body, {**body, "at": 6}], {"gift": 1})["overshoots"] == 1
-    assert overshoots([body, {**body, "at": 9, "expires": 12}], {"gift": 1})["overshoots"] == 0
-    late = {**body, "committed": 10}
-    assert overshoots([late, {**body, "at": 9, "expires": 12}], {"gift": 1})["overshoots"] == 1
+    body = {"contact": {"action": "gift"}, "at": 0, "committed": None, "released": None, "expires": 9}
+    one, other = {**body, "id": "one"}, {**body, "id": "other", "expires": 12}
+
+    def over(*found: dict[str, Any], **places: Place) -> int:
+        return recount(found, places, float, {"gift": 1})["overshoots"]
+
+    assert over(one, other, one=Place(5), other=Place(6)) == 1
+    assert over(one, other, one=Place(5), other=Place(9)) == 0  # the first has lapsed
+    assert over(one, other, one=Place(5, given_back=6), other=Place(6)) == 0
+    assert over(one, other, one=Place(5, given_back=7), other=Place(6)) == 1
+    made = {**one, "committed": 8}
+    assert over(made, other, one=Place(5, stepped=8), other=Place(11)) == 1
+    assert over(made, other, one=Place(5, stepped=10), other=Place(9)) == 1
+    assert over(made, other, one=Place(5, stepped=12), other=Place(9)) == 0  # nobody knows that both had it
+    tomorrow = {**other, "at": 86_400_000_000}
+    assert over(made, tomorrow, one=Place(5, stepped=8), other=Place(6)) == 0
 
 
 def crowded(place: str | None, count: int) -> Counter[str]:
@@ -245,7 +262,7 @@ def crowded(place: str | None, count: int) -> Counter[str]:
     try:
         crowd = Crowd(server, 3)
         crowd.run(count)
-        return crowd.seen + overshoots(contacts_of(server))
+        return crowd.seen + recount(contacts_of(server), crowd.places, crowd.reached)
     finally:
         server.close()
 
@@ -280,15 +297,18 @@ def test_capacities_hold_in_two_servers_on_one_postgres(postgres: PostgresServer
     place = postgres.new_dsn()
     server = CaseServer(bank(), START, place, 11)
     try:
-        command = [sys.executable, "-m", "tests.live.rationing", place, "11", str(time.time())]
+        begun = time.monotonic()
+        command = [sys.executable, "-m", "tests.live.rationing", place, "11", str(begun)]
         others = [
             subprocess.Popen([*command, str(seed), "10000"], cwd=_ROOT, stdout=subprocess.PIPE, text=True)
             for seed in (1, 2)
         ]
         told = [one.communicate(timeout=1500)[0] for one in others]
         assert [one.returncode for one in others] == [0, 0]
-        seen: Counter[str] = sum((Counter(msgspec.json.decode(one)) for one in told), Counter())
-        held(seen + overshoots(contacts_of(server), under_way=timedelta(seconds=15)))  # a quarter of a second
-        assert all(msgspec.json.decode(one)["given"] > 20 for one in told)
+        both = [msgspec.json.decode(one, type=Told) for one in told]
+        seen: Counter[str] = sum((Counter(one.seen) for one in both), Counter())
+        places = both[0].places | both[1].places
+        held(seen + recount(contacts_of(server), places, lambda at: begun + (at - micros(START)) / _SPEED))
+        assert all(one.seen["given"] > 20 for one in both)
     finally:
         server.close()

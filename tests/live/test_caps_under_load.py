@@ -92,7 +92,7 @@ def test_caps_hold_in_two_servers_on_one_postgres(postgres: PostgresServer) -> N
     first = CaseServer(bank(), START, place, 11)
     try:
         meet(first)
-        command = [sys.executable, "-m", "tests.live.hammering", place, "11", str(time.time())]
+        command = [sys.executable, "-m", "tests.live.hammering", place, "11", str(time.monotonic())]
         others = [
             subprocess.Popen([*command, str(seed), "50000"], cwd=_ROOT, stdout=subprocess.PIPE, text=True)
             for seed in (1, 2)

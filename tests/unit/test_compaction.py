@@ -27,11 +27,11 @@ from tilltal.core.operational import Identified, Logged, OperationalStore, Trans
 from tilltal.engines.operational import sqlite_writes
 from tilltal.engines.sqlite import open_sqlite
 from tilltal.runtime.live.history import compaction
-from tilltal.runtime.live.history.compaction import compact, hot_tables
+from tilltal.runtime.live.history.compaction import compact, compact_apart, hot_tables
 from tilltal.runtime.live.history.hot import tables_of
 from tilltal.runtime.live.history.ingested import Shown
 from tilltal.runtime.live.intake.facts import body_of, message_of
-from tilltal.runtime.live.places import files_of
+from tilltal.runtime.live.places import files_of, store_place
 from tilltal.runtime.storage.still import StillStore
 from tilltal.runtime.storage.store import Manifest, Store
 from tilltal.workspace.load import load
@@ -242,6 +242,43 @@ def test_a_new_store_that_counts_from_1_again_loses_nothing(workspace: Workspace
         await compact(second, workspace, files_of(workspace), NOW)
         assert await seen(second, workspace) == [event_id(number) for number in range(5)]
         await second.close()
+
+    asyncio.run(check())
+
+
+def test_a_process_of_its_own_writes_the_same_files(workspace: Workspace, tmp_path: Path) -> None:
+    files, kinds = files_of(workspace), [0, 1, 2, 3, 4, 5, 6, 0]
+
+    async def compacted(place: Path, *, is_apart: bool) -> list[dict[str, object]]:
+        store = await filled(place, kinds)
+        if is_apart:
+            assert await compact_apart(store, workspace, {}, NOW) == len(kinds)
+        else:
+            assert await compact(store, workspace, files, NOW) == len(kinds)
+        assert await store.log_ends(1) is None
+        assert await seen(store, workspace) == [event_id(number) for number in range(len(kinds))]
+        await store.close()
+        found = sorted(files.history.rglob("*.parquet"), key=lambda path: path.parts)
+        return [pq.read_table(path).to_pydict() for path in found]
+
+    here = asyncio.run(compacted(tmp_path / "live.db", is_apart=False))
+    shutil.rmtree(files.root)
+    files.root.mkdir()
+    assert asyncio.run(compacted(Path(store_place(workspace)), is_apart=True)) == here
+
+
+def test_a_process_that_dies_leaves_all_for_the_next(workspace: Workspace) -> None:
+    async def check() -> None:
+        store = await filled(Path(store_place(workspace)), [0, 1, 3])
+        await store.close()
+        store = await open_sqlite(store_place(workspace))
+        (files_of(workspace).root / "history").write_text("a file where a folder should be")
+        with pytest.raises(OSError, match="history"):
+            await compact_apart(store, workspace, {}, NOW)
+        (files_of(workspace).root / "history").unlink()
+        assert await compact_apart(store, workspace, {}, NOW) == 3
+        assert await seen(store, workspace) == [event_id(number) for number in range(3)]
+        await store.close()
 
     asyncio.run(check())
 

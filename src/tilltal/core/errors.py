@@ -61,6 +61,10 @@ class TilltalError(Exception):
         self.faults = faults
         super().__init__("\n".join(str(fault) for fault in faults))
 
+    def __reduce__(self) -> tuple[type[Self], tuple[Fault, ...]]:
+        """Return how it is made again, in another process."""
+        return type(self), self.faults
+
     @classmethod
     def of(
         cls, code: str, message: str, *, place: Place | None = None, valid: Iterable[str] = (), hint: str = ""

@@ -232,13 +232,13 @@ class Reads(Protocol):
         until: int | None = None,
         limit: int = 1_000_000,
     ) -> list[Logged]:
-        """Return the latest `limit` log rows led by one of these tokens, by event time, then position.
-
-        `since` is included, `until` is not.
-        """
+        """Return the latest log rows led by these tokens, by event time, then position; none at `until`."""
 
     async def log_after(self, position: int, limit: int) -> list[Logged]:
         """Return log rows after a position, in order."""
+
+    async def log_ends(self, limit: int) -> tuple[int, int] | None:
+        """Return the first and the last position of the first rows of the log; None if it is empty."""
 
     async def due(self, until: int, limit: int) -> list[int]:
         """Return profiles whose `due` is at or before an instant, earliest first."""

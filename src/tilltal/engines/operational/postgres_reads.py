@@ -138,6 +138,14 @@ class Questions:
         query = f"SELECT position, {rows.LOG} FROM log WHERE position > $1 ORDER BY position LIMIT $2"
         return [rows.logged(row) for row in await self._rows(query, position, limit)]
 
+    async def log_ends(self, limit: int) -> tuple[int, int] | None:
+        """Return the positions of the log's first rows."""
+        query = """
+            SELECT min(position), max(position)
+            FROM (SELECT position FROM log ORDER BY position LIMIT $1) AS portion"""
+        ((first, last),) = await self._rows(query, limit)
+        return None if first is None else (first, last)
+
     async def due(self, until: int, limit: int) -> list[int]:
         """Return profiles that are due."""
         query = "SELECT profile FROM profiles WHERE due <= $1 ORDER BY due, profile LIMIT $2"

@@ -108,6 +108,10 @@ class Questions:
         """Return log rows after a position."""
         return await self._ask(sqlite_reads.log_after, position, limit)
 
+    async def log_ends(self, limit: int) -> tuple[int, int] | None:
+        """Return the positions of the log's first rows."""
+        return await self._ask(sqlite_reads.log_ends, limit)
+
     async def due(self, until: int, limit: int) -> list[int]:
         """Return profiles that are due."""
         return await self._ask(sqlite_reads.due, until, limit)

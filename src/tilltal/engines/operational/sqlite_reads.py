@@ -215,6 +215,13 @@ def log_after(connection: sqlite3.Connection, position: int, limit: int) -> list
     return [rows.logged(row) for row in connection.execute(query, (position, limit))]
 
 
+def log_ends(connection: sqlite3.Connection, limit: int) -> tuple[int, int] | None:
+    """Return the first and the last position of the log's first rows."""
+    query = "SELECT min(position), max(position) FROM (SELECT position FROM log ORDER BY position LIMIT ?)"
+    first, last = connection.execute(query, (limit,)).fetchone()
+    return None if first is None else (first, last)
+
+
 def due(connection: sqlite3.Connection, until: int, limit: int) -> list[int]:
     """Return profiles whose `due` is at or before an instant."""
     query = "SELECT profile FROM profiles WHERE due <= ? ORDER BY due, profile LIMIT ?"

@@ -11,8 +11,9 @@ import asyncio
 import fcntl
 import os
 import secrets
+import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -25,6 +26,7 @@ import pyarrow.parquet as pq
 from tilltal.core.errors import EngineError
 from tilltal.core.operational import Identified, Logged, OperationalStore, Reads, Writes
 from tilltal.engines.operational.opening import open_store
+from tilltal.runtime.live.history.apart import apart
 from tilltal.runtime.live.history.hot import tables_of, united
 from tilltal.runtime.live.history.ingested import BESIDE, is_of_file, parts_of, up_to
 from tilltal.runtime.live.places import files_of, store_place
@@ -160,8 +162,21 @@ async def _compact_at(place: str, workspace: Workspace, now: datetime) -> int:
         await target.close()
 
 
-async def compact(target: OperationalStore, workspace: Workspace, store: Store, now: datetime) -> int:
+async def compact(
+    target: OperationalStore,
+    workspace: Workspace,
+    store: Store,
+    now: datetime,
+    keep: Callable[[Range], Awaitable[None]] | None = None,
+) -> int:
     """Move the rows that the log has now to Parquet; return how many.
+
+    Args:
+        target: the operational store.
+        workspace: the definitions.
+        store: the files.
+        now: the instant.
+        keep: writes a range as files; here and now if None.
 
     Raises:
         OSError: if the disk refuses; the rows stay in the log.
@@ -173,17 +188,45 @@ async def compact(target: OperationalStore, workspace: Workspace, store: Store, 
             planned, is_last = await _planned(target)
             if planned is None:
                 return moved
-            rows = await target.log_after(planned.first - 1, _PORTION)
-            rows = [row for row in rows if row.position <= planned.last]
-            rows = await asyncio.to_thread(_not_moved, rows, store)
-            if rows:
-                known = await target.identities({token for row in rows for token in row.ids})
-                await asyncio.to_thread(_keep, workspace, store, rows, known, planned, now)
+            if keep is None:
+                await _kept(target, workspace, store, planned, now)
+            else:
+                await keep(planned)
             moved += await _dropped(target, planned.last)
             async with target.transaction() as tx:
                 await tx.write(Writes(marks={_MARK: b"", _DONE: str(planned.last).encode()}))
             if is_last:
                 return moved
+
+
+async def compact_apart(
+    target: OperationalStore, workspace: Workspace, environment: Mapping[str, str], now: datetime
+) -> int:
+    """Do the same where customers are served: files are written by a process of its own, of low priority.
+
+    Raises:
+        OSError: if the disk refuses, or that process dies; the rows stay in the log.
+        EngineError: E504 if somebody else does it now; E530 if the operational store cannot be reached.
+    """
+    place = store_place(workspace, environment)
+
+    async def keep(planned: Range) -> None:
+        await apart(_keep_at, place, workspace, planned, now)
+
+    return await compact(target, workspace, files_of(workspace), now, keep)
+
+
+def _keep_at(place: str, workspace: Workspace, planned: Range, now: datetime) -> None:
+    """Write a range of the log of the store at a place."""
+
+    async def kept() -> None:
+        target = await open_store(place)
+        try:
+            await _kept(target, workspace, files_of(workspace), planned, now)
+        finally:
+            await target.close()
+
+    asyncio.run(kept())
 
 
 @contextmanager
@@ -208,11 +251,13 @@ async def _dropped(target: OperationalStore, until: int) -> int:
     """Remove rows up to a position, a few at a time, so that nobody else waits long; return how many."""
     count = 0
     while True:
+        began = time.perf_counter()
         async with target.transaction() as tx:
             dropped = await tx.drop_log(until)
         if not dropped:
             return count
         count += dropped
+        await asyncio.sleep(time.perf_counter() - began)  # half of the time is others'
 
 
 async def _planned(target: OperationalStore) -> tuple[Range | None, bool]:
@@ -220,15 +265,28 @@ async def _planned(target: OperationalStore) -> tuple[Range | None, bool]:
     mark = await target.mark(_MARK)
     if mark:
         return msgspec.msgpack.decode(mark, type=Range), False
-    rows = await target.log_after(0, _PORTION)
-    if (known := await up_to(target.making())) is not None:  # who makes customers reads the rest from the log
-        rows = [row for row in rows if row.position <= known.position]
-    if not rows:
+    ends = await target.log_ends(_PORTION)
+    if ends is None:
         return None, True
-    planned = Range(rows[0].position, rows[-1].position, secrets.token_hex(4))
+    first, last = ends
+    if (known := await up_to(target.making())) is not None:  # who makes customers reads the rest from the log
+        last = min(last, known.position)
+    if last < first:
+        return None, True
+    planned = Range(first, last, secrets.token_hex(4))
     async with target.transaction() as tx:
         await tx.write(Writes(marks={_MARK: msgspec.msgpack.encode(planned)}))
-    return planned, len(rows) < _PORTION
+    return planned, last - first + 1 < _PORTION
+
+
+async def _kept(target: Reads, workspace: Workspace, store: Store, planned: Range, now: datetime) -> None:
+    """Write a range of the log as files, but for rows that files have already."""
+    rows = await target.log_after(planned.first - 1, _PORTION)
+    rows = [row for row in rows if row.position <= planned.last]
+    rows = await asyncio.to_thread(_not_moved, rows, store)
+    if rows:
+        known = await target.identities({token for row in rows for token in row.ids})
+        await asyncio.to_thread(_keep, workspace, store, rows, known, planned, now)
 
 
 def _keep(

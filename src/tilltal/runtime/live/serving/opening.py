@@ -25,7 +25,7 @@ from tilltal.rules.clock import Clock
 from tilltal.runtime.intake.ingest import open_vault
 from tilltal.runtime.live.definitions import InForce
 from tilltal.runtime.live.history.catching_up import CatchUp, name_messages
-from tilltal.runtime.live.history.compaction import compact, hot_tables
+from tilltal.runtime.live.history.compaction import compact_apart, hot_tables
 from tilltal.runtime.live.history.ingested import files_in, shown_by
 from tilltal.runtime.live.history.keeping import Keeping
 from tilltal.runtime.live.history.past import Past
@@ -97,7 +97,7 @@ async def open_server(
             supervised("ingested files", catching.run),
             supervised("linking", linking.run),
             supervised("decisions on links", Verdicts(server, vault).run),
-            supervised("compaction", partial(_compact, server, store, now)),
+            supervised("compaction", partial(_compact, server, store, environment, now)),
             supervised("keeping", Keeping(store, lambda: server.force.workspace, now).run),
             supervised("lags", lags.run),
         ]
@@ -153,12 +153,13 @@ async def _is_near(store: OperationalStore, files: Store) -> bool:
     return sum(one.taken for one in files_in(files) if one.id not in shown.files.whole) <= _MANY
 
 
-async def _compact(server: LiveServer, store: OperationalStore, now: Callable[[], datetime]) -> None:
+async def _compact(
+    server: LiveServer, store: OperationalStore, environment: Mapping[str, str], now: Callable[[], datetime]
+) -> None:
     """Move the log to Parquet from time to time."""
     while True:
         await asyncio.sleep(_COMPACT_SECONDS)
-        workspace = server.force.workspace
         try:
-            await compact(store, workspace, files_of(workspace), now())
+            await compact_apart(store, server.force.workspace, environment, now())
         except (EngineError, OSError) as error:  # tried again when it is time
             _log.warning("compaction: %s", error)

@@ -1,0 +1,79 @@
+"""Long work in a process of its own, so that nobody who is served waits for the interpreter meanwhile.
+
+It has a low priority, its memory goes with it, and it ends if whoever began it is cancelled or dies.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Callable
+from multiprocessing import connection, get_context, parent_process
+from multiprocessing.process import BaseProcess
+from typing import Any, ParamSpec
+
+Given = ParamSpec("Given")
+
+_NICE = 10
+_CONTEXT = get_context("spawn")  # a fork would take over threads' locks, and a server's memory
+
+
+async def apart(work: Callable[Given, None], *args: Given.args, **kwargs: Given.kwargs) -> None:
+    """Do work in a process of its own.
+
+    Args:
+        work: a function of a module.
+        args: what it takes; like `kwargs`, what can be pickled.
+        kwargs: the same by name.
+
+    Raises:
+        OSError: if the process dies of something else than an error; and what the work raises.
+    """
+    told, tells = _CONTEXT.Pipe(duplex=False)
+    process = _CONTEXT.Process(target=_done, args=(tells, work, args, kwargs), daemon=True)
+    running = asyncio.ensure_future(asyncio.to_thread(_run, process, told, tells))
+    try:
+        error = await asyncio.shield(running)
+    except asyncio.CancelledError:
+        while not running.done():
+            if process.pid is not None:
+                process.kill()
+            await asyncio.wait([running], timeout=0.1)
+        raise
+    if error is not None:
+        raise error
+
+
+def _run(process: BaseProcess, told: connection.Connection, tells: connection.Connection) -> Exception | None:
+    """Run a process to its end; return what went wrong."""
+    with told:
+        with tells:
+            process.start()
+        try:
+            error: Exception | None = told.recv()
+        except EOFError:
+            process.join()
+            return OSError(f"A process of Tilltal's own died (exit code {process.exitcode}).")
+        process.join()
+        return error
+
+
+def _done(tells: connection.Connection, work: Callable[..., None], args: Any, kwargs: Any) -> None:
+    """Do work and tell of its error, if it raises any."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    if hasattr(os, "nice"):
+        os.nice(_NICE)
+    try:
+        work(*args, **kwargs)
+    except Exception as error:
+        tells.send(error)
+    else:
+        tells.send(None)
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    if parent is not None:
+        connection.wait([parent.sentinel])
+        os._exit(1)
