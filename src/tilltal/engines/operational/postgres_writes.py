@@ -16,7 +16,7 @@ from tilltal.engines.operational import making, rows
 from tilltal.engines.operational.postgres_faults import Connection, explained
 from tilltal.engines.operational.postgres_reads import LAST, Questions
 
-PORTION = 1_000  # log rows that one call removes
+PORTION = 500  # log rows that one call removes
 ADAPTIVE_LOCK = 0x7469_6C6C_7461_6C02
 KEYS_LOCK = 0x7469_6C6C_7461_6C03
 _MARKS_LOCK = 0x7469_6C6D  # of two numbers of 32 bits, which are apart from those of 64

@@ -79,7 +79,11 @@ def _open_files(*paths: Path) -> list[int]:
 
 
 def migrate(connection: sqlite3.Connection, where: str) -> None:
-    """Run the steps that the file still needs, all or none."""
+    """Run the steps that the file still needs, all or none; who needs none waits for no writer."""
+    if _has_version(connection):
+        (version,) = connection.execute(VERSION).fetchone()
+        if not missing_steps("sqlite", version, where):
+            return
     begin(connection)
     try:
         connection.execute(VERSION_TABLE)
@@ -91,6 +95,12 @@ def migrate(connection: sqlite3.Connection, where: str) -> None:
         roll_back(connection)
         raise
     commit(connection)
+
+
+def _has_version(connection: sqlite3.Connection) -> bool:
+    query = "SELECT count(*) FROM sqlite_master WHERE name = 'schema_version'"
+    (count,) = connection.execute(query).fetchone()
+    return bool(count)
 
 
 def data_version(connection: sqlite3.Connection) -> int:

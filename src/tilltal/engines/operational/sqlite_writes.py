@@ -16,7 +16,7 @@ from tilltal.core.errors import EngineError
 from tilltal.core.operational import ApiKey, State, Writes
 from tilltal.engines.operational import rows, sqlite_reads
 
-PORTION = 1_000  # log rows that one call removes: a few milliseconds
+PORTION = 500  # log rows that one call removes: a few milliseconds
 _MOST, _STEP = 256, 16  # rows of one statement: a few lengths, so that SQLite prepares each text once
 _TOKENS = "SELECT position, printf('%x', token) FROM log WHERE position"
 _WORD = 2**64 - 1  # as SQLite prints a number in hexadecimal digits

@@ -1,6 +1,7 @@
 """Long work in a process of its own, so that nobody who is served waits for the interpreter meanwhile.
 
-It has a low priority, its memory goes with it, and it ends if whoever began it is cancelled or dies.
+It leaves the processor to others, its memory goes with it, and it ends if whoever began it is cancelled or
+dies.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any, ParamSpec
 
 Given = ParamSpec("Given")
 
-_NICE = 10
+_NICE = 19
 _CONTEXT = get_context("spawn")  # a fork would take over threads' locks, and a server's memory
 
 
@@ -62,14 +63,21 @@ def _run(process: BaseProcess, told: connection.Connection, tells: connection.Co
 def _done(tells: connection.Connection, work: Callable[..., None], args: Any, kwargs: Any) -> None:
     """Do work and tell of its error, if it raises any."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    if hasattr(os, "nice"):
-        os.nice(_NICE)
+    _stand_back()
     try:
         work(*args, **kwargs)
     except Exception as error:
         tells.send(error)
     else:
         tells.send(None)
+
+
+def _stand_back() -> None:
+    """Use a processor only while nobody else wants it, or seldom where the system has no such way."""
+    if hasattr(os, "SCHED_IDLE"):
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    elif hasattr(os, "nice"):
+        os.nice(_NICE)
 
 
 def _end_with_parent() -> None:

@@ -202,7 +202,7 @@ async def compact(
 async def compact_apart(
     target: OperationalStore, workspace: Workspace, environment: Mapping[str, str], now: datetime
 ) -> int:
-    """Do the same where customers are served: files are written by a process of its own, of low priority.
+    """Do the same where customers are served: files are written by a process of its own, which stands back.
 
     Raises:
         OSError: if the disk refuses, or that process dies; the rows stay in the log.
