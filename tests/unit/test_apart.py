@@ -91,6 +91,9 @@ def test_it_ends_with_whoever_is_cancelled(tmp_path: Path) -> None:
     async def cancelled() -> int:
         task = asyncio.create_task(apart(tell_and_wait, tmp_path / "told"))
         pid = await asyncio.to_thread(pid_in, tmp_path / "told")
+        os.kill(pid, signal.SIGINT)  # Ctrl-C reaches all of a terminal
+        await asyncio.sleep(0.2)
+        assert lives(pid)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from multiprocessing import connection, get_context, parent_process
 from multiprocessing.process import BaseProcess
 from typing import Any, ParamSpec
@@ -62,6 +64,7 @@ def _run(process: BaseProcess, told: connection.Connection, tells: connection.Co
 
 def _done(tells: connection.Connection, work: Callable[..., None], args: Any, kwargs: Any) -> None:
     """Do work and tell of its error, if it raises any."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # typed for all; the parent says what it means
     threading.Thread(target=_end_with_parent, daemon=True).start()
     _stand_back()
     try:
@@ -74,10 +77,11 @@ def _done(tells: connection.Connection, work: Callable[..., None], args: Any, kw
 
 def _stand_back() -> None:
     """Use a processor only while nobody else wants it, or seldom where the system has no such way."""
-    if hasattr(os, "SCHED_IDLE"):
-        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-    elif hasattr(os, "nice"):
-        os.nice(_NICE)
+    with suppress(OSError):  # where a sandbox forbids it
+        if hasattr(os, "SCHED_IDLE"):
+            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+        elif hasattr(os, "nice"):
+            os.nice(_NICE)
 
 
 def _end_with_parent() -> None:
