@@ -233,8 +233,9 @@ def fsync_appends(seconds: float, body: bytes, folder: Path) -> float:
 
 
 def cpu_seconds(pids: Sequence[int]) -> float:
+    """Return the processor time of processes, and of those that they began and that have ended."""
     found = (Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in pids)
-    return sum(int(fields[11]) + int(fields[12]) for fields in found) / os.sysconf("SC_CLK_TCK")
+    return sum(sum(map(int, fields[11:15])) for fields in found) / os.sysconf("SC_CLK_TCK")
 
 
 def memory_mb(pids: Sequence[int]) -> float:
@@ -256,10 +257,10 @@ def warmed(pids: Sequence[int]) -> float:
 def measure(root: Path, secret: str, arguments: argparse.Namespace, console: Console) -> None:
     profiles = arguments.profiles
     ports = [arguments.port + number for number in range(arguments.workers)]
+    pace = Pace(0)
     servers = [served(root, port) for port in ports]
     pids = [server.pid for server in servers]
     os.sched_setaffinity(0, {1})
-    pace = Pace(0)
     gc.disable()  # a pause of the load would count as the server's
     try:
         start_up = max(wait_until_ready(port, secret) for port in ports)

@@ -223,8 +223,8 @@ async def test_a_dropped_log_keeps_its_ids_and_its_positions(store: OperationalS
 async def test_the_log_is_dropped_in_portions(
     store: OperationalStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sqlite_writes, "PORTION", 3)
-    monkeypatch.setattr(postgres_writes, "PORTION", 3)
+    monkeypatch.setattr(sqlite_writes, "LOG_PORTION", 3)
+    monkeypatch.setattr(postgres_writes, "LOG_PORTION", 3)
     await write(store, log=[event(number) for number in range(1, 9)])
     portions = []
     for _ in range(4):

@@ -15,7 +15,7 @@ from tests.e2e.serving import Shop, purchase
 from tilltal.core.errors import EngineError
 from tilltal.core.operational import Logged
 from tilltal.runtime.live.contract import DecideRequest, Message
-from tilltal.runtime.live.history.compaction import compact
+from tilltal.runtime.live.history.compaction import compact, compact_apart
 from tilltal.runtime.live.places import files_of
 from tilltal.runtime.live.serving import lags, opening, reloading, supervising, sweeping
 from tilltal.runtime.live.serving.opening import open_server
@@ -167,7 +167,7 @@ def test_background_work_goes_on_after_anything(
 
         return called
 
-    monkeypatch.setattr(opening, "compact", once("compaction", compact))
+    monkeypatch.setattr(opening, "compact_apart", once("compaction", compact_apart))
     monkeypatch.setattr(reloading, "usable", once("reloading", usable))
     monkeypatch.setattr(sweeping.Sweep, "portion", once("sweep", portion))
 

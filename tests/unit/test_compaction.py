@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import signal
+import subprocess
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from random import Random
 from typing import Any
 from unittest.mock import patch
 from uuid import UUID
@@ -187,14 +191,14 @@ def test_wherever_it_dies_every_row_is_there_once(
     with (
         tempfile.TemporaryDirectory() as folder,
         patch.object(compaction, "_PORTION", portion),
-        patch.object(sqlite_writes, "PORTION", dropped),
+        patch.object(sqlite_writes, "LOG_PORTION", dropped),
     ):
         asyncio.run(survived(bank, kinds, deaths, Path(folder)))
 
 
 @pytest.mark.parametrize("deaths", [[death] for death in range(1, 12)] + [[9, 3, 5], [2, 2, 2]])
 def test_it_may_die_at_each_step(workspace: Workspace, tmp_path: Path, deaths: list[int]) -> None:
-    with patch.object(compaction, "_PORTION", 3), patch.object(sqlite_writes, "PORTION", 2):
+    with patch.object(compaction, "_PORTION", 3), patch.object(sqlite_writes, "LOG_PORTION", 2):
         asyncio.run(survived(workspace, [0, 3, 2, 6, 5], deaths, tmp_path))
 
 
@@ -252,7 +256,7 @@ def test_a_process_of_its_own_writes_the_same_files(workspace: Workspace, tmp_pa
     async def compacted(place: Path, *, is_apart: bool) -> list[dict[str, object]]:
         store = await filled(place, kinds)
         if is_apart:
-            assert await compact_apart(store, workspace, {}, NOW) == len(kinds)
+            assert await compact_apart(store, str(store_place(workspace)), workspace, NOW) == len(kinds)
         else:
             assert await compact(store, workspace, files, NOW) == len(kinds)
         assert await store.log_ends(1) is None
@@ -274,13 +278,70 @@ def test_a_process_that_dies_leaves_all_for_the_next(workspace: Workspace) -> No
         store = await open_sqlite(store_place(workspace))
         (files_of(workspace).root / "history").write_text("a file where a folder should be")
         with pytest.raises(OSError, match="history"):
-            await compact_apart(store, workspace, {}, NOW)
+            await compact_apart(store, str(store_place(workspace)), workspace, NOW)
         (files_of(workspace).root / "history").unlink()
-        assert await compact_apart(store, workspace, {}, NOW) == 3
+        assert await compact_apart(store, str(store_place(workspace)), workspace, NOW) == 3
         assert await seen(store, workspace) == [event_id(number) for number in range(3)]
         await store.close()
 
     asyncio.run(check())
+
+
+def test_another_store_at_the_place_loses_nothing(workspace: Workspace, tmp_path: Path) -> None:
+    async def check() -> None:
+        store = await filled(tmp_path / "live.db", [0, 1])
+        with pytest.raises(EngineError, match="E531"):
+            await compact_apart(store, str(tmp_path / "new.db"), workspace, NOW)
+        assert await seen(store, workspace) == [event_id(0), event_id(1)]
+        assert await compact_apart(store, str(tmp_path / "live.db"), workspace, NOW) == 2
+        assert await seen(store, workspace) == [event_id(0), event_id(1)]
+        await store.close()
+
+    asyncio.run(check())
+
+
+def compact_until_killed(root: str, place: str) -> None:
+    """Compact a few rows at a time, each few in a process of their own."""
+
+    async def compacted() -> None:
+        store = await open_sqlite(place)
+        await compact_apart(store, place, load(Path(root)), NOW)
+        await store.close()
+
+    with patch.object(compaction, "_PORTION", 4), patch.object(sqlite_writes, "LOG_PORTION", 2):
+        asyncio.run(compacted())
+
+
+@pytest.mark.slow
+def test_whenever_it_is_killed_every_row_is_there_once(tmp_path: Path) -> None:
+    write_workspace(tmp_path, {})
+    files_of(load(tmp_path)).root.mkdir()
+    place, kinds, rng = str(tmp_path / "live.db"), [0, 1, 2, 3, 4, 5, 6] * 8, Random(7)
+    wanted = sorted(map(event_id, range(len(kinds))))
+
+    async def filled_once() -> None:
+        await (await filled(Path(place), kinds)).close()
+
+    async def look() -> bool:
+        store = await open_sqlite(place)
+        assert await seen(store, load(tmp_path)) == wanted
+        is_done = await store.log_ends(1) is None
+        await store.close()
+        return is_done
+
+    asyncio.run(filled_once())
+    compacts = "from tests.unit.test_compaction import compact_until_killed as compact"
+    code = f"{compacts}; compact({str(tmp_path)!r}, {place!r})"
+    killed = 0
+    for seconds in [*(rng.uniform(1, 8) for _ in range(10)), 600]:
+        with subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parents[2]) as one:
+            with suppress(subprocess.TimeoutExpired):
+                one.wait(seconds)
+            one.kill()
+        killed += one.returncode == -signal.SIGKILL
+        is_done = asyncio.run(look())
+    assert is_done
+    assert killed >= 3
 
 
 def test_one_at_a_time(workspace: Workspace, tmp_path: Path) -> None:

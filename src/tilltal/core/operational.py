@@ -232,7 +232,7 @@ class Reads(Protocol):
         until: int | None = None,
         limit: int = 1_000_000,
     ) -> list[Logged]:
-        """Return the latest log rows led by these tokens, by event time, then position; none at `until`."""
+        """Return the latest `limit` log rows of tokens by event time, then position; since <= at < until."""
 
     async def log_after(self, position: int, limit: int) -> list[Logged]:
         """Return log rows after a position, in order."""

@@ -138,8 +138,15 @@ async def _borrowed(pool: Pool) -> AsyncIterator[Connection]:
 
 
 async def _migrate(pool: Pool) -> None:
+    """Run the steps that the store still needs, all or none; who needs none waits for nobody."""
     async with _borrowed(pool) as connection:
         _refuse_old(connection)
+        with explained():
+            ((found,),) = await connection.fetch("SELECT to_regclass('schema_version')")
+            if found is not None:
+                ((version,),) = await connection.fetch(VERSION)
+                if not missing_steps("postgres", version, "in PostgreSQL"):
+                    return
         block = connection.transaction()
         with explained():
             await block.start()

@@ -16,7 +16,8 @@ from tilltal.engines.operational import making, rows
 from tilltal.engines.operational.postgres_faults import Connection, explained
 from tilltal.engines.operational.postgres_reads import LAST, Questions
 
-PORTION = 500  # log rows that one call removes
+PORTION = 10_000  # decisions, changes and contacts that one call removes
+LOG_PORTION = 500  # log rows that one call removes
 ADAPTIVE_LOCK = 0x7469_6C6C_7461_6C02
 KEYS_LOCK = 0x7469_6C6C_7461_6C03
 _MARKS_LOCK = 0x7469_6C6D  # of two numbers of 32 bits, which are apart from those of 64
@@ -282,8 +283,8 @@ class Writing(Questions):
         return int(is_left)
 
     async def drop_log(self, until: int) -> int:
-        """Remove the first log rows up to a position, at most PORTION; returns how many."""
-        return await self._run(_DROP, until, PORTION)
+        """Remove the first log rows up to a position, at most LOG_PORTION; returns how many."""
+        return await self._run(_DROP, until, LOG_PORTION)
 
     async def lease(self, name: str, owner: str, seconds: float) -> bool:
         """Take some work for a while; True unless another owner holds it."""

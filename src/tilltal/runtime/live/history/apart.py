@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import os
+import pickle
 import signal
 import threading
 from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing import connection, get_context, parent_process
 from multiprocessing.process import BaseProcess
-from typing import Any, ParamSpec
+from pathlib import Path
+from typing import ParamSpec
 
 Given = ParamSpec("Given")
 
 _NICE = 19
+_PATIENCE_SECONDS = 10.0  # others may wait for what it does
 _CONTEXT = get_context("spawn")  # a fork would take over threads' locks, and a server's memory
 
 
@@ -34,7 +37,8 @@ async def apart(work: Callable[Given, None], *args: Given.args, **kwargs: Given.
         OSError: if the process dies of something else than an error; and what the work raises.
     """
     told, tells = _CONTEXT.Pipe(duplex=False)
-    process = _CONTEXT.Process(target=_done, args=(tells, work, args, kwargs), daemon=True)
+    packed = pickle.dumps((work, args, kwargs))
+    process = _CONTEXT.Process(target=_done, args=(tells, packed), daemon=True)
     running = asyncio.ensure_future(asyncio.to_thread(_run, process, told, tells))
     try:
         error = await asyncio.shield(running)
@@ -55,19 +59,20 @@ def _run(process: BaseProcess, told: connection.Connection, tells: connection.Co
             process.start()
         try:
             error: Exception | None = told.recv()
-        except EOFError:
+        except Exception as fault:
             process.join()
-            return OSError(f"A process of Tilltal's own died (exit code {process.exitcode}).")
+            return OSError(f"A process of Tilltal's own died (exit code {process.exitcode}): {fault!r}.")
         process.join()
         return error
 
 
-def _done(tells: connection.Connection, work: Callable[..., None], args: Any, kwargs: Any) -> None:
+def _done(tells: connection.Connection, packed: bytes) -> None:
     """Do work and tell of its error, if it raises any."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # typed for all; the parent says what it means
     threading.Thread(target=_end_with_parent, daemon=True).start()
     _stand_back()
     try:
+        work, args, kwargs = pickle.loads(packed)  # noqa: S301 - of the process that began this one
         work(*args, **kwargs)
     except Exception as error:
         tells.send(error)
@@ -85,7 +90,13 @@ def _stand_back() -> None:
 
 
 def _end_with_parent() -> None:
+    """End as soon as the parent does; after some patience, take turns like everybody else."""
     parent = parent_process()
-    if parent is not None:
+    if parent is None:
+        return
+    if not connection.wait([parent.sentinel], _PATIENCE_SECONDS):
+        with suppress(OSError):  # threads may end meanwhile
+            for thread in Path("/proc/self/task").iterdir():
+                os.sched_setscheduler(int(thread.name), os.SCHED_OTHER, os.sched_param(0))
         connection.wait([parent.sentinel])
-        os._exit(1)
+    os._exit(1)

@@ -199,19 +199,23 @@ async def compact(
                 return moved
 
 
-async def compact_apart(
-    target: OperationalStore, workspace: Workspace, environment: Mapping[str, str], now: datetime
-) -> int:
+async def compact_apart(target: OperationalStore, place: str, workspace: Workspace, now: datetime) -> int:
     """Do the same where customers are served: files are written by a process of its own, which stands back.
+
+    Args:
+        target: the operational store.
+        place: where it was opened; definitions may name another by now.
+        workspace: the definitions.
+        now: the instant.
 
     Raises:
         OSError: if the disk refuses, or that process dies; the rows stay in the log.
         EngineError: E504 if somebody else does it now; E530 if the operational store cannot be reached.
     """
-    place = store_place(workspace, environment)
+    bare = msgspec.structs.replace(workspace, documents={})  # texts and places, which only checks ask for
 
     async def keep(planned: Range) -> None:
-        await apart(_keep_at, place, workspace, planned, now)
+        await apart(_keep_at, place, bare, planned, now)
 
     return await compact(target, workspace, files_of(workspace), now, keep)
 
@@ -222,6 +226,9 @@ def _keep_at(place: str, workspace: Workspace, planned: Range, now: datetime) ->
     async def kept() -> None:
         target = await open_store(place)
         try:
+            begun = await target.mark(_MARK)
+            if not begun or msgspec.msgpack.decode(begun, type=Range) != planned:
+                raise EngineError.of("E531", f"{planned} is not what the store at its place is to move.")
             await _kept(target, workspace, files_of(workspace), planned, now)
         finally:
             await target.close()
@@ -322,7 +329,9 @@ def _keep(
 def _write(store: Store, view: str, name: str, table: pa.Table) -> str:
     path = store.history / view / f"{name}-0.parquet"
     path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(table, path, compression="zstd")
+    beside = path.with_name(f"{path.name}.{os.getpid()}")  # another process may be at the same range
+    pq.write_table(table, beside, compression="zstd")
+    beside.replace(path)
     return path.relative_to(store.root).as_posix()
 
 

@@ -97,7 +97,7 @@ async def open_server(
             supervised("ingested files", catching.run),
             supervised("linking", linking.run),
             supervised("decisions on links", Verdicts(server, vault).run),
-            supervised("compaction", partial(_compact, server, store, environment, now)),
+            supervised("compaction", partial(_compact, server, store, place, now)),
             supervised("keeping", Keeping(store, lambda: server.force.workspace, now).run),
             supervised("lags", lags.run),
         ]
@@ -154,12 +154,12 @@ async def _is_near(store: OperationalStore, files: Store) -> bool:
 
 
 async def _compact(
-    server: LiveServer, store: OperationalStore, environment: Mapping[str, str], now: Callable[[], datetime]
+    server: LiveServer, store: OperationalStore, place: str, now: Callable[[], datetime]
 ) -> None:
     """Move the log to Parquet from time to time."""
     while True:
         await asyncio.sleep(_COMPACT_SECONDS)
         try:
-            await compact_apart(store, server.force.workspace, environment, now())
+            await compact_apart(store, place, server.force.workspace, now())
         except (EngineError, OSError) as error:  # tried again when it is time
             _log.warning("compaction: %s", error)
