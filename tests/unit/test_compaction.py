@@ -24,11 +24,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.live.bank import LiveBank, differences
 from tests.live.live_words import write_workspace
+from tests.postgres_server import PostgresServer, postgres
 
 from tilltal.core.errors import EngineError
 from tilltal.core.instants import micros
 from tilltal.core.operational import Identified, Logged, OperationalStore, Transaction, Writes
 from tilltal.engines.operational import sqlite_writes
+from tilltal.engines.operational.opening import open_store
 from tilltal.engines.sqlite import open_sqlite
 from tilltal.runtime.live.history import compaction
 from tilltal.runtime.live.history.compaction import compact, compact_apart, hot_tables
@@ -41,6 +43,7 @@ from tilltal.runtime.storage.store import Manifest, Store
 from tilltal.workspace.load import load
 from tilltal.workspace.workspace import Workspace
 
+__all__ = ["postgres"]
 NOW = datetime(2026, 5, 4, 12, tzinfo=UTC)
 AT = micros(NOW)
 KINDS: Sequence[tuple[Any, str, str, Mapping[str, object]]] = (
@@ -114,8 +117,8 @@ def logged(number: int, kind: int) -> Logged:
     )  # fmt: skip
 
 
-async def filled(path: Path, kinds: Sequence[int]) -> OperationalStore:
-    store = await open_sqlite(path)
+async def filled(place: Path | str, kinds: Sequence[int]) -> OperationalStore:
+    store = await open_store(str(place))
     rows = [logged(number, kind) for number, kind in enumerate(kinds)]
     known = [Identified(token, "crm", f"c{token}") for token in (1, 2, 3, 9)]
     async with store.transaction() as tx:
@@ -250,13 +253,20 @@ def test_a_new_store_that_counts_from_1_again_loses_nothing(workspace: Workspace
     asyncio.run(check())
 
 
-def test_a_process_of_its_own_writes_the_same_files(workspace: Workspace, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+def test_a_process_of_its_own_writes_the_same_files(
+    kind: str, workspace: Workspace, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     files, kinds = files_of(workspace), [0, 1, 2, 3, 4, 5, 6, 0]
+    place = str(store_place(workspace))
+    if kind == "postgres":
+        server: PostgresServer = request.getfixturevalue("postgres")
+        place = server.new_dsn()
 
-    async def compacted(place: Path, *, is_apart: bool) -> list[dict[str, object]]:
+    async def compacted(place: str, *, is_apart: bool) -> list[dict[str, object]]:
         store = await filled(place, kinds)
         if is_apart:
-            assert await compact_apart(store, str(store_place(workspace)), workspace, NOW) == len(kinds)
+            assert await compact_apart(store, place, workspace, NOW) == len(kinds)
         else:
             assert await compact(store, workspace, files, NOW) == len(kinds)
         assert await store.log_ends(1) is None
@@ -265,10 +275,10 @@ def test_a_process_of_its_own_writes_the_same_files(workspace: Workspace, tmp_pa
         found = sorted(files.history.rglob("*.parquet"), key=lambda path: path.parts)
         return [pq.read_table(path).to_pydict() for path in found]
 
-    here = asyncio.run(compacted(tmp_path / "live.db", is_apart=False))
+    here = asyncio.run(compacted(str(tmp_path / "live.db"), is_apart=False))
     shutil.rmtree(files.root)
     files.root.mkdir()
-    assert asyncio.run(compacted(Path(store_place(workspace)), is_apart=True)) == here
+    assert asyncio.run(compacted(place, is_apart=True)) == here
 
 
 def test_a_process_that_dies_leaves_all_for_the_next(workspace: Workspace) -> None:
