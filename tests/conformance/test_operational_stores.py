@@ -223,8 +223,8 @@ async def test_a_dropped_log_keeps_its_ids_and_its_positions(store: OperationalS
 async def test_the_log_is_dropped_in_portions(
     store: OperationalStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sqlite_writes, "LOG_PORTION", 3)
-    monkeypatch.setattr(postgres_writes, "LOG_PORTION", 3)
+    monkeypatch.setattr(sqlite_writes, "PORTION", 3)
+    monkeypatch.setattr(postgres_writes, "PORTION", 3)
     await write(store, log=[event(number) for number in range(1, 9)])
     portions = []
     for _ in range(4):
@@ -371,14 +371,14 @@ async def test_old_decisions_are_found_with_what_came_of_them(store: Operational
     assert await store.responses_to([]) == []
 
 
-async def test_changes_and_decisions_are_forgotten_by_times_of_their_own(store: OperationalStore) -> None:
+async def test_changes_and_decisions_are_forgotten_apart(store: OperationalStore) -> None:
     made = [Decided(id=bytes([number]) * 16, at=number, profile=None, body=b"") for number in range(4)]
     await write(store, decisions=made, changes=[change(number) for number in range(4)])
     async with store.transaction() as tx:
-        assert await tx.forget(2, changes=-(2**63)) == 2
+        await tx.drop_decisions([one.id for one in made[:2]])
     assert len(await store.changes_after(0, 9)) == 4
     async with store.transaction() as tx:
-        assert await tx.forget(-(2**63), changes=3) == 3
+        assert await tx.forget(3) == 3
     assert [one.at for one in await store.changes_after(0, 9)] == [3]
     assert await store.decisions_before(9, 9) == made[2:]
 
@@ -549,12 +549,12 @@ async def test_what_waits_is_put_replaced_and_removed(store: OperationalStore) -
     assert await store.waiting(99, 9) == [Waiting(one, "card", 3), Waiting(one, "Loan", 7)]
 
 
-async def forget_all(store: OperationalStore, before: int, told: int | None = None) -> list[int]:
+async def forget_all(store: OperationalStore, changes: int, told: int | None = None) -> list[int]:
     """Forget until nothing is left to; returns the portions."""
     portions: list[int] = []
     while not portions or portions[-1]:
         async with store.transaction() as tx:
-            portions.append(await tx.forget(before, told=told))
+            portions.append(await tx.forget(changes, told=told))
     return portions
 
 
@@ -584,17 +584,16 @@ async def test_who_locks_a_mark_reads_what_the_one_before_wrote(place: str) -> N
         await store.close()
 
 
-async def test_old_decisions_are_forgotten_with_all_that_came_of_them(
-    store: OperationalStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for module in (sqlite_writes, postgres_writes):
-        monkeypatch.setattr(module, "PORTION", 2)
+async def test_decisions_are_dropped_with_all_that_came_of_them(store: OperationalStore) -> None:
     ids = [bytes([9 - at]) * 16 for at in range(6)]
-    decisions = [Decided(id=ids[at], at=at, profile=None, body=b"{}") for at in range(6)]
+    decisions = [Decided(id=ids[at], at=at, profile=at % 2 or None, body=b"{}") for at in range(6)]
     answers = [response(at, ids[at], at + 50) for at in range(6)]
     waits = [Waiting(each, "card", 70) for each in ids]
     await write(store, decisions=decisions, responses=answers, waiting=waits)
-    assert await forget_all(store, 3) == [6, 3, 0]
+    for _ in range(2):  # whoever is gone may go again
+        async with store.transaction() as tx:
+            await tx.drop_decisions([*ids[:3], b"?" * 16])
+    assert [one.at for one in await store.decisions_after(b"", 9, profile=1)] == [5, 3]
     assert [await store.decision(each) is not None for each in ids] == [False] * 3 + [True] * 3
     assert await store.known_responses([each.id for each in answers]) == {each.id for each in answers[3:]}
     assert {each.decision for each in await store.waiting(99, 99)} == set(ids[3:])

@@ -13,11 +13,13 @@ from tests.live.live_messages import Document
 from tests.live.live_words import RULES
 from tests.postgres_server import PostgresServer, postgres
 
-from tilltal.core.operational import OperationalStore, Writes
+from tilltal.core.instants import micros
+from tilltal.core.operational import Decided, OperationalStore, Writes
 from tilltal.engines.duckdb import DuckDBEngine
 from tilltal.engines.operational.opening import open_store
 from tilltal.runtime.live.history.catching_up import CatchUp, name_messages
 from tilltal.runtime.live.history.ingested import Files, Shown, marks_of, shown_by
+from tilltal.runtime.live.history.keeping import Keeping
 from tilltal.runtime.live.history.past import Past
 from tilltal.runtime.live.places import files_of
 
@@ -113,6 +115,20 @@ def test_a_file_reaches_live_customers_and_those_who_listen(bank: LiveBank) -> N
             one for one, row in after.profiles.items() if row[f"audience.{audience}"] is True
         }
     assert bank.run(bank.store.log_after(0, 1_000))[-1].position == 24  # the file's rows are in Parquet
+
+
+def test_decisions_that_left_the_store_are_no_file_to_take_in(bank: LiveBank) -> None:
+    old = Decided(id=b"d" * 16, at=micros(NOON - timedelta(days=5_000)), profile=1, body=b"{}")
+
+    async def decide() -> None:
+        async with bank.store.transaction() as tx:
+            await tx.write(Writes(decisions=[old]))
+
+    bank.run(decide())
+    assert bank.run(Keeping(bank.store, lambda: bank.workspace, lambda: bank.now).tidy()) == 1
+    bank.ingest(crowd(0, NOON))
+    bank.catch_up()
+    assert total(agreed(bank), "visits_ever") > 0
 
 
 def test_it_goes_on_where_a_crash_broke_it_off(bank: LiveBank) -> None:

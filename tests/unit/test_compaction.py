@@ -194,14 +194,14 @@ def test_wherever_it_dies_every_row_is_there_once(
     with (
         tempfile.TemporaryDirectory() as folder,
         patch.object(compaction, "_PORTION", portion),
-        patch.object(sqlite_writes, "LOG_PORTION", dropped),
+        patch.object(sqlite_writes, "PORTION", dropped),
     ):
         asyncio.run(survived(bank, kinds, deaths, Path(folder)))
 
 
 @pytest.mark.parametrize("deaths", [[death] for death in range(1, 12)] + [[9, 3, 5], [2, 2, 2]])
 def test_it_may_die_at_each_step(workspace: Workspace, tmp_path: Path, deaths: list[int]) -> None:
-    with patch.object(compaction, "_PORTION", 3), patch.object(sqlite_writes, "LOG_PORTION", 2):
+    with patch.object(compaction, "_PORTION", 3), patch.object(sqlite_writes, "PORTION", 2):
         asyncio.run(survived(workspace, [0, 3, 2, 6, 5], deaths, tmp_path))
 
 
@@ -318,7 +318,7 @@ def compact_until_killed(root: str, place: str) -> None:
         await compact_apart(store, place, load(Path(root)), NOW)
         await store.close()
 
-    with patch.object(compaction, "_PORTION", 4), patch.object(sqlite_writes, "LOG_PORTION", 2):
+    with patch.object(compaction, "_PORTION", 4), patch.object(sqlite_writes, "PORTION", 2):
         asyncio.run(compacted())
 
 

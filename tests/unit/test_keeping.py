@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import sqlite3
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,6 +14,7 @@ import msgspec
 import pytest
 from tests.live.live_words import write_workspace
 
+from tilltal.core.errors import EngineError
 from tilltal.core.instants import micros
 from tilltal.core.operational import (
     Answered,
@@ -23,6 +25,7 @@ from tilltal.core.operational import (
     Transaction,
     Writes,
 )
+from tilltal.engines.operational import sqlite_writes
 from tilltal.engines.sqlite import open_sqlite
 from tilltal.runtime.live.history import keeping
 from tilltal.runtime.live.history.keeping import Keeping, find
@@ -193,6 +196,7 @@ def test_nothing_is_lost_wherever_it_dies(
     workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, portion: int
 ) -> None:
     monkeypatch.setattr(keeping, "PORTION", portion)
+    monkeypatch.setattr(keeping, "_FEW", 2)
     accept = Store.accept
 
     async def died(last: int) -> bool:
@@ -228,6 +232,42 @@ def test_nothing_is_lost_wherever_it_dies(
     while not asyncio.run(died(last)):
         last += 1
     assert last > 10
+
+
+def test_few_decisions_go_at_once(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeping, "_FEW", 2)
+    drop, dropped = sqlite_writes.drop_decisions, []
+
+    def counted(connection: sqlite3.Connection, ids: Sequence[bytes]) -> None:
+        dropped.append([one[0] for one in ids])
+        drop(connection, ids)
+
+    monkeypatch.setattr(sqlite_writes, "drop_decisions", counted)
+
+    async def story() -> None:
+        store = await filled(tmp_path / "live.db")
+        assert await Keeping(store, lambda: workspace, lambda: NOW).tidy() == 5 + 3  # and three changes
+        await store.close()
+
+    asyncio.run(story())
+    assert [ids for ids in dropped if ids] == [[15, 14], [13, 12], [11]]
+    assert len(list(files_of(workspace).history.rglob("*.parquet"))) == 2
+
+
+def test_a_process_of_its_own_writes_the_files(workspace: Workspace, tmp_path: Path) -> None:
+    async def story() -> None:
+        store = await filled(tmp_path / "live.db")
+        with pytest.raises(EngineError, match="E531"):  # at that place is another store by now
+            await Keeping(store, lambda: workspace, lambda: NOW, str(tmp_path / "new.db")).tidy()
+        assert len(await store.decisions_before(micros(NOW), 99)) == 16
+        await Keeping(store, lambda: workspace, lambda: NOW, str(tmp_path / "live.db")).tidy()
+        assert len(await store.decisions_before(micros(NOW), 99)) == 11
+        assert await missing(store, files_of(workspace)) == []
+        await store.close()
+
+    asyncio.run(story())
 
 
 def test_an_answer_that_comes_while_its_decision_leaves_is_not_lost(

@@ -352,14 +352,14 @@ class Transaction(Reads, Exchange, Protocol):
         The store's clock decides when it ends. 0 seconds: give it back.
         """
 
-    async def forget(
-        self, before: int, *, changes: int | None = None, told: int | None = None, contacts: int | None = None
-    ) -> int:
-        """Remove decisions of before an instant with all that came of them, and the oldest changes.
+    async def drop_decisions(self, ids: Sequence[bytes]) -> None:
+        """Remove decisions with all that came of them."""
 
-        Changes go from the first on until one is not older than `changes` (None: than `before`). Whoever has
-        subscribers gives in `told` the last position that all of them have heard of: no later change goes
-        (None = all may go). Contacts go of which nothing is as late as `contacts` (None: none go).
+    async def forget(self, changes: int, *, told: int | None = None, contacts: int | None = None) -> int:
+        """Remove changes from the first on until one is not older than an instant.
+
+        Whoever has subscribers gives in `told` the last position that all of them have heard of: no later
+        change goes (None = all may go). Contacts go of which nothing is as late as `contacts` (None: none).
 
         Returns how many rows went; at most a portion of each table, as `drop_log`.
         """

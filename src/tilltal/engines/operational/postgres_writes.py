@@ -16,8 +16,7 @@ from tilltal.engines.operational import making, rows
 from tilltal.engines.operational.postgres_faults import Connection, explained
 from tilltal.engines.operational.postgres_reads import LAST, Questions
 
-PORTION = 10_000  # decisions, changes and contacts that one call removes
-LOG_PORTION = 500  # log rows that one call removes
+PORTION = 500  # rows of a table that one call removes
 ADAPTIVE_LOCK = 0x7469_6C6C_7461_6C02
 KEYS_LOCK = 0x7469_6C6C_7461_6C03
 _MARKS_LOCK = 0x7469_6C6D  # of two numbers of 32 bits, which are apart from those of 64
@@ -31,7 +30,6 @@ _DROP = """
     DELETE FROM log WHERE position <= (
       SELECT max(position) FROM (
         SELECT position FROM log WHERE position <= $1 ORDER BY position LIMIT $2) AS portion)"""
-_OLD = "SELECT id FROM decisions WHERE at < $1 ORDER BY at, id LIMIT $2"
 _FORGET = """
     DELETE FROM changes WHERE position <= $1 AND position < (
       SELECT coalesce(min(position) FILTER (WHERE at >= $2), max(position) + 1)
@@ -283,32 +281,24 @@ class Writing(Questions):
         return int(is_left)
 
     async def drop_log(self, until: int) -> int:
-        """Remove the first log rows up to a position, at most LOG_PORTION; returns how many."""
-        return await self._run(_DROP, until, LOG_PORTION)
+        """Remove the first log rows up to a position, at most PORTION; returns how many."""
+        return await self._run(_DROP, until, PORTION)
 
     async def lease(self, name: str, owner: str, seconds: float) -> bool:
         """Take some work for a while; True unless another owner holds it."""
         return await self._run(_LEASE, name, owner, seconds) == 1
 
-    async def forget(
-        self,
-        before: int,
-        *,
-        changes: int | None = None,
-        told: int | None = None,
-        contacts: int | None = None,
-    ) -> int:
-        """Remove the oldest decisions, what came of them, changes and contacts, at most PORTION of each."""
-        found = await self._rows(_OLD, before, PORTION)
-        old = [row[0] for row in found]
-        gone = 0
+    async def drop_decisions(self, ids: Sequence[bytes]) -> None:
+        """Remove decisions with all that came of them."""
         for table, column in (("responses", "decision"), ("waiting", "decision"), ("decisions", "id")):
-            gone += await self._run(f"DELETE FROM {table} WHERE {column} = ANY($1::bytea[])", old)
+            await self._run(f"DELETE FROM {table} WHERE {column} = ANY($1::bytea[])", ids)
+
+    async def forget(self, changes: int, *, told: int | None = None, contacts: int | None = None) -> int:
+        """Remove the oldest changes and contacts, at most PORTION of each."""
+        gone = 0
         if contacts is not None:
             gone += await self._run(_FORGET_CONTACTS, contacts, PORTION)
-        return gone + await self._run(
-            _FORGET, LAST if told is None else told, before if changes is None else changes, PORTION
-        )
+        return gone + await self._run(_FORGET, LAST if told is None else told, changes, PORTION)
 
 
 class WritingNext(Writing):

@@ -122,18 +122,13 @@ class Writing(Questions):
         """Take some work for a while."""
         return await self._ask(sqlite_writes.lease, name, owner, seconds)
 
-    async def forget(
-        self,
-        before: int,
-        *,
-        changes: int | None = None,
-        told: int | None = None,
-        contacts: int | None = None,
-    ) -> int:
-        """Remove a portion of what is old."""
-        first = before if changes is None else changes
-        heard = LAST if told is None else told
-        return await self._ask(sqlite_writes.forget, before, first, heard, contacts)
+    async def drop_decisions(self, ids: Sequence[bytes]) -> None:
+        """Remove decisions with all that came of them."""
+        await self._ask(sqlite_writes.drop_decisions, ids)
+
+    async def forget(self, changes: int, *, told: int | None = None, contacts: int | None = None) -> int:
+        """Remove a portion of the oldest changes and contacts."""
+        return await self._ask(sqlite_writes.forget, changes, LAST if told is None else told, contacts)
 
 
 class WritingNext(Writing):

@@ -16,8 +16,7 @@ from tilltal.core.errors import EngineError
 from tilltal.core.operational import ApiKey, State, Writes
 from tilltal.engines.operational import rows, sqlite_reads
 
-PORTION = 10_000  # decisions, changes and contacts that one call removes
-LOG_PORTION = 500  # log rows that one call removes: a few milliseconds
+PORTION = 500  # rows of a table that one call removes: a few milliseconds
 _MOST, _STEP = 256, 16  # rows of one statement: a few lengths, so that SQLite prepares each text once
 _TOKENS = "SELECT position, printf('%x', token) FROM log WHERE position"
 _WORD = 2**64 - 1  # as SQLite prints a number in hexadecimal digits
@@ -174,11 +173,11 @@ def put_api_key(connection: sqlite3.Connection, key: ApiKey) -> None:
 
 
 def drop_log(connection: sqlite3.Connection, until: int) -> int:
-    """Remove the first log rows up to a position, at most LOG_PORTION; returns how many."""
+    """Remove the first log rows up to a position, at most PORTION; returns how many."""
     query = (
         "SELECT max(position) FROM (SELECT position FROM log WHERE position <= ? ORDER BY position LIMIT ?)"
     )
-    last = connection.execute(query, (until, LOG_PORTION)).fetchone()
+    last = connection.execute(query, (until, PORTION)).fetchone()
     unlist = "INSERT INTO log_tokens (log_tokens, rowid, token)"
     connection.execute(f"{unlist} SELECT 'delete', * FROM ({_TOKENS} <= ?)", last)
     return connection.execute("DELETE FROM log WHERE position <= ?", last).rowcount
@@ -194,19 +193,20 @@ def lease(connection: sqlite3.Connection, name: str, owner: str, seconds: float)
     return connection.execute(query, (name, owner, now + round(seconds * 1e6), now)).rowcount == 1
 
 
-def forget(connection: sqlite3.Connection, before: int, changes: int, told: int, contacts: int | None) -> int:
-    """Remove old decisions, what came of them, changes and contacts, at most PORTION of each."""
-    old = "SELECT id FROM decisions WHERE at < ? ORDER BY at, id LIMIT ?"
-    queries = [
-        f"DELETE FROM {table} WHERE {column} IN ({old})"
-        for table, column in (("responses", "decision"), ("waiting", "decision"), ("decisions", "id"))
-    ]
-    unlist = f"""
+def drop_decisions(connection: sqlite3.Connection, ids: Sequence[bytes]) -> None:
+    """Remove decisions with all that came of them."""
+    unlist = """
         INSERT INTO decision_profiles (decision_profiles, rowid, profile)
         SELECT 'delete', decision_number(id), printf('%x', profile) FROM decisions
-        WHERE id IN ({old}) AND profile IS NOT NULL"""
-    connection.execute(unlist, (before, PORTION))
-    gone = sum(connection.execute(query, (before, PORTION)).rowcount for query in queries)
+        WHERE id = ? AND profile IS NOT NULL"""
+    tables = (("responses", "decision"), ("waiting", "decision"), ("decisions", "id"))
+    for query in (unlist, *(f"DELETE FROM {table} WHERE {column} = ?" for table, column in tables)):
+        connection.executemany(query, [(one,) for one in ids])
+
+
+def forget(connection: sqlite3.Connection, changes: int, told: int, contacts: int | None) -> int:
+    """Remove the oldest changes and contacts, at most PORTION of each."""
+    gone = 0
     if contacts is not None:
         gone += connection.execute(_FORGET_CONTACTS, (contacts, PORTION)).rowcount
     return gone + connection.execute(_FORGET, (told, changes, PORTION)).rowcount

@@ -11,11 +11,11 @@ import asyncio
 import fcntl
 import os
 import secrets
-import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from uuid import UUID
 
@@ -29,6 +29,7 @@ from tilltal.engines.operational.opening import open_store
 from tilltal.runtime.live.history.apart import apart
 from tilltal.runtime.live.history.hot import tables_of, united
 from tilltal.runtime.live.history.ingested import BESIDE, is_of_file, parts_of, up_to
+from tilltal.runtime.live.history.leisure import bit_by_bit
 from tilltal.runtime.live.places import files_of, store_place
 from tilltal.runtime.storage import disk
 from tilltal.runtime.storage.store import LIVE, Manifest, Store
@@ -192,7 +193,7 @@ async def compact(
                 await _kept(target, workspace, store, planned, now)
             else:
                 await keep(planned)
-            moved += await _dropped(target, planned.last)
+            moved += await bit_by_bit(partial(_drop, target, planned.last))
             async with target.transaction() as tx:
                 await tx.write(Writes(marks={_MARK: b"", _DONE: str(planned.last).encode()}))
             if is_last:
@@ -254,17 +255,10 @@ def alone(store: Store) -> Iterator[None]:
         os.close(handle)
 
 
-async def _dropped(target: OperationalStore, until: int) -> int:
-    """Remove rows up to a position, a few at a time, so that nobody else waits long; return how many."""
-    count = 0
-    while True:
-        began = time.perf_counter()
-        async with target.transaction() as tx:
-            dropped = await tx.drop_log(until)
-        if not dropped:
-            return count
-        count += dropped
-        await asyncio.sleep(time.perf_counter() - began)  # half of the time is others'
+async def _drop(target: OperationalStore, until: int) -> int:
+    """Remove some rows up to a position, so few that nobody else waits long; return how many."""
+    async with target.transaction() as tx:
+        return await tx.drop_log(until)
 
 
 async def _planned(target: OperationalStore) -> tuple[Range | None, bool]:

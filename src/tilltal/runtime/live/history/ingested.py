@@ -103,7 +103,8 @@ def marks_of(shown: Shown, before: Shown | None = None) -> dict[str, bytes]:
 
 def is_of_file(manifest: Manifest) -> bool:
     """True for the manifest of an ingested file or query with rows, False for what a server wrote."""
-    return bool(manifest.parts) and not manifest.id.startswith(f"{LIVE}{manifest.source}-")
+    is_of_server = manifest.source.startswith(LIVE) or manifest.id.startswith(f"{LIVE}{manifest.source}-")
+    return bool(manifest.parts) and not is_of_server
 
 
 def files_in(store: Store) -> list[Manifest]:

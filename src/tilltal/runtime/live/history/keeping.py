@@ -1,7 +1,8 @@
 """What is old leaves the operational store: decisions and responses for Parquet, the rest for good.
 
-A mark names a portion first, then its files are written, then the manifest, then the rows go: a crash in
-between leaves them in both places, and running again finishes what was begun. One server does it at a time.
+A mark names a portion first, then its files are written, then the manifest, then the rows go, a few at a
+time: a crash in between leaves them in both places, and running again finishes what was begun. One server
+does it at a time.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import logging
 import secrets
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +26,20 @@ from tilltal.core.errors import EngineError
 from tilltal.core.instants import micros
 from tilltal.core.operational import Answered, Decided, OperationalStore, Reads, Writes
 from tilltal.core.time import parse_duration
+from tilltal.engines.operational.opening import open_store
 from tilltal.runtime.live.contacting import longest_reach
+from tilltal.runtime.live.history.apart import apart
+from tilltal.runtime.live.history.leisure import bit_by_bit
 from tilltal.runtime.live.places import files_of
 from tilltal.runtime.live.serving.changes import place_mark
 from tilltal.runtime.live.serving.leases import Lease
 from tilltal.runtime.storage.store import LIVE, Manifest, Store
 from tilltal.workspace.workspace import Workspace
 
-PORTION = 10_000  # decisions in one file
+PORTION = 25_000  # decisions in one file
+_FEW = 50  # decisions that the store forgets at once: a few milliseconds
 _ROWS = 1_000  # of a row group: an id is found without reading the others
 _SECONDS = 600.0
-_NEVER = -(2**63)  # before all instants
 _MARK = "keeping"
 _SOURCE = f"{LIVE}decisions"  # no source of a workspace has such a name
 _log = logging.getLogger("tilltal.server")
@@ -68,13 +74,28 @@ class Kept(msgspec.Struct, frozen=True):
     responses: tuple[Answered, ...]
 
 
+class _Written(msgspec.Struct):
+    """The ids of what a portion's files hold."""
+
+    decisions: list[bytes] = []
+    answers: set[bytes] = set()
+
+
 class Keeping:
     """Moves and forgets, in the background."""
 
     def __init__(
-        self, store: OperationalStore, workspace: Callable[[], Workspace], now: Callable[[], datetime]
+        self,
+        store: OperationalStore,
+        workspace: Callable[[], Workspace],
+        now: Callable[[], datetime],
+        place: str | None = None,
     ) -> None:
-        """Take an open store, the definitions in force, and the clock."""
+        """Take an open store, the definitions in force, and the clock.
+
+        With the place where the store was opened a process of its own writes the files, and stands back.
+        """
+        self._place = place
         self._store = store
         self._workspace = workspace
         self._now = now
@@ -106,13 +127,12 @@ class Keeping:
         gone = 0
         while (portion := await self._portion(old)) is not None:
             gone += await self._move(portion, files_of(workspace))
+            await self._put(b"")
         told = await told_of(self._store, workspace)
         changes = micros(self._now() - parse_duration(server.keep_changes))
         kept = max(timedelta(days=longest_reach(workspace.contact)), parse_duration(server.keep_decisions))
         contacts = micros(self._now() - kept)
-        while forgotten := await self._forget(changes=changes, told=told, contacts=contacts):
-            gone += forgotten
-        return gone
+        return gone + await bit_by_bit(partial(self._forget, changes, told, contacts))
 
     async def _portion(self, old: int) -> Portion | None:
         """Return what to move next: what a crash interrupted, else the oldest; None if nothing is old."""
@@ -128,39 +148,61 @@ class Keeping:
         return portion
 
     async def _move(self, portion: Portion, files: Store) -> int:
-        """Bring a portion to Parquet, then let the store forget it; return how many rows went."""
-        written = await asyncio.to_thread(_answers_in, portion, files)
-        decisions: Sequence[Decided] = ()
-        if written is None:
-            decisions = await self._store.decisions_before(portion.before, PORTION)
-        while True:
-            missing, gone = await self._forget_all_but(portion, written)
-            if gone is not None:
-                await self._put(b"")
-                return gone
-            await asyncio.to_thread(_write, portion, files, decisions, missing, self._now())
-            written = {one.id for one in missing} | (written or set())
-            decisions = ()  # what is written from now on are answers that came meanwhile
+        """Bring a portion to Parquet, then let the store forget it; return how many decisions went."""
+        kept = await asyncio.to_thread(_written_of, portion, files)
+        if not kept.decisions:
+            if self._place is None:
+                await _keep(self._store, portion, files, self._now())
+            else:
+                await apart(_keep_at, self._place, portion, files.root, self._now())
+            kept = await asyncio.to_thread(_written_of, portion, files)
+        left = iter(kept.decisions)
 
-    async def _forget_all_but(
-        self, portion: Portion, written: set[bytes] | None
-    ) -> tuple[list[Answered], int | None]:
-        """Forget a portion, or return the answers that its files lack; None: it has no files."""
-        async with self._store.transaction() as tx:
-            decisions = await tx.decisions_before(portion.before, PORTION)
-            answers = await tx.responses_to([one.id for one in decisions])
-            missing = [one for one in answers if one.id not in (written or ())]
-            if missing or (written is None and decisions):
-                return missing, None
-            return [], await tx.forget(portion.before, changes=_NEVER)
+        async def forget_some() -> int:
+            some = list(islice(left, _FEW))
+            while missing := await self._forget_or_tell(some, kept.answers):
+                await asyncio.to_thread(_write, portion, files, (), missing, self._now())
+                kept.answers.update(one.id for one in missing)
+            return len(some)
 
-    async def _forget(self, *, changes: int, told: int | None, contacts: int) -> int:
+        return await bit_by_bit(forget_some)
+
+    async def _forget_or_tell(self, ids: Sequence[bytes], kept: set[bytes]) -> list[Answered]:
+        """Forget decisions; or return the answers that came meanwhile, which have no files yet."""
         async with self._store.transaction() as tx:
-            return await tx.forget(_NEVER, changes=changes, told=told, contacts=contacts)
+            missing = [one for one in await tx.responses_to(ids) if one.id not in kept]
+            if not missing:
+                await tx.drop_decisions(ids)
+            return missing
+
+    async def _forget(self, changes: int, told: int | None, contacts: int) -> int:
+        async with self._store.transaction() as tx:
+            return await tx.forget(changes, told=told, contacts=contacts)
 
     async def _put(self, mark: bytes) -> None:
         async with self._store.transaction() as tx:
             await tx.write(Writes(marks={_MARK: mark}))
+
+
+def _keep_at(place: str, portion: Portion, root: Path, now: datetime) -> None:
+    """Write a portion of the operational store at a place, which may be another by now: its mark tells."""
+
+    async def kept() -> None:
+        store = await open_store(place)
+        try:
+            if await store.mark(_MARK) != msgspec.msgpack.encode(portion):
+                raise EngineError.of("E531", f"{portion} is not what the store at its place is to move.")
+            await _keep(store, portion, Store(root), now)
+        finally:
+            await store.close()
+
+    asyncio.run(kept())
+
+
+async def _keep(store: OperationalStore, portion: Portion, files: Store, now: datetime) -> None:
+    decisions = await store.decisions_before(portion.before, PORTION)
+    answers = await store.responses_to([one.id for one in decisions])
+    await asyncio.to_thread(_write, portion, files, decisions, answers, now)
 
 
 async def told_of(reads: Reads, workspace: Workspace) -> int | None:
@@ -204,19 +246,22 @@ def _of(portion: Portion, files: Store) -> list[Manifest]:
     return [one for one in files.manifests(_SOURCE) if one.id.startswith(portion.name)]
 
 
-def _answers_in(portion: Portion, files: Store) -> set[bytes] | None:
-    """Return the answers that a portion's files hold; None if it has no files."""
-    manifests = _of(portion, files)
-    if not manifests:
-        return None
-    paths = [path for path in _parts(manifests, files) if path.parent.name == "responses"]
-    return {one for path in paths for one in pq.read_table(path, columns=["id"])["id"].to_pylist()}
+def _written_of(portion: Portion, files: Store) -> _Written:
+    """Return what a portion's files hold."""
+    kept = _Written()
+    for path in _parts(_of(portion, files), files):
+        ids = pq.read_table(path, columns=["id"])["id"].to_pylist()
+        if path.parent.name == "decisions":
+            kept.decisions += ids
+        else:
+            kept.answers.update(ids)
+    return kept
 
 
 def _write(
     portion: Portion, files: Store, decisions: Sequence[Decided], answers: Sequence[Answered], now: datetime
 ) -> None:
-    name = f"{portion.name}-{len(_of(portion, files))}"
+    name = f"{portion.name}-{secrets.token_hex(4)}"  # whoever else is at it writes files of its own
     tables = {"decisions": _table(DECISIONS, decisions), "responses": _table(RESPONSES, answers)}
     files.accept(
         Manifest(

@@ -1,10 +1,10 @@
-"""Long work in a thread that leaves the machine to others for a part of the time."""
+"""Long work that leaves the machine to others for a part of the time."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import ParamSpec, TypeVar
 
 Given = ParamSpec("Given")
@@ -49,6 +49,18 @@ class Leisurely:
             raise InterruptedError
         time.sleep(self._rest * (time.monotonic() - self._since))
         self._since = time.monotonic()
+
+
+async def bit_by_bit(work: Callable[[], Awaitable[int]]) -> int:
+    """Do some again and again until nothing is left, in half of the time; return the sum."""
+    count = 0
+    while True:
+        began = time.perf_counter()
+        done = await work()
+        if not done:
+            return count
+        count += done
+        await asyncio.sleep(time.perf_counter() - began)
 
 
 def _next(pieces: Iterator[T]) -> T | None:

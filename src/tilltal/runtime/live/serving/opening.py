@@ -98,7 +98,7 @@ async def open_server(
             supervised("linking", linking.run),
             supervised("decisions on links", Verdicts(server, vault).run),
             supervised("compaction", partial(_compact, server, store, place, now)),
-            supervised("keeping", Keeping(store, lambda: server.force.workspace, now).run),
+            supervised("keeping", Keeping(store, lambda: server.force.workspace, now, place).run),
             supervised("lags", lags.run),
         ]
         try:
