@@ -599,6 +599,43 @@ async def test_decisions_are_dropped_with_all_that_came_of_them(store: Operation
     assert {each.decision for each in await store.waiting(99, 99)} == set(ids[3:])
 
 
+@pytest.mark.parametrize("is_first", [True, False])
+async def test_who_locks_decisions_waits_for_who_answers_them(place: str, *, is_first: bool) -> None:
+    """And the other way round: who answers one that is being dropped finds it gone."""
+    one, two = await open_store(place), await open_store(place)
+    made = Decided(id=b"d" * 16, at=1, profile=None, body=b"{}")
+    await write(one, decisions=[made])
+    begun = asyncio.Event()
+
+    async def answer() -> Decided | None:
+        if not is_first:
+            await begun.wait()
+        async with one.transaction() as tx:
+            found = await tx.decision(made.id)
+            begun.set()
+            await asyncio.sleep(0.1)
+            if found is not None:
+                await tx.write(Writes(responses=[response(1, made.id, 5)]))
+        return found
+
+    async def leave() -> list[Answered]:
+        if is_first:
+            await begun.wait()
+        async with two.transaction() as tx:
+            await tx.lock_decisions([made.id])
+            begun.set()
+            await asyncio.sleep(0.1)
+            answers = await tx.responses_to([made.id])
+            if not answers:
+                await tx.drop_decisions([made.id])
+        return answers
+
+    found, answers = await asyncio.gather(answer(), leave())
+    assert (found, answers) == ((made, [response(1, made.id, 5)]) if is_first else (None, []))
+    for store in (one, two):
+        await store.close()
+
+
 async def test_changes_are_forgotten_from_the_first_on(
     store: OperationalStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:

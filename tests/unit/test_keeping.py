@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +29,11 @@ from tilltal.core.operational import (
 from tilltal.engines.operational import sqlite_writes
 from tilltal.engines.sqlite import open_sqlite
 from tilltal.runtime.live.history import keeping
+from tilltal.runtime.live.history.decided import decisions_kept, decisions_since
 from tilltal.runtime.live.history.keeping import Keeping, find
 from tilltal.runtime.live.places import files_of
 from tilltal.runtime.live.serving.changes import place_mark
+from tilltal.runtime.live.serving.leases import Lease
 from tilltal.runtime.storage.store import Manifest, Store
 from tilltal.workspace.definitions.contact import CoolDown
 from tilltal.workspace.load import load
@@ -197,6 +200,7 @@ def test_nothing_is_lost_wherever_it_dies(
 ) -> None:
     monkeypatch.setattr(keeping, "PORTION", portion)
     monkeypatch.setattr(keeping, "_FEW", 2)
+    monkeypatch.setattr(keeping, "Lease", partial(Lease, seconds=0.0))  # who died has it no longer
     accept = Store.accept
 
     async def died(last: int) -> bool:
@@ -265,6 +269,38 @@ def test_a_process_of_its_own_writes_the_files(workspace: Workspace, tmp_path: P
         await Keeping(store, lambda: workspace, lambda: NOW, str(tmp_path / "live.db")).tidy()
         assert len(await store.decisions_before(micros(NOW), 99)) == 11
         assert await missing(store, files_of(workspace)) == []
+        await store.close()
+
+    asyncio.run(story())
+
+
+def test_what_two_servers_wrote_counts_once(workspace: Workspace, tmp_path: Path) -> None:
+    async def story() -> None:
+        store, files = await filled(tmp_path / "live.db"), files_of(workspace)
+        for number, days in enumerate((12, 12, 14)):  # the last is a part of the others
+            portion = keeping.Portion(micros(NOW - days * DAY), f"live-{number}")
+            await keeping._keep(store, portion, files, NOW)
+        before = [one async for some in decisions_since(store, files, 0) for one in some]
+        async with store.transaction() as tx:
+            await tx.drop_decisions([decided(number).id for number in range(12, 16)])
+        after = [one async for some in decisions_since(store, files, 0) for one in some]
+        assert sorted(one.id[0] for one in after) == list(range(16))
+        assert len(before) == 16 + 4  # those that the store still has come twice
+        assert [one.id[0] for one in decisions_kept(files, 13)] == [13]
+        await store.close()
+
+    asyncio.run(story())
+
+
+def test_one_server_at_a_time_moves_decisions(workspace: Workspace, tmp_path: Path) -> None:
+    async def story() -> None:
+        store = await filled(tmp_path / "live.db")
+        async with store.transaction() as tx:
+            assert await tx.lease("keeping", "another", 600)
+        with pytest.raises(EngineError, match="E531 Another server"):
+            await Keeping(store, lambda: workspace, lambda: NOW).tidy()
+        assert len(await store.decisions_before(micros(NOW), 99)) == 16
+        assert await store.mark("keeping") is None
         await store.close()
 
     asyncio.run(story())

@@ -264,9 +264,9 @@ def test_decisions_in_parquet_come_out_again_too(bank: Bank) -> None:
             await bank.live(server, 6)
             bank.now += timedelta(days=12)
             await bank.live(server, 3)
-            store = server._store
-            moved = await Keeping(store, lambda: server.force.workspace, lambda: bank.now).tidy()
-            assert moved >= 6
+        workspace = load(bank.shop.root)
+        async with bank.store() as store:
+            assert await Keeping(store, lambda: workspace, lambda: bank.now).tidy() >= 6
         assert len([1 for _ in files_of(load(bank.shop.root)).manifests("live-decisions")]) == 1
         found = await bank.replayed()
         assert (found.decisions, found.equal) == (9, 9)

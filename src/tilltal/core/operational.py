@@ -347,10 +347,10 @@ class Transaction(Reads, Exchange, Protocol):
         """
 
     async def lease(self, name: str, owner: str, seconds: float) -> bool:
-        """Take some work for a while, or keep it: True unless another owner holds it.
+        """Take or keep some work for a while by the store's clock (0 = give it back); False: another's."""
 
-        The store's clock decides when it ends. 0 seconds: give it back.
-        """
+    async def lock_decisions(self, ids: Sequence[bytes]) -> None:
+        """Let nobody else who reads one of these decisions in a transaction pass until the end."""
 
     async def drop_decisions(self, ids: Sequence[bytes]) -> None:
         """Remove decisions with all that came of them."""

@@ -11,7 +11,7 @@ from functools import cache
 from operator import itemgetter
 
 from tilltal.core.errors import EngineError
-from tilltal.core.operational import ApiKey, Owned, State, Writes
+from tilltal.core.operational import ApiKey, Decided, Owned, State, Writes
 from tilltal.engines.operational import making, rows
 from tilltal.engines.operational.postgres_faults import Connection, explained
 from tilltal.engines.operational.postgres_reads import LAST, Questions
@@ -287,6 +287,16 @@ class Writing(Questions):
     async def lease(self, name: str, owner: str, seconds: float) -> bool:
         """Take some work for a while; True unless another owner holds it."""
         return await self._run(_LEASE, name, owner, seconds) == 1
+
+    async def decision(self, decision_id: bytes) -> Decided | None:
+        """Return a logged decision; whoever locks it waits until the end."""
+        query = f"SELECT {rows.DECISION} FROM decisions WHERE id = $1 FOR KEY SHARE"
+        found = await self._rows(query, decision_id)
+        return rows.decided(found[0]) if found else None
+
+    async def lock_decisions(self, ids: Sequence[bytes]) -> None:
+        """Let nobody else who reads one of these decisions in a transaction pass until the end."""
+        await self._rows("SELECT id FROM decisions WHERE id = ANY($1::bytea[]) ORDER BY id FOR UPDATE", ids)
 
     async def drop_decisions(self, ids: Sequence[bytes]) -> None:
         """Remove decisions with all that came of them."""

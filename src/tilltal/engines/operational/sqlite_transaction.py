@@ -122,6 +122,9 @@ class Writing(Questions):
         """Take some work for a while."""
         return await self._ask(sqlite_writes.lease, name, owner, seconds)
 
+    async def lock_decisions(self, ids: Sequence[bytes]) -> None:
+        """Do nothing: one transaction at a time writes."""
+
     async def drop_decisions(self, ids: Sequence[bytes]) -> None:
         """Remove decisions with all that came of them."""
         await self._ask(sqlite_writes.drop_decisions, ids)

@@ -180,7 +180,9 @@ def drop_log(connection: sqlite3.Connection, until: int) -> int:
     last = connection.execute(query, (until, PORTION)).fetchone()
     unlist = "INSERT INTO log_tokens (log_tokens, rowid, token)"
     connection.execute(f"{unlist} SELECT 'delete', * FROM ({_TOKENS} <= ?)", last)
-    return connection.execute("DELETE FROM log WHERE position <= ?", last).rowcount
+    count = connection.execute("DELETE FROM log WHERE position <= ?", last).rowcount
+    _merge(connection, "log_tokens", count)
+    return count
 
 
 def lease(connection: sqlite3.Connection, name: str, owner: str, seconds: float) -> bool:
@@ -202,6 +204,7 @@ def drop_decisions(connection: sqlite3.Connection, ids: Sequence[bytes]) -> None
     tables = (("responses", "decision"), ("waiting", "decision"), ("decisions", "id"))
     for query in (unlist, *(f"DELETE FROM {table} WHERE {column} = ?" for table, column in tables)):
         connection.executemany(query, [(one,) for one in ids])
+    _merge(connection, "decision_profiles", len(ids))
 
 
 def forget(connection: sqlite3.Connection, changes: int, told: int, contacts: int | None) -> int:

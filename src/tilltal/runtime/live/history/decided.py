@@ -19,7 +19,7 @@ _PORTION = 1_000
 async def decisions_since(store: Reads, files: Store, since: int) -> AsyncIterator[list[Decided]]:
     """Give decisions from an instant on, in microseconds, a thousand at a time.
 
-    A portion that is just leaving the store may come twice.
+    What leaves the store meanwhile may come twice, or not at all.
     """
     kept = _kept(files, since)
     while (portion := await asyncio.to_thread(next, kept, None)) is not None:
@@ -32,18 +32,27 @@ async def decisions_since(store: Reads, files: Store, since: int) -> AsyncIterat
 
 def decisions_kept(files: Store, profile: int) -> list[Decided]:
     """Return a profile's decisions that have left the operational store, in order of time."""
-    found: list[Decided] = []
+    found: dict[bytes, Decided] = {}  # by id: two servers may have written the same
     for path in decision_files(files):
         table = pq.read_table(path, filters=[("profile", "=", profile)])
-        found += _rows(table)
-    return sorted(found, key=lambda one: (one.at, one.id))
+        found |= {one.id: one for one in _rows(table)}
+    return sorted(found.values(), key=lambda one: (one.at, one.id))
 
 
 def _kept(files: Store, since: int) -> Iterator[list[Decided]]:
+    seen: set[bytes] = set()  # in files whose times overlap: two servers may have written the same
+    until = since
     for path in decision_files(files):
-        file = pq.ParquetFile(path)
-        for batch in file.iter_batches(_PORTION):
-            found = [one for one in _rows(pa.Table.from_batches([batch])) if one.at >= since]
+        is_first = True
+        for batch in pq.ParquetFile(path).iter_batches(_PORTION):
+            rows = [one for one in _rows(pa.Table.from_batches([batch])) if one.at >= since]
+            if not rows:
+                continue
+            if is_first and rows[0].at > until:
+                seen.clear()
+            is_first, until = False, max(until, rows[-1].at)
+            found = [one for one in rows if one.id not in seen]
+            seen.update(one.id for one in found)
             if found:
                 yield found
 

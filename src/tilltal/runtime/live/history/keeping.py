@@ -2,7 +2,7 @@
 
 A mark names a portion first, then its files are written, then the manifest, then the rows go, a few at a
 time: a crash in between leaves them in both places, and running again finishes what was begun. One server
-does it at a time.
+does it at a time, and what another wrote as well counts once.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 
 from tilltal.core.errors import EngineError
 from tilltal.core.instants import micros
-from tilltal.core.operational import Answered, Decided, OperationalStore, Reads, Writes
+from tilltal.core.operational import Answered, Decided, OperationalStore, Reads, Transaction, Writes
 from tilltal.core.time import parse_duration
 from tilltal.engines.operational.opening import open_store
 from tilltal.runtime.live.contacting import longest_reach
@@ -124,15 +124,15 @@ class Keeping:
         server = workspace.settings.server
         today = self._now().replace(hour=0, minute=0, second=0, microsecond=0)
         old = micros(today - parse_duration(server.keep_decisions))
-        gone = 0
-        while (portion := await self._portion(old)) is not None:
-            gone += await self._move(portion, files_of(workspace))
-            await self._put(b"")
         told = await told_of(self._store, workspace)
         changes = micros(self._now() - parse_duration(server.keep_changes))
         kept = max(timedelta(days=longest_reach(workspace.contact)), parse_duration(server.keep_decisions))
         contacts = micros(self._now() - kept)
-        return gone + await bit_by_bit(partial(self._forget, changes, told, contacts))
+        gone = await bit_by_bit(partial(self._forget, changes, told, contacts))
+        while (portion := await self._portion(old)) is not None:
+            gone += await self._move(portion, files_of(workspace))
+            await self._put(b"")
+        return gone
 
     async def _portion(self, old: int) -> Portion | None:
         """Return what to move next: what a crash interrupted, else the oldest; None if nothing is old."""
@@ -170,6 +170,8 @@ class Keeping:
     async def _forget_or_tell(self, ids: Sequence[bytes], kept: set[bytes]) -> list[Answered]:
         """Forget decisions; or return the answers that came meanwhile, which have no files yet."""
         async with self._store.transaction() as tx:
+            await self._confirm(tx)
+            await tx.lock_decisions(ids)
             missing = [one for one in await tx.responses_to(ids) if one.id not in kept]
             if not missing:
                 await tx.drop_decisions(ids)
@@ -181,7 +183,12 @@ class Keeping:
 
     async def _put(self, mark: bytes) -> None:
         async with self._store.transaction() as tx:
+            await self._confirm(tx)
             await tx.write(Writes(marks={_MARK: mark}))
+
+    async def _confirm(self, tx: Transaction) -> None:
+        if not await self._lease.confirm(tx):
+            raise EngineError.of("E531", "Another server moves decisions.", hint="Try again.")
 
 
 def _keep_at(place: str, portion: Portion, root: Path, now: datetime) -> None:
