@@ -260,7 +260,11 @@ def test_few_decisions_go_at_once(
     assert len(list(files_of(workspace).history.rglob("*.parquet"))) == 2
 
 
-def test_a_process_of_its_own_writes_the_files(workspace: Workspace, tmp_path: Path) -> None:
+def test_a_process_of_its_own_writes_the_files(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeping, "Lease", partial(Lease, seconds=0.0))  # the next has it at once
+
     async def story() -> None:
         store = await filled(tmp_path / "live.db")
         with pytest.raises(EngineError, match="E531"):  # at that place is another store by now
