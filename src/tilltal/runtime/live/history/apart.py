@@ -83,14 +83,14 @@ def _done(tells: connection.Connection, packed: bytes) -> None:
 def _stand_back() -> None:
     """Use a processor only while nobody else wants it, or seldom where the system has no such way."""
     with suppress(OSError):  # where a sandbox forbids it
+        if hasattr(os, "nice"):
+            os.nice(_NICE)
         if hasattr(os, "SCHED_IDLE"):
             os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-        elif hasattr(os, "nice"):
-            os.nice(_NICE)
 
 
 def _end_with_parent() -> None:
-    """End as soon as the parent does; after some patience, take turns like everybody else."""
+    """End as soon as the parent does; after some patience, take a turn now and then."""
     parent = parent_process()
     if parent is None:
         return
